@@ -1,0 +1,109 @@
+//! The validated configuration: proof that the document is right. Immutable; the world is built from it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::place::{Places, RegionId};
+use super::problem::Problem;
+use super::route::UrlMap;
+use super::service::Service;
+use super::unit::Span;
+
+/// Everything that a file says, resolved.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `proxy:`.
+    pub proxy: ProxySettings,
+    /// Regions by number, distances, and where clients come from.
+    pub places: Places,
+    /// One per forwarding rule.
+    pub fronts: Vec<Front>,
+    /// All services, reachable or not. A [`ServiceId`] indexes this.
+    pub services: Vec<Arc<Service>>,
+    /// Legal and likely wrong; shown by `check` and at start.
+    pub warnings: Vec<Problem>,
+    /// SipHash of the source text: equal text, equal number. Shown in `/status` and metrics as 16 hex digits.
+    pub fingerprint: u64,
+}
+
+/// Index into [`Config::services`] and into the world's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// As an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A forwarding rule with the proxy and the URL map behind it.
+#[derive(Debug, Clone)]
+pub struct Front {
+    /// Name of the forwarding rule.
+    pub name: Arc<str>,
+    /// `IPAddress:portRange`; port 0 asks the system for one (**ours**, for tests).
+    pub address: SocketAddr,
+    /// Name of the target proxy.
+    pub proxy_name: Arc<str>,
+    /// `httpKeepAliveTimeoutSec`, 5 to 1200 s. Default 610 s [G 5].
+    pub keep_alive: Span,
+    /// The compiled URL map.
+    pub url_map: Arc<UrlMap>,
+}
+
+/// `proxy:` (ours).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProxySettings {
+    /// Zone where this proxy stands.
+    pub zone: Arc<str>,
+    /// Its region.
+    pub region: RegionId,
+    /// Data-plane threads; `None` = one per core.
+    pub workers: Option<usize>,
+    /// Admin listener. Default `127.0.0.1:9901`; `None` = `admin: none`.
+    pub admin: Option<SocketAddr>,
+    /// Where request lines go.
+    pub access_log: AccessLogTarget,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// `accessLog.path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// No access log; the default.
+    None,
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(Arc<str>),
+}
+
+/// An address range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    /// First address; host bits are zero.
+    pub network: IpAddr,
+    /// Prefix length, 0 to 32 or 128.
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether `address` lies inside. An IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                (u32::from(net) ^ u32::from(ip)) & mask == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                (u128::from(net) ^ u128::from(ip)) & mask == 0
+            }
+            _ => false,
+        }
+    }
+}
