@@ -1,1 +1,133 @@
-//! The world.
+//! What is live: the configuration joined with the live numbers of its services, backends and members.
+//!
+//! Immutable but for the plan slots. A request reads one `Arc<World>` once and keeps it; a reload builds a new one
+//! from the same registry, so that whatever is in both lives on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::balance::plan::Plan;
+use crate::ledger::registry::{MemberKey, Numbered, Registry};
+use crate::ledger::{backend, endpoint, service};
+use crate::model::config::{Config, Front, ServiceId};
+use crate::model::service::{Backend, Group, Member, Service};
+
+/// Everything that a request needs.
+#[derive(Debug)]
+pub struct World {
+    /// Counts worlds of this process, from 1.
+    pub generation: u64,
+    /// What it was built from.
+    pub config: Arc<Config>,
+    /// By [`ServiceId`].
+    pub services: Vec<Arc<LiveService>>,
+}
+
+/// A service with its live numbers and its plan slot.
+#[derive(Debug)]
+pub struct LiveService {
+    /// The resource.
+    pub config: Arc<Service>,
+    /// Its counters and its session memory.
+    pub ledger: Arc<service::Service>,
+    /// By backend index.
+    pub backends: Vec<LiveBackend>,
+    /// The planner writes, requests read.
+    pub plan: ArcSwap<Plan>,
+}
+
+/// A backend with its live numbers.
+#[derive(Debug)]
+pub struct LiveBackend {
+    /// Gate, latency, picks.
+    pub ledger: Arc<backend::Backend>,
+    /// By member index.
+    pub members: Vec<LiveMember>,
+}
+
+/// A member with its live numbers.
+#[derive(Debug)]
+pub struct LiveMember {
+    /// Name and address.
+    pub config: Member,
+    /// As this service sees it.
+    pub numbered: Arc<Numbered>,
+    /// As a machine.
+    pub endpoint: Arc<endpoint::Endpoint>,
+}
+
+impl World {
+    /// Joins `config` with the numbers in `registry`. Plans are empty until the planner's first tick.
+    #[must_use]
+    pub fn build(config: Arc<Config>, generation: u64, registry: &mut Registry) -> Self {
+        let services = config.services.iter().map(|s| Arc::new(LiveService::build(s, registry))).collect();
+        Self { generation, config, services }
+    }
+
+    /// The service with this number.
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<LiveService>> {
+        self.services.get(id.index())
+    }
+
+    /// The forwarding rule that listens on `address`.
+    #[must_use]
+    pub fn front(&self, name: &str, address: SocketAddr) -> Option<&Front> {
+        self.config.fronts.iter().find(|f| &*f.name == name && f.address == address)
+    }
+}
+
+impl LiveService {
+    fn build(config: &Arc<Service>, registry: &mut Registry) -> Self {
+        let remembers = !matches!(config.affinity, crate::model::service::Affinity::None);
+        Self {
+            ledger: registry.service(&config.name, remembers),
+            backends: config.backends.iter().map(|b| LiveBackend::build(&config.name, b, registry)).collect(),
+            plan: ArcSwap::default(),
+            config: config.clone(),
+        }
+    }
+
+    /// Name of the service.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// All members with their backend's group, in order.
+    pub fn members(&self) -> impl Iterator<Item = (&Arc<Group>, &LiveBackend, &LiveMember)> {
+        self.config
+            .backends
+            .iter()
+            .zip(&self.backends)
+            .flat_map(|(config, live)| live.members.iter().map(move |member| (&config.group, live, member)))
+    }
+}
+
+impl LiveBackend {
+    fn build(service: &Arc<str>, config: &Backend, registry: &mut Registry) -> Self {
+        let group = (config.group.kind, config.group.zone.clone(), config.group.name.clone());
+        let members = config.members.iter().map(|member| LiveMember {
+            numbered: registry.member(MemberKey {
+                service: service.clone(),
+                group: group.clone(),
+                name: member.name.clone(),
+                address: member.address,
+            }),
+            endpoint: registry.endpoint(member.address),
+            config: member.clone(),
+        });
+        let members = members.collect();
+        Self { ledger: registry.backend(service, &group), members }
+    }
+}
+
+impl LiveMember {
+    /// Whether new requests may go here.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.numbered.member.is_healthy()
+    }
+}

@@ -1,1 +1,1 @@
-//! net
+//! Sockets and TLS: no HTTP, no decisions.

@@ -1,0 +1,101 @@
+//! The one shared cell per backend that makes RATE exact over all workers.
+//!
+//! Virtual scheduling (GCRA): `due` is the moment at which everything admitted so far would have been served at
+//! exactly the target rate. A request has room while `due` is at most the tolerance ahead of now. The arithmetic is
+//! [`crate::balance::gcra`], so that a simulation runs the same; here it is done on one atomic.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::balance::gcra::{self, Limit};
+use crate::model::unit::Tick;
+
+/// Room of one backend of one service. Created by the registry, lives as long as a world names the backend.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Gate {
+    due: AtomicU64,
+    interval: AtomicU64,
+    tolerance: AtomicU64,
+    /// Admitted because there was room; also the turn of the member round robin.
+    admitted: AtomicU64,
+    /// Sent although full, since everything was.
+    overfilled: AtomicU64,
+    /// Asked for room and got none.
+    refused: AtomicU64,
+}
+
+/// What the planner reads at a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Requests admitted within the limit.
+    pub admitted: u64,
+    /// Requests placed above it.
+    pub overfilled: u64,
+    /// Requests turned away.
+    pub refused: u64,
+}
+
+impl Gate {
+    /// A gate that refuses everything until the planner sets a limit.
+    #[must_use]
+    pub fn closed() -> Self {
+        let limit = Limit::CLOSED;
+        Self {
+            due: AtomicU64::new(0),
+            interval: AtomicU64::new(limit.interval),
+            tolerance: AtomicU64::new(limit.tolerance),
+            admitted: AtomicU64::new(0),
+            overfilled: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes room for one request: its turn number, or `None` when the backend is full.
+    #[inline]
+    pub fn admit(&self, now: Tick) -> Option<u64> {
+        let limit = Limit { interval: self.interval.load(Relaxed), tolerance: self.tolerance.load(Relaxed) };
+        if limit.is_open() {
+            return Some(self.admitted.fetch_add(1, Relaxed));
+        }
+        let mut due = self.due.load(Relaxed);
+        loop {
+            let Some(next) = gcra::admit(due, now, limit) else {
+                self.refused.fetch_add(1, Relaxed);
+                return None;
+            };
+            match self.due.compare_exchange_weak(due, next, Relaxed, Relaxed) {
+                Ok(_) => return Some(self.admitted.fetch_add(1, Relaxed)),
+                Err(seen) => due = seen,
+            }
+        }
+    }
+
+    /// Places a request above the limit: its turn number. It does not use up room, so that the backend goes on
+    /// getting exactly its target plus its share of the overload [G 2.6].
+    #[inline]
+    pub fn overfill(&self) -> u64 {
+        self.overfilled.fetch_add(1, Relaxed).wrapping_add(self.admitted.load(Relaxed))
+    }
+
+    /// Sets the limit; only the planner calls this.
+    pub fn set(&self, limit: Limit) {
+        self.tolerance.store(limit.tolerance, Relaxed);
+        self.interval.store(limit.interval, Relaxed);
+    }
+
+    /// How far `due` is ahead of now, in the units of [`Limit`].
+    #[must_use]
+    pub fn backlog(&self, now: Tick) -> u64 {
+        self.due.load(Relaxed).saturating_sub(gcra::units(now))
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            admitted: self.admitted.load(Relaxed),
+            overfilled: self.overfilled.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A service's own counters, and the memory of where its sessions were served last.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::cell::{Cells, WorkerId};
+use super::member::Count;
+use crate::model::detail::StatusDetail;
+
+/// Live numbers of one service. Keyed by its name.
+#[derive(Debug)]
+pub struct Service {
+    details: Cells<{ StatusDetail::ALL.len() }>,
+    losses: Cells<{ Loss::ALL.len() }>,
+    unplaced: Cells<6>,
+    extra: Cells<4>,
+    /// Turn of the choice between backends, shared by all workers so that small loads stay smooth.
+    pub turn: Turn,
+    sessions: Box<[AtomicU64]>,
+}
+
+/// A shared counter on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Turn(AtomicU64);
+
+impl Turn {
+    /// The next number.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
+    }
+}
+
+/// Why a session left its member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Loss {
+    /// The member fails its health check.
+    Unhealthy,
+    /// The member is not in the configuration any more.
+    Gone,
+    /// Its backend's capacityScaler is 0.
+    Drained,
+    /// Its backend had no room.
+    Full,
+    /// It did not answer this request.
+    Failed,
+    /// Members or weights changed, or it went back to where it belongs.
+    Rebalanced,
+}
+
+impl Loss {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Unhealthy, Self::Gone, Self::Drained, Self::Full, Self::Failed, Self::Rebalanced];
+
+    /// The word in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "unhealthy",
+            Self::Gone => "gone",
+            Self::Drained => "drained",
+            Self::Full => "full",
+            Self::Failed => "failed",
+            Self::Rebalanced => "rebalanced",
+        }
+    }
+}
+
+/// Counters beside the outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Extra {
+    /// Attempts repeated on another member [G 5.7].
+    Retries,
+    /// Attempts repeated because a kept connection had been closed by the member.
+    Replays,
+    /// Affinity cookies given out.
+    CookiesIssued,
+    /// Affinity cookies that were not of our making.
+    CookiesMalformed,
+}
+
+impl Service {
+    /// Slots of the session memory: 64 Ki, 512 KiB. Two sessions on one slot forget each other; only the count of
+    /// losses suffers, never the routing.
+    pub const SESSION_SLOTS: usize = 1 << 16;
+
+    /// All zero; `remembers_sessions` when it has an affinity.
+    #[must_use]
+    pub fn new(workers: usize, remembers_sessions: bool) -> Self {
+        let slots = if remembers_sessions { Self::SESSION_SLOTS } else { 0 };
+        Self {
+            details: Cells::new(workers),
+            losses: Cells::new(workers),
+            unplaced: Cells::new(workers),
+            extra: Cells::new(workers),
+            turn: Turn::default(),
+            sessions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Counts how a request ended.
+    #[inline]
+    pub fn count_detail(&self, worker: WorkerId, detail: StatusDetail) {
+        self.details.add(worker, detail as usize, 1);
+    }
+
+    /// Requests that ended so.
+    #[must_use]
+    pub fn details(&self, detail: StatusDetail) -> u64 {
+        self.details.sum(detail as usize)
+    }
+
+    /// Counts a request that ended without a member.
+    pub fn count_unplaced(&self, worker: WorkerId, status: Option<u16>) {
+        self.unplaced.add(worker, Count::class(status) as usize - Count::Class0 as usize, 1);
+    }
+
+    /// Requests that ended without a member, by class of status (0 to 5).
+    #[must_use]
+    pub fn unplaced(&self) -> [u64; 6] {
+        self.unplaced.sums()
+    }
+
+    /// Counts a lost session.
+    pub fn count_loss(&self, worker: WorkerId, loss: Loss) {
+        self.losses.add(worker, loss as usize, 1);
+    }
+
+    /// Sessions lost for this reason.
+    #[must_use]
+    pub fn losses(&self, loss: Loss) -> u64 {
+        self.losses.sum(loss as usize)
+    }
+
+    /// Counts something else.
+    #[inline]
+    pub fn count_extra(&self, worker: WorkerId, what: Extra) {
+        self.extra.add(worker, what as usize, 1);
+    }
+
+    /// Its sum.
+    #[must_use]
+    pub fn extra(&self, what: Extra) -> u64 {
+        self.extra.sum(what as usize)
+    }
+
+    /// Remembers that the session `key` is served by the member numbered `member` (from 1), and returns the member
+    /// that served it last, if another one did.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn remember(&self, key: u64, member: u32) -> Option<u32> {
+        // Odd multiplier: keys that were made by a hash already, and keys that were not, both spread.
+        let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let slot = self.sessions.get((mixed >> 48) as usize % self.sessions.len().max(1))?;
+        let tag = mixed << 16 >> 32;
+        let now = (tag << 32) | u64::from(member);
+        let before = slot.load(Relaxed);
+        if before == now {
+            return None;
+        }
+        // Of two workers that see the same move, one wins the exchange and reports it.
+        let won = slot.compare_exchange(before, now, Relaxed, Relaxed).is_ok();
+        (won && before >> 32 == tag && before != 0).then_some(before as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_moves_is_reported_once() {
+        let service = Service::new(1, true);
+        let answers: Vec<_> =
+            [1, 1, 2, 2, 1].into_iter().map(|member| service.remember(77, member)).collect();
+        assert_eq!(answers, [None, None, Some(1), None, Some(2)]);
+    }
+
+    #[test]
+    fn without_affinity_nothing_is_remembered() {
+        let service = Service::new(1, false);
+        assert_eq!((service.remember(7, 1), service.remember(7, 2)), (None, None));
+    }
+}
