@@ -12,5 +12,6 @@ pub mod gate;
 pub mod histogram;
 pub mod lease;
 pub mod member;
+pub mod process;
 pub mod registry;
 pub mod service;

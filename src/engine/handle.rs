@@ -1,0 +1,154 @@
+//! The door for edges: apply a configuration, look at the world, stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::ledger::process::Process;
+use crate::model::problem::Problem;
+use crate::world::World;
+
+/// Cheap to clone; every clone speaks to the same engine.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) changes: mpsc::Sender<Change>,
+}
+
+/// What edges may look at.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) world: ArcSwap<World>,
+    pub(super) reload: ArcSwap<ReloadState>,
+    pub(super) listeners: ArcSwap<Vec<Listening>>,
+    pub(super) ready: watch::Receiver<bool>,
+    /// Numbers of the process.
+    pub process: Arc<Process>,
+    /// When the process started.
+    pub started: SystemTime,
+}
+
+/// A bound front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// Forwarding rule.
+    pub name: Arc<str>,
+    /// As in the file; port 0 = any.
+    pub configured: SocketAddr,
+    /// As bound.
+    pub bound: SocketAddr,
+}
+
+/// How the last reload went.
+#[derive(Debug, Clone)]
+pub struct ReloadState {
+    /// Whether the last attempt was taken.
+    pub is_ok: bool,
+    /// When the last attempt ended.
+    pub at: SystemTime,
+    /// Where it came from: a file's path, `SIGHUP`, the admin API.
+    pub origin: String,
+    /// Problems of the last attempt, if it was refused; else its warnings.
+    pub problems: Vec<Problem>,
+    /// Attempts taken, the start included.
+    pub taken: u64,
+    /// Attempts refused.
+    pub refused: u64,
+}
+
+/// A change in the queue.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// A new document.
+    Apply { text: String, origin: String, answer: oneshot::Sender<Result<Applied, Refused>> },
+    /// Stop: finish what runs, then answer.
+    Stop { answer: oneshot::Sender<()> },
+}
+
+/// A change that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Generation of the world that now serves.
+    pub generation: u64,
+    /// False when the text said what the world was already.
+    pub changed: bool,
+    /// Warnings.
+    pub warnings: Vec<Problem>,
+}
+
+/// A change that was refused; the running world is untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why. An address that cannot be bound is a problem too.
+    pub problems: Vec<Problem>,
+}
+
+impl Handle {
+    /// The world that serves now.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        self.shared.world.load_full()
+    }
+
+    /// How the last reload went.
+    #[must_use]
+    pub fn reload(&self) -> Arc<ReloadState> {
+        self.shared.reload.load_full()
+    }
+
+    /// What is bound.
+    #[must_use]
+    pub fn listeners(&self) -> Arc<Vec<Listening>> {
+        self.shared.listeners.load_full()
+    }
+
+    /// Numbers of the process.
+    #[must_use]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.shared.process
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.shared.started
+    }
+
+    /// Whether listeners are bound and the first health sweep is done.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.shared.ready.borrow()
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        let mut ready = self.shared.ready.clone();
+        // An engine that is gone will never be ready; its end is told elsewhere.
+        let _ = ready.wait_for(|is_ready| *is_ready).await;
+    }
+
+    /// Queues a new document and waits for the verdict. All or nothing.
+    ///
+    /// # Errors
+    /// [`Refused`] with every problem; the running world is untouched.
+    pub async fn apply(&self, text: String, origin: &Path) -> Result<Applied, Refused> {
+        let (answer, verdict) = oneshot::channel();
+        let change = Change::Apply { text, origin: origin.display().to_string(), answer };
+        if self.changes.send(change).await.is_err() {
+            return Err(Refused { problems: Vec::new() });
+        }
+        verdict.await.unwrap_or_else(|_| Err(Refused { problems: Vec::new() }))
+    }
+
+    /// Stops taking connections, lets running requests finish (at most the drain limit), and returns when all is done.
+    pub async fn stop(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.changes.send(Change::Stop { answer }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}

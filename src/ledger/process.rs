@@ -1,0 +1,93 @@
+//! What concerns no single service: connections, and requests that no service was found for.
+
+use super::cell::{Cells, WorkerId};
+use super::member::Count;
+use crate::model::detail::StatusDetail;
+
+/// One per process, shared by all worlds.
+#[derive(Debug)]
+pub struct Process {
+    /// How many workers there are.
+    pub workers: usize,
+    traffic: Cells<{ Traffic::ALL.len() }>,
+    details: Cells<{ StatusDetail::ALL.len() }>,
+    unrouted: Cells<6>,
+}
+
+/// What is counted per process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Traffic {
+    /// Client connections accepted.
+    Accepted,
+    /// Client connections closed.
+    Closed,
+    /// accept() errors.
+    AcceptErrors,
+    /// Connections opened to members.
+    BackendConnections,
+    /// Access log lines dropped because the writer was behind or the disk full.
+    LogLinesDropped,
+    /// Panics caught in a connection.
+    Panics,
+}
+
+impl Traffic {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Closed,
+        Self::AcceptErrors,
+        Self::BackendConnections,
+        Self::LogLinesDropped,
+        Self::Panics,
+    ];
+}
+
+impl Process {
+    /// All zero.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            traffic: Cells::new(workers),
+            details: Cells::new(workers),
+            unrouted: Cells::new(workers),
+        }
+    }
+
+    /// Adds one; worker's own thread only.
+    #[inline]
+    pub fn count(&self, worker: WorkerId, what: Traffic) {
+        self.traffic.add(worker, what as usize, 1);
+    }
+
+    /// Adds `by`; worker's own thread only.
+    pub fn add(&self, worker: WorkerId, what: Traffic, by: u64) {
+        self.traffic.add(worker, what as usize, by);
+    }
+
+    /// Sum over the workers.
+    #[must_use]
+    pub fn sum(&self, what: Traffic) -> u64 {
+        self.traffic.sum(what as usize)
+    }
+
+    /// Counts a request that reached no service: unparsable, too slow, or not routed.
+    pub fn count_unrouted(&self, worker: WorkerId, detail: StatusDetail, status: Option<u16>) {
+        self.details.add(worker, detail as usize, 1);
+        self.unrouted.add(worker, Count::class(status) as usize - Count::Class0 as usize, 1);
+    }
+
+    /// Requests without a service that ended so.
+    #[must_use]
+    pub fn details(&self, detail: StatusDetail) -> u64 {
+        self.details.sum(detail as usize)
+    }
+
+    /// Requests without a service, by class of status (0 to 5).
+    #[must_use]
+    pub fn unrouted(&self) -> [u64; 6] {
+        self.unrouted.sums()
+    }
+}
