@@ -1,5 +1,7 @@
 //! What is wrong with a document: where, what, and what would be right. Collected, never thrown one by one.
 
+use crate::wire::flaw::{Flaw, Spot};
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -35,4 +37,34 @@ pub struct Position {
     pub column: usize,
     /// How many characters the caret line underlines; at least 1.
     pub width: usize,
+}
+
+impl From<Spot> for Position {
+    fn from(spot: Spot) -> Self {
+        Self { line: spot.line, column: spot.column, width: spot.width }
+    }
+}
+
+impl From<Flaw> for Problem {
+    fn from(flaw: Flaw) -> Self {
+        Self {
+            severity: Severity::Error,
+            code: flaw.code,
+            path: flaw.path,
+            position: Some(flaw.spot.into()),
+            message: flaw.message,
+            expected: flaw.expected,
+        }
+    }
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }

@@ -1,7 +1,31 @@
 //! Wire → [`Config`]: follows references, fills defaults, checks every rule, and collects all problems.
+//!
+//! Bottom up, in the order in which resources refer to each other: places, health checks, groups, services, URL maps,
+//! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
+
+mod check;
+mod front;
+mod group;
+mod names;
+mod place;
+mod proxy;
+mod report;
+mod service;
+mod sharing;
+mod target;
+mod url_map;
+mod warn;
+
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
 
 use super::config::Config;
 use super::problem::Problem;
+use super::service::Service;
+use crate::wire::read::{Resources, read};
+use report::Report;
 
 /// What came of a document.
 #[derive(Debug)]
@@ -12,8 +36,58 @@ pub struct Resolved {
     pub problems: Vec<Problem>,
 }
 
-/// Reads and resolves the text of a configuration file.
+/// Reads and resolves the text of a configuration file. Never panics, whatever the text.
 #[must_use]
-pub fn document(_text: &str) -> Resolved {
-    Resolved { config: None, problems: Vec::new() }
+pub fn document(text: &str) -> Resolved {
+    let (tree, flaws) = read(text);
+    let Some((root, resources)) = tree else {
+        return Resolved { config: None, problems: flaws.into_iter().map(Problem::from).collect() };
+    };
+    let mut report = Report::new(&root, flaws);
+    let config = config(&resources, fingerprint(text), &mut report);
+    let has_errors = report.has_errors();
+    let problems = report.into_problems();
+    let config = config.filter(|_| !has_errors);
+    Resolved { config: config.map(|config| Config { warnings: problems.clone(), ..config }), problems }
 }
+
+/// Equal text, equal number, in every process.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// `None` when something is missing that an error tells about.
+fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> Option<Config> {
+    let mut atlas = place::Atlas::new(&resources.proxy, report);
+    let home = place::home(resources, &mut atlas, report);
+    let client_locations = place::client_locations(&resources.proxy, &mut atlas, report);
+    let checks = check::all(&resources.health_checks, report);
+    let groups = group::all(resources, &mut atlas, report);
+    let services = service::all(&resources.backend_services, &checks, &groups, report);
+    sharing::check(&resources.backend_services, &services, report);
+    let maps = url_map::all(&resources.url_maps, &services, report);
+    let fronts = front::all(resources, &maps, report);
+    let admin = proxy::admin(&resources.proxy, &fronts, report);
+    let trusted_proxies = proxy::trusted(&resources.proxy, report);
+    warn::local(&resources.backend_services, &services, report);
+    if report.has_errors() {
+        return None;
+    }
+    let reached = front::reached(&fronts, &maps, services.list.len());
+    warn::unreachable(&services, &reached, !fronts.is_empty(), report);
+    let (zone, region) = home?;
+    let services = services.list.into_iter().zip(reached).map(|(service, is_reachable)| {
+        service.map(|service| Arc::new(Service { is_reachable, ..service.value }))
+    });
+    Some(Config {
+        proxy: proxy::settings(&resources.proxy, zone, region, (admin, trusted_proxies)),
+        places: atlas.places(region, client_locations),
+        fronts: fronts.into_iter().map(|front| front.value).collect(),
+        services: services.collect::<Option<_>>()?,
+        warnings: Vec::new(),
+        fingerprint,
+    })
+}
+

@@ -1,0 +1,265 @@
+//! Groups and the members in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::names::{Reference, dangling, read_reference};
+use super::place::Atlas;
+use super::report::Report;
+use crate::model::service::{Group, GroupKind, UtilizationSource};
+use crate::model::unit::Span;
+use crate::wire::flaw::quote;
+use crate::wire::group as wire;
+use crate::wire::path::Path;
+use crate::wire::read::{Collection, Resources};
+
+/// All groups of both kinds.
+pub(super) struct Groups {
+    list: Vec<Listed>,
+    hides_names: bool,
+}
+
+/// A group as references see it; `value` is `None` where a problem was reported.
+struct Listed {
+    kind: GroupKind,
+    name: String,
+    zone: Option<String>,
+    value: Option<Arc<Roster>>,
+}
+
+/// A group with its members, before a service has chosen their port.
+pub(super) struct Roster {
+    pub(super) group: Arc<Group>,
+    /// Index in its own collection.
+    pub(super) index: usize,
+    /// `namedPorts`; empty for endpoint groups.
+    pub(super) named_ports: BTreeMap<String, u16>,
+    pub(super) entries: Vec<RosterEntry>,
+}
+
+pub(super) struct RosterEntry {
+    pub(super) name: Arc<str>,
+    pub(super) ip: IpAddr,
+    /// `ports` of an instance.
+    pub(super) ports: BTreeMap<String, u16>,
+    /// The port of an endpoint.
+    pub(super) port: Option<u16>,
+}
+
+/// Resolves all groups.
+pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Report<'_>) -> Groups {
+    let (instances, endpoints) = (&resources.instance_groups, &resources.network_endpoint_groups);
+    let mut groups = Groups { list: Vec::new(), hides_names: instances.hides_names || endpoints.hides_names };
+    let list = Path::Root.key(instances.key);
+    groups.list(instances, GroupKind::InstanceGroup, report, |index, group, report| {
+        instance_group(group, index, (&list.item(index), atlas, report))
+    });
+    let list = Path::Root.key(endpoints.key);
+    groups.list(endpoints, GroupKind::NetworkEndpointGroup, report, |index, group, report| {
+        endpoint_group(group, index, (&list.item(index), atlas, report))
+    });
+    groups
+}
+
+impl Groups {
+    fn list<T>(
+        &mut self, of: &Collection<T>, kind: GroupKind, report: &mut Report<'_>,
+        mut resolve: impl FnMut(usize, &T, &mut Report<'_>) -> Option<Roster>,
+    ) {
+        let list = Path::Root.key(of.key);
+        let mut seen = BTreeSet::new();
+        for (index, entry) in of.entries.iter().enumerate() {
+            let value = entry.value.as_ref().and_then(|value| resolve(index, value, report)).map(Arc::new);
+            let Some(name) = &entry.name else { continue };
+            if entry.zone.is_some() && !seen.insert((name, &entry.zone)) {
+                let zone = entry.zone.as_deref().unwrap_or_default();
+                let message = format!("there is a group {} in zone {} already", quote(name), quote(zone));
+                report.error(&list.item(index).key("name"), "duplicate-name", message, "a name of its own for each group of a zone");
+                continue;
+            }
+            self.list.push(Listed { kind, name: name.clone(), zone: entry.zone.clone(), value });
+        }
+    }
+
+    /// The group that a backend names. `None` after a report, here or at the group.
+    pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Arc<Roster>> {
+        let Reference { collection, zone, name } = read_reference(text, at, "group", report)?;
+        if let Some(other) = collection.filter(|collection| !matches!(*collection, "instanceGroups" | "networkEndpointGroups")) {
+            let message = format!("{} names one of `{other}`, and a group belongs here", quote(text));
+            report.error(at, "wrong-reference", message, "a name, or zones/ZONE/instanceGroups/NAME, or zones/ZONE/networkEndpointGroups/NAME");
+            return None;
+        }
+        let named = |listed: &&Listed| listed.name == name && collection.is_none_or(|c| listed.kind.collection() == c);
+        let placed = |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
+        let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).collect();
+        match found.as_slice() {
+            [one] => one.value.clone(),
+            [] if self.hides_names => None,
+            [] => {
+                self.nothing_found((name, zone), collection, at, report);
+                None
+            }
+            several => {
+                let urls: Vec<_> = several.iter().map(|listed| listed.url()).collect();
+                let message = format!("{} could be any of {} groups", quote(text), several.len());
+                report.error(at, "ambiguous-reference", message, urls.join(" or "));
+                None
+            }
+        }
+    }
+
+    fn nothing_found(&self, (name, zone): (&str, Option<&str>), collection: Option<&str>, at: &Path<'_>, report: &mut Report<'_>) {
+        if let Some(other) = self.list.iter().find(|listed| listed.name == name) {
+            let place = match (zone, collection) {
+                (Some(zone), Some(collection)) => format!("zones/{zone}/{collection}"),
+                (None, Some(collection)) => collection.to_owned(),
+                _ => "the document".to_owned(),
+            };
+            let message = format!("there is no group {} in {place}", quote(name));
+            report.error(at, "wrong-reference", message, format!("`{}`", other.url()));
+        } else {
+            dangling(name, "group", self.list.iter().map(|listed| listed.name.as_str()), (at, report));
+        }
+    }
+}
+
+impl Listed {
+    fn url(&self) -> String {
+        match &self.zone {
+            Some(zone) => format!("zones/{zone}/{}/{}", self.kind.collection(), self.name),
+            None => format!("{}/{}", self.kind.collection(), self.name),
+        }
+    }
+}
+
+/// The path of a resource, and where zones and problems go.
+type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut Report<'r>);
+
+fn instance_group(group: &wire::InstanceGroup, index: usize, (at, atlas, report): Context<'_, '_, '_>) -> Option<Roster> {
+    let zone = atlas.zone(&group.zone, &at.key("zone"), report);
+    let named_ports = named_ports(group, at, report);
+    let (list, mut seen) = (at.key("instances"), BTreeSet::new());
+    let mut entries = Vec::new();
+    for (i, instance) in group.instances.iter().flatten().enumerate() {
+        let at = list.item(i);
+        if !seen.insert(&instance.name) {
+            let message = format!("group `{}` has an instance {} already", group.name, quote(&instance.name));
+            report.error(&at.key("name"), "duplicate-name", message, "a name of its own for each instance");
+        }
+        let Some(ip) = address(&instance.ip_address, &at.key("ipAddress"), report) else { continue };
+        let ports = instance.ports.clone().unwrap_or_default();
+        entries.push(RosterEntry { name: instance.name.as_str().into(), ip, ports, port: None });
+    }
+    let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
+    let (zone, region) = zone?;
+    let group = Group { name: group.name.as_str().into(), kind: GroupKind::InstanceGroup, zone, region, utilization };
+    Some(Roster { group: Arc::new(group), index, named_ports, entries })
+}
+
+fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<String, u16> {
+    let list = at.key("namedPorts");
+    let mut out: BTreeMap<String, u16> = BTreeMap::new();
+    for (i, port) in group.named_ports.iter().flatten().enumerate() {
+        match out.insert(port.name.clone(), port.port) {
+            Some(first) if first != port.port => {
+                let message = format!("several numbers under one named port are not supported yet: `{}` is {first} and {}", port.name, port.port);
+                report.error(&list.item(i).key("port"), "not-supported", message, "one number for each name [G 1.34]");
+            }
+            Some(_) => {
+                let message = format!("named port `{}` stands here twice", port.name);
+                report.error(&list.item(i).key("name"), "duplicate-name", message, "each named port once");
+            }
+            None => {}
+        }
+    }
+    out
+}
+
+fn endpoint_group(group: &wire::NetworkEndpointGroup, index: usize, (at, atlas, report): Context<'_, '_, '_>) -> Option<Roster> {
+    let zone = atlas.zone(&group.zone, &at.key("zone"), report);
+    let (list, mut seen) = (at.key("networkEndpoints"), BTreeSet::new());
+    let mut entries = Vec::new();
+    for (i, endpoint) in group.network_endpoints.iter().flatten().enumerate() {
+        let at = list.item(i);
+        let ip = address(&endpoint.ip_address, &at.key("ipAddress"), report);
+        let Some(port) = endpoint.port.or(group.default_port) else {
+            let message = format!("endpoint {} of group `{}` has no port", quote(&endpoint.ip_address), group.name);
+            report.error(&at, "missing-field", message, "`port`, or `defaultPort` on the group");
+            continue;
+        };
+        let Some(ip) = ip else { continue };
+        if !seen.insert((ip, port)) {
+            let message = format!("group `{}` has an endpoint {ip} port {port} already", group.name);
+            report.error(&at.key("ipAddress"), "duplicate-member", message, "each address and port once");
+        }
+        let instance = endpoint.instance.as_deref().and_then(|instance| instance.rsplit('/').next());
+        let name = instance.map_or_else(|| std::net::SocketAddr::new(ip, port).to_string(), str::to_owned);
+        entries.push(RosterEntry { name: name.into(), ip, ports: BTreeMap::new(), port: Some(port) });
+    }
+    let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
+    let (zone, region) = zone?;
+    let kind = GroupKind::NetworkEndpointGroup;
+    let group = Group { name: group.name.as_str().into(), kind, zone, region, utilization };
+    Some(Roster { group: Arc::new(group), index, named_ports: BTreeMap::new(), entries })
+}
+
+fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
+        Ok(_) => {
+            report.error(at, "bad-address", format!("nothing can be reached at {}", quote(text)), "the address of one host, such as 127.0.0.1");
+            None
+        }
+        Err(_) => {
+            let expected = if text.parse::<std::net::SocketAddr>().is_ok() {
+                "the address alone; ports stand in `ports`, `namedPorts` or `port`"
+            } else {
+                "an IPv4 or IPv6 address, such as 127.0.0.1"
+            };
+            report.error(at, "bad-address", format!("{} is no address", quote(text)), expected);
+            None
+        }
+    }
+}
+
+/// Default (**ours**): LOCAL_PROCESS when every member is on this host, else ORCA_HEADER.
+fn utilization(
+    said: Option<&wire::Utilization>, entries: &[RosterEntry], at: &Path<'_>, report: &mut Report<'_>,
+) -> UtilizationSource {
+    const SECOND: f64 = 1.0;
+    let Some(said) = said else {
+        let is_local = !entries.is_empty() && entries.iter().all(|entry| entry.ip.is_loopback());
+        return if is_local {
+            UtilizationSource::LocalProcess { cores: 1.0, interval: span(SECOND) }
+        } else {
+            UtilizationSource::OrcaHeader
+        };
+    };
+    let given = [
+        ("port", said.port.is_some(), "HTTP"),
+        ("path", said.path.is_some(), "HTTP"),
+        ("intervalSec", said.interval_sec.is_some() && said.source == "ORCA_HEADER", "HTTP or LOCAL_PROCESS"),
+        ("cores", said.cores.is_some(), "LOCAL_PROCESS"),
+    ];
+    for (field, _, of) in given.iter().filter(|(_, is_given, of)| *is_given && *of != said.source) {
+        let message = format!("`{field}` means nothing with source {}", said.source);
+        report.error(&at.key(field), "forbidden-field", message, format!("no `{field}`, or source {of}"));
+    }
+    let interval = span(said.interval_sec.unwrap_or(SECOND));
+    let path = said.path.as_deref().unwrap_or("/load");
+    if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
+        report.error(&at.key("path"), "bad-path", format!("{} cannot be requested", quote(path)), "a path that begins with `/`");
+    }
+    match said.source.as_str() {
+        "HTTP" => UtilizationSource::Http { port: said.port, path: path.into(), interval },
+        "LOCAL_PROCESS" => UtilizationSource::LocalProcess { cores: said.cores.unwrap_or(1.0), interval },
+        _ => UtilizationSource::OrcaHeader,
+    }
+}
+
+/// The schema lets 0.1 to 300 s through.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn span(seconds: f64) -> Span {
+    Span::millis((seconds * 1000.0).round() as u64)
+}

@@ -1,0 +1,84 @@
+//! `proxy:`: the process itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::front::Placed;
+use super::place::{PROXY, cidr};
+use super::report::Report;
+use crate::model::config::{AccessLogTarget, Cidr, Front, ProxySettings};
+use crate::model::place::RegionId;
+use crate::wire::flaw::quote;
+use crate::wire::proxy::{Admin, AdminAddress, Proxy, Workers};
+use crate::wire::read::Section;
+
+/// Where the admin listener is when nothing is said.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
+
+/// The admin listener's address. Loopback only, since it has no token yet; no address of a forwarding rule.
+pub(super) fn admin(proxy: &Section<Proxy>, fronts: &[Placed<Front>], report: &mut Report<'_>) -> Option<SocketAddr> {
+    let said = match proxy {
+        Section::Sound(proxy) => proxy.admin.as_ref(),
+        _ => None,
+    };
+    let admin = PROXY.key("admin");
+    let at = admin.key("address");
+    let address = match said {
+        None => DEFAULT_ADMIN,
+        Some(Admin::Off(_)) => return None,
+        Some(Admin::At(AdminAddress { address })) => match address.parse::<SocketAddr>() {
+            Ok(parsed) if parsed.ip().is_loopback() => parsed,
+            Ok(_) => {
+                let message = format!("{} can be reached from other hosts, and the admin API asks for no token yet", quote(address));
+                report.error(&at, "admin-not-loopback", message, "an address of this host alone, such as 127.0.0.1:9901 or [::1]:9901");
+                return None;
+            }
+            Err(_) => {
+                let message = format!("{} is no address with a port", quote(address));
+                report.error(&at, "bad-address", message, "an address, a colon and a port, such as 127.0.0.1:9901");
+                return None;
+            }
+        },
+    };
+    if let Some(front) = fronts.iter().find(|front| front.value.address == address && address.port() != 0) {
+        let message = format!("forwarding rule `{}` and the admin API both want {address}", front.value.name);
+        let expected = "an address and a port of their own for both; the admin API has 127.0.0.1:9901 when proxy.admin is absent";
+        match said {
+            Some(_) => report.error(&at, "duplicate-listener", message, expected),
+            None => {
+                let list = crate::wire::path::Path::Root.key("forwardingRules");
+                report.error(&list.item(front.index).key("portRange"), "duplicate-listener", message, expected);
+            }
+        }
+    }
+    Some(address)
+}
+
+/// `trustedProxies`.
+pub(super) fn trusted(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Vec<Cidr> {
+    let Section::Sound(Proxy { trusted_proxies: Some(list), .. }) = proxy else {
+        return Vec::new();
+    };
+    let at = PROXY.key("trustedProxies");
+    list.iter().enumerate().filter_map(|(index, text)| cidr(text, &at.item(index), report)).collect()
+}
+
+/// The rest, which cannot be wrong.
+pub(super) fn settings(
+    proxy: &Section<Proxy>, zone: Arc<str>, region: RegionId, (admin, trusted_proxies): (Option<SocketAddr>, Vec<Cidr>),
+) -> ProxySettings {
+    let (workers, access_log) = match proxy {
+        Section::Sound(proxy) => (proxy.workers.as_ref(), proxy.access_log.as_ref()),
+        _ => (None, None),
+    };
+    let workers = match workers {
+        Some(Workers::Count(count)) => Some(*count),
+        Some(Workers::Auto(_)) | None => None,
+    };
+    let access_log = match access_log.map(|log| log.path.as_str()) {
+        None | Some("none") => AccessLogTarget::None,
+        Some("stdout") => AccessLogTarget::Stdout,
+        Some(path) => AccessLogTarget::File(path.into()),
+    };
+    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies }
+}

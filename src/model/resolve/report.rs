@@ -1,0 +1,41 @@
+//! Collects problems with their places.
+
+use crate::model::problem::{Problem, Severity};
+use crate::wire::document::Node;
+use crate::wire::flaw::Flaw;
+use crate::wire::path::Path;
+
+/// All problems so far, and the tree that knows where things stand.
+pub(super) struct Report<'a> {
+    root: &'a Node,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(root: &'a Node, flaws: Vec<Flaw>) -> Self {
+        Self { root, problems: flaws.into_iter().map(Problem::from).collect() }
+    }
+
+    pub(super) fn error(&mut self, at: &Path<'_>, code: &'static str, message: impl Into<String>, expected: impl Into<String>) {
+        self.push(Severity::Error, at, code, (message.into(), expected.into()));
+    }
+
+    pub(super) fn warning(&mut self, at: &Path<'_>, code: &'static str, message: impl Into<String>, expected: impl Into<String>) {
+        self.push(Severity::Warning, at, code, (message.into(), expected.into()));
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// In the order of the text.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| problem.position);
+        self.problems
+    }
+
+    fn push(&mut self, severity: Severity, at: &Path<'_>, code: &'static str, (message, expected): (String, String)) {
+        let position = Some(self.root.locate(at).into());
+        self.problems.push(Problem { severity, code, path: at.to_string(), position, message, expected: Some(expected) });
+    }
+}

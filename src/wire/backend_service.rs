@@ -1,0 +1,277 @@
+//! `backendServices`.
+
+use super::resource;
+use super::schema::{
+    Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required,
+};
+
+resource! {
+    /// A backend service.
+    BackendService
+    required {
+        /// Name, unique among backend services.
+        name: String,
+    }
+    optional {
+        /// EXTERNAL, EXTERNAL_MANAGED or INTERNAL_MANAGED.
+        load_balancing_scheme: String,
+        /// HTTP or HTTPS.
+        protocol: String,
+        /// Named port of instance groups.
+        port_name: String,
+        /// Seconds for a whole answer.
+        timeout_sec: u32,
+        /// One reference.
+        health_checks: Vec<String>,
+        /// NONE, CLIENT_IP or GENERATED_COOKIE.
+        session_affinity: String,
+        /// Life of the generated cookie.
+        affinity_cookie_ttl_sec: u32,
+        /// ROUND_ROBIN.
+        locality_lb_policy: String,
+        /// Draining.
+        connection_draining: ConnectionDraining,
+        /// Access log.
+        log_config: LogConfig,
+        /// Groups with targets.
+        backends: Vec<Backend>,
+    }
+}
+
+resource! {
+    /// `connectionDraining`.
+    ConnectionDraining
+    required {}
+    optional {
+        /// Seconds, 0 to 3600.
+        draining_timeout_sec: u32,
+    }
+}
+
+resource! {
+    /// `logConfig`.
+    LogConfig
+    required {}
+    optional {
+        /// Whether requests are logged at all.
+        enable: bool,
+        /// Share of requests, 0 to 1.
+        sample_rate: f64,
+        /// EXCLUDE_ALL_OPTIONAL.
+        optional_mode: String,
+    }
+}
+
+resource! {
+    /// One entry of `backends`.
+    Backend
+    required {
+        /// Reference to an instance group or a network endpoint group.
+        group: String,
+    }
+    optional {
+        /// UTILIZATION or RATE.
+        balancing_mode: String,
+        /// 0 to 1.
+        max_utilization: f64,
+        /// Requests per second of the whole group.
+        max_rate: u32,
+        /// Requests per second of each instance.
+        max_rate_per_instance: f64,
+        /// Requests per second of each endpoint.
+        max_rate_per_endpoint: f64,
+        /// Of mode CONNECTION.
+        max_connections: u32,
+        /// Of mode CONNECTION.
+        max_connections_per_instance: u32,
+        /// Of mode CONNECTION.
+        max_connections_per_endpoint: u32,
+        /// Of mode IN_FLIGHT.
+        max_in_flight_requests: u32,
+        /// Of mode IN_FLIGHT.
+        max_in_flight_requests_per_instance: u32,
+        /// Of mode IN_FLIGHT.
+        max_in_flight_requests_per_endpoint: u32,
+        /// 0, or 0.1 to 1.
+        capacity_scaler: f64,
+        /// PREFERRED or DEFAULT.
+        preference: String,
+        /// SHORT or LONG.
+        traffic_duration: String,
+    }
+}
+
+const COUNT: Kind = Kind::Integer(0, i32::MAX as i64);
+const TARGET: Kind = Kind::Number(0.0, f64::MAX);
+
+/// Fields of a backend service.
+pub static BACKEND_SERVICE: Table = Table {
+    noun: "a backend service",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        optional("loadBalancingScheme", Kind::Word(SCHEMES)),
+        optional("protocol", Kind::Word(PROTOCOLS)),
+        optional("portName", Kind::Name),
+        optional("timeoutSec", Kind::Integer(1, i32::MAX as i64)).by("[G 5]"),
+        optional("healthChecks", Kind::List(&REFERENCE, 1)).by("[G 4.11]"),
+        optional("sessionAffinity", Kind::Word(AFFINITIES)).by("[G 3]"),
+        optional("affinityCookieTtlSec", Kind::Integer(0, 1_209_600)).by("[G 3.4]"),
+        optional("localityLbPolicy", Kind::Word(POLICIES)).by("[G 2c]"),
+        optional("connectionDraining", Kind::Object(&CONNECTION_DRAINING)),
+        optional("logConfig", Kind::Object(&LOG_CONFIG)),
+        optional("backends", Kind::List(&Kind::Object(&BACKEND), 50)).by("[G 9]"),
+        later("overload", "refusing requests when everything is full", &[]),
+        later("failOpen", "trying all members when none is healthy", &[Off::False]),
+        later("circuitBreakers", "limits of connections and requests", &[Off::Empty]),
+        later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
+        later("consistentHash", "affinity by a cookie or a header of your own", &[Off::Empty]),
+        later("strongSessionAffinityCookie", "a cookie that names its member", &[Off::Empty]),
+        later("customMetrics", "weights from metrics of your own", &[Off::Empty]),
+        later("serviceLbPolicy", "other algorithms, automatic drain, failover thresholds", &[Off::Empty]),
+        later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
+        later("customResponseHeaders", "headers added to answers", &[Off::Empty]),
+        later("enableCDN", "caching", &[Off::False]),
+        later("cdnPolicy", "caching", &[Off::Empty]),
+        later("compressionMode", "compressing answers", &[Off::Word("DISABLED")]),
+        later("iap", "sign-in in front of the service", &[Off::Empty, Off::Disabled("enabled")]),
+        later("securityPolicy", "filtering requests", &[Off::Empty]),
+        later("edgeSecurityPolicy", "filtering requests", &[Off::Empty]),
+        later("securitySettings", "identities towards members", &[Off::Empty]),
+        later("tlsSettings", "verifying the certificates of members", &[Off::Empty]),
+        later("maxStreamDuration", "a limit for streams", &[Off::Empty]),
+        later("localityLbPolicies", "lists of policies, which gRPC clients read", &[Off::Empty]),
+        later("subsetting", "subsets of members", &[Off::Empty, Off::Choice("policy", "NONE")]),
+        later("failoverPolicy", "failover of passthrough balancers", &[Off::Empty]),
+        later("connectionTrackingPolicy", "connection tracking of passthrough balancers", &[Off::Empty]),
+        later("networkPassThroughLbTrafficPolicy", "passthrough balancing", &[Off::Empty]),
+        later("haPolicy", "high availability of passthrough balancers", &[Off::Empty]),
+        later("dynamicForwarding", "forwarding to addresses that requests name", &[Off::Empty]),
+        later("ipAddressSelectionPolicy", "a choice between IPv4 and IPv6", &[Off::Word("IPV4_ONLY")]),
+        later("externalManagedMigrationState", "moving from the classic balancer", &[Off::Empty]),
+        later("externalManagedMigrationTestingPercentage", "moving from the classic balancer", &[Off::Zero]),
+        later("port", "deprecated by Google; portName says it", &[]),
+        later("serviceBindings", "binding by Service Directory", &[Off::Empty]),
+        later("metadatas", "metadata of deployments", &[Off::Empty]),
+        later("params", "resource tags", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("selfLinkWithId"),
+        output("creationTimestamp"),
+        output("fingerprint"),
+        output("region"),
+        output("usedBy"),
+        output("network"),
+        output("orchestrationInfo"),
+    ],
+};
+
+static CONNECTION_DRAINING: Table = Table {
+    noun: "connectionDraining",
+    fields: &[optional("drainingTimeoutSec", Kind::Integer(0, 3600)).by("[G 4.22]")],
+};
+
+static LOG_CONFIG: Table = Table {
+    noun: "logConfig",
+    fields: &[
+        optional("enable", Kind::Flag),
+        optional("sampleRate", Kind::Number(0.0, 1.0)).by("[G 8.1]"),
+        optional("optionalMode", Kind::Word(OPTIONAL_MODES)).by("[G 8.1]"),
+        later("optionalFields", "optional fields in the access log", &[Off::Empty]),
+        later("loggingHttpRequestHeaders", "headers in the access log", &[Off::Empty]),
+        later("loggingHttpResponseHeaders", "headers in the access log", &[Off::Empty]),
+    ],
+};
+
+static BACKEND: Table = Table {
+    noun: "a backend",
+    fields: &[
+        required("group", REFERENCE),
+        optional("balancingMode", Kind::Word(MODES)).by("[G 1a]"),
+        optional("maxUtilization", Kind::Number(0.0, 1.0)).by("[G 1a]"),
+        optional("maxRate", COUNT).by("[G 1a]"),
+        optional("maxRatePerInstance", TARGET).by("[G 1a]"),
+        optional("maxRatePerEndpoint", TARGET).by("[G 1a]"),
+        optional("capacityScaler", Kind::Number(0.0, 1.0)).by("[G 1.1]"),
+        optional("preference", Kind::Word(PREFERENCES)).by("[G 1a]"),
+        note("description"),
+        optional("maxConnections", COUNT),
+        optional("maxConnectionsPerInstance", COUNT),
+        optional("maxConnectionsPerEndpoint", COUNT),
+        optional("maxInFlightRequests", COUNT),
+        optional("maxInFlightRequestsPerInstance", COUNT),
+        optional("maxInFlightRequestsPerEndpoint", COUNT),
+        optional("trafficDuration", Kind::Word(DURATIONS)).by("[G 1a]"),
+        later("customMetrics", "targets by metrics of your own", &[Off::Empty]),
+        later("failover", "failover of passthrough balancers", &[Off::False]),
+        output("orchestrationInfo"),
+    ],
+};
+
+/// `loadBalancingScheme`, also of forwarding rules.
+pub(super) static SCHEMES: &[Word] = &[
+    Word::Known("EXTERNAL_MANAGED"),
+    Word::Known("EXTERNAL"),
+    Word::Known("INTERNAL_MANAGED"),
+    Word::Later("INTERNAL_SELF_MANAGED", "a service mesh"),
+    Word::Later("INTERNAL", "passthrough balancing"),
+    Word::Later("EXTERNAL_PASSTHROUGH", "passthrough balancing"),
+];
+
+static PROTOCOLS: &[Word] = &[
+    Word::Known("HTTP"),
+    Word::Known("HTTPS"),
+    Word::Later("HTTP2", "HTTP/2 to members"),
+    Word::Later("H2C", "HTTP/2 in clear to members"),
+    Word::Later("GRPC", "gRPC to members"),
+    Word::Later("TCP", "balancing of connections"),
+    Word::Later("SSL", "balancing of connections"),
+    Word::Later("UDP", "balancing of packets"),
+    Word::Later("ALL", "balancing of packets"),
+    Word::Later("UNSPECIFIED", "balancing of packets"),
+];
+
+static AFFINITIES: &[Word] = &[
+    Word::Known("NONE"),
+    Word::Known("CLIENT_IP"),
+    Word::Known("GENERATED_COOKIE"),
+    Word::Later("HTTP_COOKIE", "affinity by a cookie of your own"),
+    Word::Later("HEADER_FIELD", "affinity by a header"),
+    Word::Later("STRONG_COOKIE_AFFINITY", "a cookie that names its member"),
+    Word::Later("CLIENT_IP_PROTO", "affinity of passthrough balancers"),
+    Word::Later("CLIENT_IP_PORT_PROTO", "affinity of passthrough balancers"),
+    Word::Later("CLIENT_IP_NO_DESTINATION", "affinity of passthrough balancers"),
+];
+
+static POLICIES: &[Word] = &[
+    Word::Known("ROUND_ROBIN"),
+    Word::Later("LEAST_REQUEST", "the less busy of two members"),
+    Word::Later("RING_HASH", "a choice of the hash"),
+    Word::Later("MAGLEV", "a choice of the hash"),
+    Word::Later("RANDOM", "members by chance"),
+    Word::Later("WEIGHTED_ROUND_ROBIN", "members by reported weight"),
+    Word::Later("ORIGINAL_DESTINATION", "a service mesh"),
+    Word::Later("WEIGHTED_MAGLEV", "passthrough balancing"),
+    Word::Later("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),
+];
+
+static OPTIONAL_MODES: &[Word] = &[
+    Word::Known("EXCLUDE_ALL_OPTIONAL"),
+    Word::Later("INCLUDE_ALL_OPTIONAL", "optional fields in the access log"),
+    Word::Later("CUSTOM", "optional fields in the access log"),
+];
+
+static MODES: &[Word] = &[
+    Word::Known("RATE"),
+    Word::Known("UTILIZATION"),
+    Word::Later("CONNECTION", "it balances TCP and SSL proxies [G 1.13]"),
+    Word::Later("IN_FLIGHT", "targets in requests at a time"),
+    Word::Later("CUSTOM_METRICS", "targets by metrics of your own"),
+];
+
+static PREFERENCES: &[Word] =
+    &[Word::Known("DEFAULT"), Word::Known("PREFERRED"), Word::Known("PREFERENCE_UNSPECIFIED")];
+
+static DURATIONS: &[Word] =
+    &[Word::Known("SHORT"), Word::Known("TRAFFIC_DURATION_UNSPECIFIED"), Word::Known("LONG")];

@@ -1,0 +1,83 @@
+//! What does not fit the shape of a document, and where.
+
+/// A place in the source text. Lines and columns start at 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// Line.
+    pub line: usize,
+    /// Column of the first character.
+    pub column: usize,
+    /// Characters to underline; at least 1.
+    pub width: usize,
+}
+
+impl Spot {
+    /// The very beginning of the text.
+    pub const START: Self = Self { line: 1, column: 1, width: 1 };
+}
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// Stable code in kebab case.
+    pub code: &'static str,
+    /// Path in the document; empty for the text as a whole.
+    pub path: String,
+    /// Where.
+    pub spot: Spot,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// What would be right.
+    pub expected: Option<String>,
+}
+
+/// The candidate that `word` was probably meant to be; `None` when nothing comes close.
+///
+/// Close = a third of its letters or fewer are wrong, swapped letters counting once; or it differs in case alone.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Distances cost the product of the lengths; nobody misspells a name into a novel.
+    const LONGEST: usize = 200;
+    if word.len() > LONGEST {
+        return None;
+    }
+    let lower = word.to_lowercase();
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .map(|(_, candidate)| candidate)
+}
+
+/// At most 60 characters of a word of the user's, for messages; control characters become `?`.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    const LONGEST: usize = 60;
+    let clean = |c: char| if c.is_control() { '?' } else { c };
+    if word.chars().count() <= LONGEST {
+        format!("`{}`", word.chars().map(clean).collect::<String>())
+    } else {
+        format!("`{}…`", word.chars().take(LONGEST).map(clean).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_typos_and_leaves_strangers_alone() {
+        let keys = ["maxRate", "maxRatePerInstance", "group"];
+        assert_eq!(nearest("maxRatePerInstnce", keys), Some("maxRatePerInstance"));
+        assert_eq!(nearest("maxrate", keys), Some("maxRate"));
+        assert_eq!(nearest("gruop", keys), Some("group"));
+        assert_eq!(nearest("colour", keys), None);
+    }
+
+    #[test]
+    fn quote_is_short_and_clean() {
+        assert_eq!(quote("a\tb"), "`a?b`");
+        assert_eq!(quote(&"x".repeat(100)).chars().count(), 63);
+    }
+}

@@ -1,0 +1,117 @@
+//! `forwardingRules` and `targetHttpProxies`.
+
+use serde::{Deserialize, Serialize};
+
+use super::backend_service::SCHEMES;
+use super::resource;
+use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
+
+/// A forwarding rule. Written out, since one of its keys is not camelCase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ForwardingRule {
+    /// Name, unique among forwarding rules.
+    pub name: String,
+    /// Address to listen on.
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    /// One port, as `80` or `80-80`.
+    pub port_range: String,
+    /// Reference to a target proxy.
+    pub target: String,
+    /// EXTERNAL, EXTERNAL_MANAGED or INTERNAL_MANAGED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancing_scheme: Option<String>,
+    /// IPV4 or IPV6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_version: Option<String>,
+    /// TCP.
+    #[serde(rename = "IPProtocol", default, skip_serializing_if = "Option::is_none")]
+    pub ip_protocol: Option<String>,
+}
+
+resource! {
+    /// A target HTTP proxy.
+    TargetHttpProxy
+    required {
+        /// Name, unique among target HTTP proxies.
+        name: String,
+        /// Reference to a URL map.
+        url_map: String,
+    }
+    optional {
+        /// Seconds that an idle client connection is kept.
+        http_keep_alive_timeout_sec: u32,
+    }
+}
+
+/// Fields of a forwarding rule.
+pub static FORWARDING_RULE: Table = Table {
+    noun: "a forwarding rule",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        required("IPAddress", Kind::Text(64)),
+        required("portRange", Kind::Ports),
+        required("target", REFERENCE),
+        optional("loadBalancingScheme", Kind::Word(SCHEMES)),
+        optional("ipVersion", Kind::Word(&[Word::Known("IPV4"), Word::Known("IPV6")])),
+        optional("IPProtocol", Kind::Word(PROTOCOLS)),
+        note("labels"),
+        later("networkTier", "a choice of network", &[Off::Word("PREMIUM")]),
+        later("ports", "forwarding of packets; portRange holds the one port", &[Off::Empty]),
+        later("allPorts", "forwarding of packets", &[Off::False]),
+        later("backendService", "forwarding of packets; target names the proxy", &[Off::Empty]),
+        later("allowGlobalAccess", "access from other regions", &[Off::False]),
+        later("allowPscGlobalAccess", "private service connect", &[Off::False]),
+        later("isMirroringCollector", "mirroring of packets", &[Off::False]),
+        later("metadataFilters", "a service mesh", &[Off::Empty]),
+        later("sourceIpRanges", "forwarding by source", &[Off::Empty]),
+        later("serviceDirectoryRegistrations", "Service Directory", &[Off::Empty]),
+        later("serviceLabel", "names in DNS", &[Off::Empty]),
+        later("externalManagedBackendBucketMigrationState", "moving from the classic balancer", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("selfLinkWithId"),
+        output("creationTimestamp"),
+        output("fingerprint"),
+        output("labelFingerprint"),
+        output("region"),
+        output("network"),
+        output("subnetwork"),
+        output("serviceName"),
+        output("baseForwardingRule"),
+        output("pscConnectionId"),
+        output("pscConnectionStatus"),
+    ],
+};
+
+static PROTOCOLS: &[Word] = &[
+    Word::Known("TCP"),
+    Word::Later("UDP", "forwarding of packets"),
+    Word::Later("ESP", "forwarding of packets"),
+    Word::Later("AH", "forwarding of packets"),
+    Word::Later("SCTP", "forwarding of packets"),
+    Word::Later("ICMP", "forwarding of packets"),
+    Word::Later("L3_DEFAULT", "forwarding of packets"),
+];
+
+/// Fields of a target HTTP proxy.
+pub static TARGET_HTTP_PROXY: Table = Table {
+    noun: "a target HTTP proxy",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        required("urlMap", REFERENCE),
+        optional("httpKeepAliveTimeoutSec", Kind::Integer(5, 1200)).by("[G 5]"),
+        later("proxyBind", "a service mesh", &[Off::False]),
+        later("httpFilters", "filters of a service mesh", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+        output("fingerprint"),
+        output("region"),
+    ],
+};

@@ -1,0 +1,217 @@
+//! `instanceGroups` and `networkEndpointGroups`.
+
+use std::collections::BTreeMap;
+
+use super::resource;
+use super::schema::{Field, Kind, Off, PORT, REFERENCE, Table, Word, later, note, optional, output, required};
+
+resource! {
+    /// An instance group.
+    InstanceGroup
+    required {
+        /// Name, unique in its zone.
+        name: String,
+        /// Zone, as a name or a URL.
+        zone: String,
+    }
+    optional {
+        /// Ports by name.
+        named_ports: Vec<NamedPort>,
+        /// **Ours**: the members.
+        instances: Vec<Instance>,
+        /// **Ours**: where utilization comes from.
+        utilization: Utilization,
+    }
+}
+
+resource! {
+    /// One entry of `namedPorts`.
+    NamedPort
+    required {
+        /// Name.
+        name: String,
+        /// Number.
+        port: u16,
+    }
+    optional {}
+}
+
+resource! {
+    /// **Ours**: one entry of `instances`.
+    Instance
+    required {
+        /// Name, unique in its zone.
+        name: String,
+        /// Address without port.
+        ip_address: String,
+    }
+    optional {
+        /// Ports of this instance that differ from `namedPorts`.
+        ports: BTreeMap<String, u16>,
+    }
+}
+
+resource! {
+    /// **Ours**: where the utilization of a group's members comes from.
+    Utilization
+    required {
+        /// ORCA_HEADER, HTTP or LOCAL_PROCESS.
+        source: String,
+    }
+    optional {
+        /// HTTP: port to poll, else the serving one.
+        port: u16,
+        /// HTTP: path to poll.
+        path: String,
+        /// HTTP and LOCAL_PROCESS: seconds from reading to reading.
+        interval_sec: f64,
+        /// LOCAL_PROCESS: busy cores that count as utilization 1.
+        cores: f64,
+    }
+}
+
+resource! {
+    /// A network endpoint group.
+    NetworkEndpointGroup
+    required {
+        /// Name, unique in its zone.
+        name: String,
+        /// Zone, as a name or a URL.
+        zone: String,
+    }
+    optional {
+        /// GCE_VM_IP_PORT.
+        network_endpoint_type: String,
+        /// Port of endpoints that name none.
+        default_port: u16,
+        /// The members.
+        network_endpoints: Vec<NetworkEndpoint>,
+        /// **Ours**: where utilization comes from.
+        utilization: Utilization,
+    }
+}
+
+resource! {
+    /// One entry of `networkEndpoints`.
+    NetworkEndpoint
+    required {
+        /// Address without port.
+        ip_address: String,
+    }
+    optional {
+        /// Port; `defaultPort` if absent.
+        port: u16,
+        /// The instance that it runs on, as a name or a URL.
+        instance: String,
+    }
+}
+
+const ZONE: Field = required("zone", Kind::Text(2048));
+const ADDRESS: Kind = Kind::Text(64);
+
+/// Fields of an instance group.
+pub static INSTANCE_GROUP: Table = Table {
+    noun: "an instance group",
+    fields: &[
+        required("name", Kind::Name),
+        ZONE,
+        note("description"),
+        optional("namedPorts", Kind::List(&Kind::Object(&NAMED_PORT), 1000)),
+        optional("instances", Kind::List(&Kind::Object(&INSTANCE), 2000)).by("[G 9]"),
+        optional("utilization", Kind::Object(&UTILIZATION)),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+        output("fingerprint"),
+        output("region"),
+        output("size"),
+        output("network"),
+        output("subnetwork"),
+        output("isManaged"),
+        output("instanceGroupManager"),
+    ],
+};
+
+static NAMED_PORT: Table =
+    Table { noun: "a named port", fields: &[required("name", Kind::Name), required("port", PORT).by("[G 9]")] };
+
+static INSTANCE: Table = Table {
+    noun: "an instance",
+    fields: &[
+        required("name", Kind::Name),
+        required("ipAddress", ADDRESS),
+        optional("ports", Kind::Map(&PORT)),
+    ],
+};
+
+static UTILIZATION: Table = Table {
+    noun: "utilization",
+    fields: &[
+        required("source", Kind::Word(SOURCES)),
+        optional("port", PORT),
+        optional("path", Kind::Text(1024)),
+        optional("intervalSec", Kind::Number(0.1, 300.0)),
+        optional("cores", Kind::Number(0.01, 1024.0)),
+    ],
+};
+
+static SOURCES: &[Word] = &[
+    Word::Known("ORCA_HEADER"),
+    Word::Known("HTTP"),
+    Word::Known("LOCAL_PROCESS"),
+    Word::Later("PROMETHEUS", "polling a metrics page"),
+];
+
+/// Fields of a network endpoint group.
+pub static NETWORK_ENDPOINT_GROUP: Table = Table {
+    noun: "a network endpoint group",
+    fields: &[
+        required("name", Kind::Name),
+        ZONE,
+        note("description"),
+        optional("networkEndpointType", Kind::Word(ENDPOINT_TYPES)),
+        optional("defaultPort", PORT),
+        optional("networkEndpoints", Kind::List(&Kind::Object(&NETWORK_ENDPOINT), 10_000)).by("[G 9]"),
+        optional("utilization", Kind::Object(&UTILIZATION)),
+        note("annotations"),
+        later("serverlessDeployment", "serverless backends", &[Off::Empty]),
+        later("cloudRun", "serverless backends", &[Off::Empty]),
+        later("cloudFunction", "serverless backends", &[Off::Empty]),
+        later("appEngine", "serverless backends", &[Off::Empty]),
+        later("pscTargetService", "private service connect", &[Off::Empty]),
+        later("pscData", "private service connect", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+        output("region"),
+        output("size"),
+        output("network"),
+        output("subnetwork"),
+    ],
+};
+
+static NETWORK_ENDPOINT: Table = Table {
+    noun: "a network endpoint",
+    fields: &[
+        required("ipAddress", ADDRESS),
+        optional("port", PORT),
+        optional("instance", REFERENCE),
+        note("annotations"),
+        later("fqdn", "endpoints by host name", &[Off::Empty]),
+        later("ipv6Address", "a second address of an endpoint", &[Off::Empty]),
+        later("clientDestinationPort", "port mapping", &[Off::Zero]),
+    ],
+};
+
+static ENDPOINT_TYPES: &[Word] = &[
+    Word::Known("GCE_VM_IP_PORT"),
+    Word::Later("NON_GCP_PRIVATE_IP_PORT", "hybrid groups"),
+    Word::Later("INTERNET_IP_PORT", "backends on the internet"),
+    Word::Later("INTERNET_FQDN_PORT", "backends on the internet"),
+    Word::Later("SERVERLESS", "serverless backends"),
+    Word::Later("PRIVATE_SERVICE_CONNECT", "private service connect"),
+    Word::Later("GCE_VM_IP", "passthrough balancing"),
+    Word::Later("GCE_VM_IP_PORTMAP", "port mapping"),
+];

@@ -1,0 +1,136 @@
+//! `proxy:`, which is ours: this process, and where the world's places are.
+
+use serde::{Deserialize, Serialize};
+
+use super::resource;
+use super::schema::{Kind, Table, Word, optional, required};
+
+resource! {
+    /// `proxy:`.
+    Proxy
+    required {}
+    optional {
+        /// Zone where this proxy stands.
+        zone: String,
+        /// `auto` or a number of threads.
+        workers: Workers,
+        /// Admin listener or `none`.
+        admin: Admin,
+        /// Request log.
+        access_log: AccessLog,
+        /// Where clients come from.
+        client_locations: Vec<ClientLocation>,
+        /// Places that are no Google region.
+        regions: Vec<Region>,
+        /// Addresses and ranges whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<String>,
+    }
+}
+
+/// `workers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Workers {
+    /// A number.
+    Count(usize),
+    /// `auto`: one per core.
+    Auto(String),
+}
+
+/// `admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Admin {
+    /// An address.
+    At(AdminAddress),
+    /// `none`: no admin listener.
+    Off(String),
+}
+
+resource! {
+    /// `admin: {address: …}`.
+    #[derive(Eq)]
+    AdminAddress
+    required {
+        /// `ip:port`.
+        address: String,
+    }
+    optional {}
+}
+
+resource! {
+    /// `accessLog`.
+    AccessLog
+    required {
+        /// `stdout`, `none` or a file.
+        path: String,
+    }
+    optional {
+        /// json.
+        format: String,
+    }
+}
+
+resource! {
+    /// One entry of `clientLocations`.
+    ClientLocation
+    required {
+        /// Addresses.
+        cidr: String,
+        /// Their region.
+        region: String,
+    }
+    optional {}
+}
+
+resource! {
+    /// One entry of `regions`.
+    Region
+    required {
+        /// Name.
+        name: String,
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+    }
+    optional {}
+}
+
+/// Fields of `proxy:`.
+pub static PROXY: Table = Table {
+    noun: "proxy",
+    fields: &[
+        optional("zone", Kind::Name),
+        optional("workers", Kind::WordOr("auto", &Kind::Integer(1, 256))),
+        optional("admin", Kind::WordOr("none", &Kind::Object(&ADMIN))),
+        optional("accessLog", Kind::Object(&ACCESS_LOG)),
+        optional("clientLocations", Kind::List(&Kind::Object(&CLIENT_LOCATION), 10_000)),
+        optional("regions", Kind::List(&Kind::Object(&REGION), 1000)),
+        optional("trustedProxies", Kind::List(&Kind::Text(64), 1000)),
+    ],
+};
+
+static ADMIN: Table = Table { noun: "admin", fields: &[required("address", Kind::Text(64))] };
+
+static ACCESS_LOG: Table = Table {
+    noun: "accessLog",
+    fields: &[
+        required("path", Kind::Text(1024)),
+        optional("format", Kind::Word(&[Word::Known("json"), Word::Later("text", "lines for people")])),
+    ],
+};
+
+static CLIENT_LOCATION: Table = Table {
+    noun: "a client location",
+    fields: &[required("cidr", Kind::Text(64)), required("region", Kind::Name)],
+};
+
+static REGION: Table = Table {
+    noun: "a region",
+    fields: &[
+        required("name", Kind::Name),
+        required("latitude", Kind::Number(-90.0, 90.0)),
+        required("longitude", Kind::Number(-180.0, 180.0)),
+    ],
+};

@@ -1,0 +1,197 @@
+//! A whole document: collections of resources, each either sound or known by name alone.
+//!
+//! A resource that does not fit its table is kept as a name, so that what refers to it is not called dangling.
+
+use serde::de::DeserializeOwned;
+
+use super::backend_service::{BACKEND_SERVICE, BackendService};
+use super::document::{Node, Value};
+use super::flaw::{Flaw, nearest, quote};
+use super::front::{FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TargetHttpProxy};
+use super::group::{INSTANCE_GROUP, InstanceGroup, NETWORK_ENDPOINT_GROUP, NetworkEndpointGroup};
+use super::health_check::{HEALTH_CHECK, HealthCheck};
+use super::path::Path;
+use super::proxy::{PROXY, Proxy};
+use super::schema::Table;
+use super::url_map::{URL_MAP, UrlMap};
+use super::walk::{Misfit, Walk};
+use super::yaml;
+
+/// All resources of a document, in its order.
+#[derive(Debug)]
+pub struct Resources {
+    /// `proxy`.
+    pub proxy: Section<Proxy>,
+    /// `forwardingRules`.
+    pub forwarding_rules: Collection<ForwardingRule>,
+    /// `targetHttpProxies`.
+    pub target_http_proxies: Collection<TargetHttpProxy>,
+    /// `urlMaps`.
+    pub url_maps: Collection<UrlMap>,
+    /// `backendServices`.
+    pub backend_services: Collection<BackendService>,
+    /// `instanceGroups`.
+    pub instance_groups: Collection<InstanceGroup>,
+    /// `networkEndpointGroups`.
+    pub network_endpoint_groups: Collection<NetworkEndpointGroup>,
+    /// `healthChecks`.
+    pub health_checks: Collection<HealthCheck>,
+}
+
+/// A section that stands at most once.
+#[derive(Debug)]
+pub enum Section<T> {
+    /// Not in the document.
+    Absent,
+    /// There, and its flaws are reported.
+    Broken,
+    /// There and sound.
+    Sound(T),
+}
+
+/// The resources of one kind.
+#[derive(Debug)]
+pub struct Collection<T> {
+    /// The collection's key.
+    pub key: &'static str,
+    /// Resources in the order of the document.
+    pub entries: Vec<Entry<T>>,
+    /// Whether there may be resources whose names could not be read.
+    pub hides_names: bool,
+}
+
+/// One resource.
+#[derive(Debug)]
+pub struct Entry<T> {
+    /// Its `name`, if that could be read.
+    pub name: Option<String>,
+    /// The last part of its `zone`, if that could be read.
+    pub zone: Option<String>,
+    /// The resource; `None` when it has flaws, which are reported.
+    pub value: Option<T>,
+}
+
+/// Reads a document. `None` for the tree and the resources when there is no tree.
+#[must_use]
+pub fn read(text: &str) -> (Option<(Node, Resources)>, Vec<Flaw>) {
+    let mut walk = Walk::default();
+    let Some(root) = yaml::parse(text, &mut walk.flaws) else {
+        return (None, walk.flaws);
+    };
+    let resources = resources(&root, &mut walk);
+    (resources.map(|resources| (root, resources)), walk.flaws)
+}
+
+fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
+    let Value::Object(entries) = &root.value else {
+        let message = "a configuration is an object of collections".to_owned();
+        walk.report("wrong-type", root.point(), &Path::Root, message, format!("keys such as {}", COLLECTIONS.join(", ")));
+        return None;
+    };
+    for entry in entries.iter().filter(|entry| !COLLECTIONS.contains(&entry.key.as_str())) {
+        let at = Path::Root.key(&entry.key);
+        let (code, message, expected) = refuse_collection(&entry.key);
+        walk.report(code, entry.key_spot, &at, message, expected);
+    }
+    Some(Resources {
+        proxy: section(root, "proxy", &PROXY, walk),
+        forwarding_rules: collection(root, "forwardingRules", &FORWARDING_RULE, walk),
+        target_http_proxies: collection(root, "targetHttpProxies", &TARGET_HTTP_PROXY, walk),
+        url_maps: collection(root, "urlMaps", &URL_MAP, walk),
+        backend_services: collection(root, "backendServices", &BACKEND_SERVICE, walk),
+        instance_groups: collection(root, "instanceGroups", &INSTANCE_GROUP, walk),
+        network_endpoint_groups: collection(root, "networkEndpointGroups", &NETWORK_ENDPOINT_GROUP, walk),
+        health_checks: collection(root, "healthChecks", &HEALTH_CHECK, walk),
+    })
+}
+
+fn refuse_collection(key: &str) -> (&'static str, String, String) {
+    if let Some((_, what)) = LATER.iter().find(|(later, _)| *later == key) {
+        return ("not-supported", format!("`{key}` is not supported yet: {what}"), format!("no `{key}`"));
+    }
+    let expected = match nearest(key, COLLECTIONS.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("one of {}", COLLECTIONS.join(", ")),
+    };
+    ("unknown-collection", format!("there is no collection {}", quote(key)), expected)
+}
+
+fn section<T: DeserializeOwned>(root: &Node, key: &'static str, table: &Table, walk: &mut Walk) -> Section<T> {
+    match root.get(key).filter(|node| !node.is_null()) {
+        None => Section::Absent,
+        Some(node) => sound(node, table, &Path::Root.key(key), walk).map_or(Section::Broken, Section::Sound),
+    }
+}
+
+fn collection<T: DeserializeOwned>(root: &Node, key: &'static str, table: &Table, walk: &mut Walk) -> Collection<T> {
+    let mut out = Collection { key, entries: Vec::new(), hides_names: false };
+    let Some(node) = root.get(key).filter(|node| !node.is_null()) else {
+        return out;
+    };
+    let at = Path::Root.key(key);
+    let Value::List(items) = &node.value else {
+        let message = format!("`{key}` holds no list");
+        walk.report("wrong-type", root.locate(&at), &at, message, format!("a list, each entry {}", table.noun));
+        out.hides_names = true;
+        return out;
+    };
+    for (index, item) in items.iter().enumerate() {
+        let text = |key| item.get(key).and_then(Node::text);
+        let zone = text("zone").and_then(|zone| zone.rsplit('/').next()).map(str::to_owned);
+        let name = text("name").map(str::to_owned);
+        out.hides_names |= name.is_none();
+        out.entries.push(Entry { name, zone, value: sound(item, table, &at.item(index), walk) });
+    }
+    out
+}
+
+fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &mut Walk) -> Option<T> {
+    let json = walk.object(node, table, at).ok()?;
+    match serde_json::from_value(json) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            // The tables and the structs disagree: a fault of ours, but the user should still learn where.
+            debug_assert!(false, "{at}: {error}");
+            let Misfit = walk.report("internal", node.point(), at, format!("this was understood and then not: {error}"), "a report of this fault".into());
+            None
+        }
+    }
+}
+
+/// Collections that a document may hold.
+pub static COLLECTIONS: &[&str] = &[
+    "proxy",
+    "forwardingRules",
+    "targetHttpProxies",
+    "urlMaps",
+    "backendServices",
+    "instanceGroups",
+    "networkEndpointGroups",
+    "healthChecks",
+];
+
+/// Google's other collections around load balancing.
+static LATER: &[(&str, &str)] = &[
+    ("targetHttpsProxies", "HTTPS listeners"),
+    ("sslCertificates", "HTTPS listeners"),
+    ("sslPolicies", "HTTPS listeners"),
+    ("certificateMaps", "HTTPS listeners"),
+    ("targetTcpProxies", "balancing of connections"),
+    ("targetSslProxies", "balancing of connections"),
+    ("targetGrpcProxies", "gRPC"),
+    ("serviceLbPolicies", "other algorithms, automatic drain, failover thresholds"),
+    ("backendBuckets", "buckets as backends"),
+    ("autoscalers", "groups that grow"),
+    ("instanceGroupManagers", "groups that grow"),
+    ("instanceTemplates", "groups that grow"),
+    ("httpHealthChecks", "legacy checks; healthChecks of type HTTP say the same"),
+    ("httpsHealthChecks", "legacy checks; healthChecks of type HTTPS say the same"),
+    ("globalForwardingRules", "forwardingRules are global here"),
+    ("regionBackendServices", "regional resources"),
+    ("regionHealthChecks", "regional resources"),
+    ("regionUrlMaps", "regional resources"),
+    ("regionTargetHttpProxies", "regional resources"),
+    ("regionInstanceGroups", "regional resources"),
+    ("securityPolicies", "filtering requests"),
+    ("addresses", "reserved addresses; IPAddress takes the address itself"),
+];
