@@ -8,8 +8,16 @@
 //! a tier without room is skipped, and the reason is kept. When every tier is full, the request is placed anyway, in
 //! proportion to capacity, so that all end at the same relative overload.
 
+mod backend;
+pub mod burst;
+pub mod capacity;
 pub mod gcra;
+pub mod hash;
+mod near;
 pub mod pick;
 pub mod plan;
 pub mod planner;
 pub mod ring;
+pub mod rng;
+mod shares;
+mod tiers;

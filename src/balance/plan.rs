@@ -38,6 +38,9 @@ pub struct Usable {
     pub members: Arc<[u32]>,
     /// The same members on a hash ring; only for services with affinity.
     pub ring: Option<Arc<Ring>>,
+    /// What the backend is called in the rendezvous of session keys: stays the same when backends change places in
+    /// the file; see [`super::hash::group`].
+    pub identity: u64,
 }
 
 /// Weights over backends, as thresholds on the 64-bit circle.

@@ -1,0 +1,169 @@
+//! Weights laid out on a circle, and the two ways to choose by them: in turn, and by key.
+//!
+//! In turn: the n-th request stands at n × golden ratio of the circle. Such points are spread more evenly than chance,
+//! at every scale, so proportions are exact after a handful of requests already [G 2.2, 2.4].
+//!
+//! By key: weighted rendezvous. Each backend draws a number from (key, backend); the best wins. When a backend's
+//! weight changes, only the keys that its change is worth move.
+
+use super::hash;
+use super::plan::Shares;
+
+impl Shares {
+    /// Shares of (backend index, weight). What has no weight gets no share; infinite weights are left out.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    pub fn new(weights: impl IntoIterator<Item = (u32, f64)>) -> Self {
+        let usable: Vec<_> =
+            weights.into_iter().filter(|(_, weight)| *weight > 0.0 && weight.is_finite()).collect();
+        let total: f64 = usable.iter().map(|(_, weight)| weight).sum();
+        let mut sum = 0.0;
+        let mut arcs: Vec<_> = usable
+            .into_iter()
+            .map(|(backend, weight)| {
+                sum += weight;
+                ((sum / total * u64::MAX as f64) as u64, backend, weight)
+            })
+            .collect();
+        if let Some(last) = arcs.last_mut() {
+            last.0 = u64::MAX;
+        }
+        Self { arcs }
+    }
+
+    /// Whether no backend has a share.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.arcs.is_empty()
+    }
+
+    /// Part of the whole that a backend gets, 0 to 1.
+    #[must_use]
+    pub fn part_of(&self, backend: u32) -> f64 {
+        let total: f64 = self.arcs.iter().map(|arc| arc.2).sum();
+        let own: f64 = self.arcs.iter().filter(|arc| arc.1 == backend).map(|arc| arc.2).sum();
+        if total > 0.0 { own / total } else { 0.0 }
+    }
+
+    /// Backends in the order of the circle, from the one that `point` falls on.
+    #[inline]
+    pub(super) fn by_point(&self, point: u64) -> impl Iterator<Item = u32> {
+        let start = match self.arcs.len() {
+            0 | 1 => 0,
+            _ => self.arcs.partition_point(|arc| arc.0 < point),
+        };
+        let (before, after) = self.arcs.split_at_checked(start).unwrap_or((&[], &self.arcs));
+        after.iter().chain(before).map(|arc| arc.1)
+    }
+
+    /// Backends in the order of `key`'s preference. `identity` says what a backend is called on the circle.
+    pub(super) fn by_key(&self, key: u64, identity: impl Fn(u32) -> u64) -> impl Iterator<Item = u32> {
+        let mut last: Option<(f64, u32)> = None;
+        let mut left = self.arcs.len();
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            if let ([only], None) = (self.arcs.as_slice(), last) {
+                last = Some((0.0, only.1));
+                return Some(only.1);
+            }
+            // No list is kept, so that nothing is allocated: the next one is the best of those behind the last.
+            let next = self
+                .arcs
+                .iter()
+                .map(|(_, backend, weight)| (draw(hash::mix(key, identity(*backend))) / weight, *backend))
+                .filter(|one| last.is_none_or(|last| is_before(last, *one)))
+                .reduce(|a, b| if is_before(b, a) { b } else { a })?;
+            last = Some(next);
+            Some(next.1)
+        })
+    }
+}
+
+fn is_before(a: (f64, u32), b: (f64, u32)) -> bool {
+    a.0 < b.0 || (a.0 <= b.0 && a.1 < b.1)
+}
+
+/// -log2 of `bits` read as a fraction of 2^64: exponentially distributed, 0 and up. The polynomial for the mantissa
+/// is good to 0.00002, which shifts shares by less than that; a true logarithm costs several times as much.
+#[inline]
+#[allow(clippy::cast_precision_loss)]
+fn draw(bits: u64) -> f64 {
+    let bits = bits | 1;
+    let zeros = bits.leading_zeros();
+    let x = ((bits << zeros) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0; // mantissa - 1, in [0, 1)
+    // log2(1 + x) in Horner form; exact at both ends.
+    let log =
+        x * (1.441_775_4 + x * (-0.707_782_2 + x * (0.411_788_35 + x * (-0.189_187_46 + x * 0.043_405_91))));
+    f64::from(zeros) + 1.0 - log
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::balance::hash::GOLDEN;
+
+    fn first_counts(shares: &Shares, keys: std::ops::Range<u64>) -> [u32; 3] {
+        let mut counts = [0; 3];
+        for key in keys {
+            counts[shares.by_key(key, u64::from).next().unwrap() as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn turns_are_shared_exactly_in_proportion() {
+        let shares = Shares::new([(0, 30.0), (1, 10.0)]);
+        for start in [0_u64, 7, 12_345, u64::MAX - 40] {
+            let mut first = 0;
+            for n in 0..20 {
+                let point = start.wrapping_add(n).wrapping_mul(GOLDEN);
+                first += u32::from(shares.by_point(point).next() == Some(0));
+            }
+            assert!(first.abs_diff(15) <= 1, "{first} of 20");
+        }
+    }
+
+    #[test]
+    fn keys_are_shared_in_proportion_to_weight() {
+        let counts = first_counts(&Shares::new([(0, 10.0), (1, 30.0), (2, 60.0)]), 0..100_000);
+        for (count, wanted) in counts.into_iter().zip([10_000_u32, 30_000, 60_000]) {
+            assert!(count.abs_diff(wanted) < 600, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_greater_weight_takes_keys_and_moves_no_others() {
+        let (before, after) =
+            (Shares::new([(0, 1.0), (1, 1.0), (2, 1.0)]), Shares::new([(0, 1.0), (1, 1.0), (2, 1.5)]));
+        for key in 0..10_000 {
+            let one = before.by_key(key, u64::from).next();
+            let two = after.by_key(key, u64::from).next();
+            assert!(one == two || two == Some(2));
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_key_names_each_backend_once() {
+        let shares = Shares::new((0..50).map(|n| (n, 1.0 + f64::from(n))));
+        let mut order: Vec<_> = shares.by_key(99, u64::from).collect();
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_logarithm_is_close() {
+        for bits in [1, u64::MAX, 1 << 63, 3 << 62, 0x1234_5678_9ABC_DEF0, 0xC000_0000_0000_0001] {
+            #[allow(clippy::cast_precision_loss)]
+            let exact = -((bits | 1) as f64 / 2_f64.powi(64)).log2();
+            assert!((draw(bits) - exact).abs() < 5e-5, "{bits:x}: {} {exact}", draw(bits));
+        }
+    }
+
+    #[test]
+    fn weights_of_nothing_give_no_share() {
+        assert!(Shares::new([(0, 0.0), (1, f64::INFINITY), (2, f64::NAN)]).is_empty());
+        assert_eq!(Shares::default().by_point(5).count(), 0);
+        assert_eq!(Shares::default().by_key(5, u64::from).count(), 0);
+    }
+}

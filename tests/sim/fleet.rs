@@ -1,0 +1,100 @@
+//! Services made by hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use overspill::model::place::{Places, Region, RegionId};
+use overspill::model::probe::{HealthCheck, Probe, ProbePort};
+use overspill::model::service::{
+    Affinity, Backend, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
+};
+use overspill::model::target::{Mode, Preference, RateTarget, Scaler};
+use overspill::model::unit::{PerSecond, Ratio, Span};
+
+/// Region 0 is where clients are; each next one is farther east.
+pub(crate) fn places(regions: u16) -> Places {
+    let region =
+        |n: u16| Region { name: format!("region-{n}").into(), latitude: 0.0, longitude: f64::from(n) * 10.0 };
+    Places {
+        regions: (0..regions).map(region).collect(),
+        client_locations: Vec::new(),
+        origins: vec![RegionId(0)],
+    }
+}
+
+/// `maxRate`.
+pub(crate) fn group_rate(rate: f64) -> Mode {
+    Mode::Rate(RateTarget::Group(PerSecond::new(rate)))
+}
+
+/// `maxRatePerInstance`.
+pub(crate) fn member_rate(rate: f64) -> Mode {
+    Mode::Rate(RateTarget::PerMember(PerSecond::new(rate)))
+}
+
+/// `maxUtilization`.
+pub(crate) fn utilization(max: f64) -> Mode {
+    Mode::Utilization { max: Ratio::new(max), rate: None }
+}
+
+/// A backend with `members` members in `region`, named after `index`.
+pub(crate) fn backend(index: usize, region: u16, members: u16, mode: Mode) -> Backend {
+    let member = |n: u16| Member {
+        name: format!("member-{index}-{n}").into(),
+        address: SocketAddr::from(([10, u8::try_from(index).unwrap(), 0, 1], 1000 + n)),
+    };
+    let group = Group {
+        name: format!("group-{index}").into(),
+        kind: GroupKind::InstanceGroup,
+        zone: format!("region-{region}-a").into(),
+        region: RegionId(region),
+        utilization: UtilizationSource::OrcaHeader,
+    };
+    Backend {
+        group: Arc::new(group),
+        mode,
+        scaler: Scaler::FULL,
+        preference: Preference::Default,
+        members: (0..members).map(member).collect(),
+    }
+}
+
+pub(crate) fn scaled(backend: Backend, scaler: f64) -> Backend {
+    Backend { scaler: Scaler::new(scaler).unwrap(), ..backend }
+}
+
+pub(crate) fn preferred(backend: Backend) -> Backend {
+    Backend { preference: Preference::Preferred, ..backend }
+}
+
+pub(crate) fn service(backends: Vec<Backend>) -> Service {
+    Service {
+        name: "web".into(),
+        scheme: Scheme::ExternalManaged,
+        protocol: Protocol::Http,
+        timeout: Span::secs(30),
+        health_check: Arc::new(health_check()),
+        affinity: Affinity::None,
+        draining_timeout: Span::ZERO,
+        log_sample: Ratio::ONE,
+        backends,
+        is_reachable: true,
+    }
+}
+
+pub(crate) fn with_affinity(service: Service) -> Service {
+    Service { affinity: Affinity::ClientIp, ..service }
+}
+
+fn health_check() -> HealthCheck {
+    HealthCheck {
+        name: "basic".into(),
+        interval: Span::secs(5),
+        timeout: Span::secs(5),
+        healthy_threshold: 2,
+        unhealthy_threshold: 2,
+        port: ProbePort::Serving,
+        sends_proxy_header: false,
+        probe: Probe::Tcp { request: None, response: None },
+    }
+}

@@ -1,0 +1,297 @@
+//! A load balancer without sockets: real planner, real pick, gates made of the real arithmetic, modelled members.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use overspill::balance::gcra::{self, Limit};
+use overspill::balance::pick::{self, Ask, NoPick, Pick, Reason, Room};
+use overspill::balance::plan::{BackendSample, Figures, MemberSample, Plan, ReportSample, Sample};
+use overspill::balance::planner::ServicePlanner;
+use overspill::balance::rng::Rng;
+use overspill::model::place::{OriginId, Places};
+use overspill::model::service::Service;
+use overspill::model::unit::{Ratio, SECOND, Span, Tick};
+
+/// Utilization of a member that serves so many requests per second.
+pub(crate) type Curve = Arc<dyn Fn(f64) -> f64>;
+
+/// The room of a backend, shared by all workers: as the ledger's, without atomics.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    due: u64,
+    pub(crate) limit: Limit,
+    pub(crate) admitted: u64,
+    pub(crate) overfilled: u64,
+    pub(crate) refused: u64,
+}
+
+impl Gate {
+    fn closed() -> Self {
+        Self { due: 0, limit: Limit::CLOSED, admitted: 0, overfilled: 0, refused: 0 }
+    }
+
+    fn take(&mut self, now: Tick, room: Room) -> Option<u64> {
+        if room == Room::Overfill {
+            self.overfilled += 1;
+            return Some(self.overfilled + self.admitted);
+        }
+        if !self.limit.is_open() {
+            let Some(due) = gcra::admit(self.due, now, self.limit) else {
+                self.refused += 1;
+                return None;
+            };
+            self.due = due;
+        }
+        self.admitted += 1;
+        Some(self.admitted - 1)
+    }
+}
+
+/// A modelled member.
+pub(crate) struct Member {
+    pub(crate) is_healthy: bool,
+    /// Answers at once with a 5xx and burns nothing.
+    pub(crate) fails_fast: bool,
+    pub(crate) reports: bool,
+    pub(crate) served: u64,
+    failed: u64,
+    at_last_report: u64,
+    pending: VecDeque<f64>,
+    report: Option<ReportSample>,
+}
+
+/// How members report.
+#[derive(Clone)]
+pub(crate) struct Reporting {
+    pub(crate) curve: Curve,
+    /// From report to report.
+    pub(crate) interval: Span,
+    /// Reports that each is late.
+    pub(crate) lag: usize,
+    /// Part by which a report may be wrong, either way.
+    pub(crate) noise: f64,
+}
+
+pub(crate) struct Lab {
+    pub(crate) service: Arc<Service>,
+    pub(crate) places: Places,
+    pub(crate) planner: ServicePlanner,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) figures: Vec<Figures>,
+    pub(crate) gates: Vec<Gate>,
+    pub(crate) members: Vec<Vec<Member>>,
+    pub(crate) reporting: Option<Reporting>,
+    pub(crate) now: Tick,
+    pub(crate) plans: u32,
+    /// (when, where), in order.
+    pub(crate) log: Vec<(Tick, Pick)>,
+    pub(crate) lost: u64,
+    next_tick: Tick,
+    next_report: Tick,
+    jitter: Option<Rng>,
+    noise: Rng,
+    turn: u64,
+    demand: f64,
+    rng: Rng,
+}
+
+impl Lab {
+    pub(crate) fn new(service: Service, places: Places) -> Self {
+        let service = Arc::new(service);
+        let member = || Member {
+            is_healthy: true,
+            fails_fast: false,
+            reports: true,
+            served: 0,
+            failed: 0,
+            at_last_report: 0,
+            pending: VecDeque::new(),
+            report: None,
+        };
+        let backends = service.backends.iter();
+        Self {
+            planner: ServicePlanner::new(Arc::clone(&service), &places, None),
+            plan: Arc::default(),
+            figures: Vec::new(),
+            gates: backends.clone().map(|_| Gate::closed()).collect(),
+            members: backends.map(|one| one.members.iter().map(|_| member()).collect()).collect(),
+            reporting: None,
+            now: Tick(0),
+            plans: 0,
+            log: Vec::new(),
+            lost: 0,
+            next_tick: Tick(0),
+            next_report: Tick(0),
+            jitter: None,
+            noise: Rng::new(3),
+            turn: 0,
+            demand: 0.0,
+            rng: Rng::new(1),
+            service,
+            places,
+        }
+    }
+
+    /// Ticks 90 to 130 ms apart instead of 100.
+    pub(crate) fn jittered(mut self, seed: u64) -> Self {
+        self.jitter = Some(Rng::new(seed));
+        self.rng = Rng::new(seed ^ 0xABCD);
+        self.noise = Rng::new(seed ^ 0x1234);
+        self
+    }
+
+    pub(crate) fn reporting(mut self, reporting: Reporting) -> Self {
+        self.next_report = Tick(0) + reporting.interval;
+        self.reporting = Some(reporting);
+        self
+    }
+
+    /// Evenly spaced arrivals.
+    pub(crate) fn even(&mut self, rate: f64, seconds: f64) {
+        let end = self.now.0 as f64 + seconds * 1e9;
+        let gap = 1e9 / rate;
+        // A phase of its own, so that arrivals and ticks meet nowhere in particular.
+        let mut at = self.now.0 as f64 + gap * self.rng.unit();
+        while at < end {
+            self.arrive(Tick(at as u64), None);
+            at += gap;
+        }
+        self.advance(Tick(end as u64));
+    }
+
+    /// Random arrivals.
+    pub(crate) fn poisson(&mut self, rate: f64, seconds: f64) {
+        let end = self.now.0 as f64 + seconds * 1e9;
+        let mut at = self.now.0 as f64 + self.rng.exponential() * 1e9 / rate;
+        while at < end {
+            self.arrive(Tick(at as u64), None);
+            at += self.rng.exponential() * 1e9 / rate;
+        }
+        self.advance(Tick(end as u64));
+    }
+
+    /// One request.
+    pub(crate) fn arrive(&mut self, at: Tick, key: Option<u64>) -> Option<Pick> {
+        self.advance(at);
+        self.demand += 1.0;
+        let ask = Ask { origin: OriginId(0), key, turn: self.turn, tried: &[] };
+        self.turn += 1;
+        let gates = &mut self.gates;
+        match pick::choose(&self.plan, ask, |backend, room| gates[backend as usize].take(at, room)) {
+            Ok(pick) => {
+                let member = &mut self.members[pick.backend as usize][pick.member as usize];
+                assert!(member.is_healthy || at < self.next_tick, "unhealthy member got a request");
+                member.served += 1;
+                member.failed += u64::from(member.fails_fast);
+                self.log.push((at, pick));
+                Some(pick)
+            }
+            Err(NoPick::NoHealthyMember | NoPick::AllTried) => {
+                self.lost += 1;
+                None
+            }
+        }
+    }
+
+    /// Time goes by: ticks and reports.
+    pub(crate) fn advance(&mut self, to: Tick) {
+        while self.next_tick.min(self.next_report_due()) <= to {
+            if self.next_report_due() <= self.next_tick {
+                self.report();
+            } else {
+                self.now = self.next_tick;
+                self.tick();
+                let gap = self.jitter.as_mut().map_or(100, |rng| 90 + rng.below(41));
+                self.next_tick = self.next_tick + Span::millis(gap);
+            }
+        }
+        self.now = to;
+    }
+
+    fn next_report_due(&self) -> Tick {
+        if self.reporting.is_some() { self.next_report } else { Tick(u64::MAX) }
+    }
+
+    fn report(&mut self) {
+        let reporting = self.reporting.clone().unwrap();
+        let now = self.next_report;
+        for member in self.members.iter_mut().flatten() {
+            let served = member.served - member.at_last_report;
+            member.at_last_report = member.served;
+            let rate = served as f64 / reporting.interval.as_secs();
+            let noise = 1.0 + reporting.noise * (2.0 * self.noise.unit() - 1.0);
+            let value = if member.fails_fast { 0.0 } else { (reporting.curve)(rate) * noise };
+            member.pending.push_back(value);
+            if member.pending.len() > reporting.lag {
+                let value = member.pending.pop_front().unwrap();
+                if member.reports {
+                    let (reports, total) =
+                        member.report.map_or((0, 0), |last| (last.reports, last.total_micros));
+                    member.report = Some(ReportSample {
+                        utilization: Ratio::new(value),
+                        at: now,
+                        reports: reports + 1,
+                        total_micros: total + (value * 1e6) as u64,
+                    });
+                }
+            }
+        }
+        self.next_report = now + reporting.interval;
+    }
+
+    /// A tick of the planner, now.
+    pub(crate) fn tick(&mut self) {
+        let sample = self.sample();
+        let decision = self.planner.tick(self.now, &sample);
+        for (gate, limit) in self.gates.iter_mut().zip(decision.limits) {
+            gate.limit = limit;
+        }
+        self.figures = decision.figures;
+        if let Some(plan) = decision.plan {
+            self.plan = plan;
+            self.plans += 1;
+        }
+    }
+
+    pub(crate) fn sample(&self) -> Sample {
+        let member = |member: &Member| MemberSample {
+            is_healthy: member.is_healthy,
+            finished: member.served,
+            failed: member.failed,
+            report: member.report,
+        };
+        let backend = |(gate, members): (&Gate, &Vec<Member>)| BackendSample {
+            admitted: gate.admitted,
+            overfilled: gate.overfilled,
+            refused: gate.refused,
+            backlog: gate.due.saturating_sub(gcra::units(self.now)),
+            members: members.iter().map(member).collect(),
+        };
+        Sample { backends: self.gates.iter().zip(&self.members).map(backend).collect() }
+    }
+
+    /// A new configuration takes over; live numbers stay.
+    pub(crate) fn reload(&mut self, service: Service) {
+        let service = Arc::new(service);
+        self.planner = ServicePlanner::new(Arc::clone(&service), &self.places, Some(&self.planner));
+        self.service = service;
+        self.tick();
+    }
+
+    /// Requests per second that a backend got from `from` to `to`, in seconds of the simulation.
+    pub(crate) fn rate(&self, backend: u32, from: f64, to: f64) -> f64 {
+        let inside = |at: Tick| (from..to).contains(&(at.0 as f64 / SECOND as f64));
+        let got = self.log.iter().filter(|(at, pick)| pick.backend == backend && inside(*at)).count();
+        got as f64 / (to - from)
+    }
+
+    /// Requests placed for this reason.
+    pub(crate) fn count(&self, reason: Reason) -> usize {
+        self.log.iter().filter(|(_, pick)| pick.reason == reason).count()
+    }
+
+    /// Requests on this backend.
+    pub(crate) fn on(&self, backend: u32) -> usize {
+        self.log.iter().filter(|(_, pick)| pick.backend == backend).count()
+    }
+}

@@ -1,0 +1,7 @@
+//! The real planner and the real pick under modelled demand: no sockets, no clock, the same run every time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod burst;
+mod fleet;
+mod lab;
+mod worked;
