@@ -1,1 +1,5 @@
 //! Sockets and TLS: no HTTP, no decisions.
+
+pub mod connect;
+pub mod listen;
+pub mod tls;

@@ -1,0 +1,190 @@
+//! Listening sockets: one per data worker on the same address, so that the kernel deals new connections out to them.
+//!
+//! `SO_REUSEPORT` instead of one shared listener: no worker wakes for a connection that another one takes, and a
+//! reload can bind before it lets go. The price: a second process of the same user on the same address is not
+//! refused by the kernel, it shares the connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::model::unit::{Span, Tick};
+
+/// Connections that may wait for `accept` per listener. The kernel caps it at `net.core.somaxconn`.
+pub const BACKLOG: i32 = 4096;
+
+/// First pause after `accept` failed for want of something; doubles with each failure in a row.
+pub const FIRST_PAUSE: Span = Span::millis(5);
+
+/// Longest pause between two tries of `accept`.
+pub const LONGEST_PAUSE: Span = Span::secs(1);
+
+/// Failures closer together than this belong to one episode, which is logged once.
+pub const EPISODE_GAP: Span = Span::secs(10);
+
+/// `copies` (at least one) listeners on `address`: non-blocking, `SO_REUSEPORT`, backlog [`BACKLOG`].
+///
+/// Port 0 asks the system for a port once; all copies get that one, and `local_addr` tells it. An IPv6 wildcard
+/// takes IPv4 connections too, whatever the system's default is.
+///
+/// # Errors
+///
+/// When a copy cannot be bound; none stays open then.
+pub fn bind(address: SocketAddr, copies: usize) -> io::Result<Vec<TcpListener>> {
+    let first = bind_one(address)?;
+    let bound = first.local_addr()?;
+    std::iter::once(Ok(first)).chain((1..copies).map(|_| bind_one(bound))).collect()
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Sets `TCP_NODELAY` on an accepted stream: answers are written whole, waiting for more only delays them. A peer
+/// that is gone already makes this fail; the next read says so, hence no error here.
+pub fn prepare(stream: &tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
+/// How long an accept loop waits after a failure. One per loop, owned by its worker.
+///
+/// Out of descriptors or memory, `accept` fails at once and again: without a pause the loop would take a whole core
+/// from the requests whose end frees what is missing.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+    last: Option<Tick>,
+}
+
+impl Backoff {
+    /// No failure yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes note of a failed `accept`: how long to wait before the next. Zero when only that connection was at
+    /// fault, as when the client gave up while it waited. Logs the first failure of an episode.
+    pub fn failed(&mut self, error: &io::Error, now: Tick) -> Span {
+        if is_of_connection(error) {
+            return Span::ZERO;
+        }
+        if self.begins_episode(now) {
+            tracing::error!(%error, "cannot accept connections; trying again with pauses up to 1 s");
+        }
+        self.last = Some(now);
+        let pause = FIRST_PAUSE.0 << self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        Span(pause).min(LONGEST_PAUSE)
+    }
+
+    /// Takes note of an accepted connection: the next pause is the first again.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    fn begins_episode(&self, now: Tick) -> bool {
+        self.last.is_none_or(|last| now.since(last) > EPISODE_GAP)
+    }
+}
+
+/// Whether the failure says something about one connection, not about us. Unlisted kinds are ours: a needless pause
+/// is harmless, a busy loop is not.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+            | Kind::Interrupted
+            | Kind::WouldBlock
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TOO_MANY_FILES: i32 = 24;
+
+    #[test]
+    fn copies_share_the_port_that_the_system_gave_to_the_first() {
+        for any in ["127.0.0.1:0", "[::]:0"] {
+            let listeners = bind(any.parse().unwrap(), 3).unwrap();
+            let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+            assert!(ports[0] != 0 && ports == [ports[0]; 3], "{any}: {ports:?}");
+        }
+    }
+
+    #[test]
+    fn no_copies_still_means_one() {
+        assert_eq!(bind("127.0.0.1:0".parse().unwrap(), 0).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_port_that_someone_listens_on_without_sharing_is_refused() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = bind(taken.local_addr().unwrap(), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_takes_ipv4_connections() {
+        let listeners = bind("[::]:0".parse().unwrap(), 1).unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_accepted_stream_does_not_wait_for_more_to_send() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, _client) = tokio::join!(listener.accept(), tokio::net::TcpStream::connect(address));
+        let (stream, _) = accepted.unwrap();
+        prepare(&stream);
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[test]
+    fn want_of_descriptors_doubles_the_pause_up_to_a_second_and_success_resets_it() {
+        let (mut backoff, error) = (Backoff::new(), io::Error::from_raw_os_error(TOO_MANY_FILES));
+        let pauses: Vec<u64> = (0..10).map(|i| backoff.failed(&error, Tick(i)).0 / 1_000_000).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        backoff.succeeded();
+        assert_eq!(backoff.failed(&error, Tick(11)), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn a_client_that_gave_up_costs_no_pause() {
+        let mut backoff = Backoff::new();
+        assert_eq!(backoff.failed(&io::ErrorKind::ConnectionAborted.into(), Tick(1)), Span::ZERO);
+    }
+
+    #[test]
+    fn an_episode_is_logged_once_even_when_some_connections_get_through() {
+        let (mut backoff, error) = (Backoff::new(), io::Error::from_raw_os_error(TOO_MANY_FILES));
+        let start = Tick(1);
+        assert!(backoff.begins_episode(start));
+        backoff.failed(&error, start);
+        backoff.succeeded();
+        assert!(!backoff.begins_episode(start + Span::secs(9)));
+        assert!(backoff.begins_episode(start + Span::secs(11)));
+    }
+}
