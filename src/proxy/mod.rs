@@ -5,3 +5,5 @@
 pub mod guard;
 #[allow(dead_code)]
 pub mod headers;
+#[allow(dead_code)]
+pub mod session;
