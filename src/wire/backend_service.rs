@@ -193,7 +193,7 @@ static BACKEND: Table = Table {
         optional("maxRate", COUNT).by("[G 1a]"),
         optional("maxRatePerInstance", TARGET).by("[G 1a]"),
         optional("maxRatePerEndpoint", TARGET).by("[G 1a]"),
-        optional("capacityScaler", Kind::Number(0.0, 1.0)).by("[G 1.1]"),
+        optional("capacityScaler", Kind::Number(f64::MIN, f64::MAX)).by("[G 1.1]"),
         optional("preference", Kind::Word(PREFERENCES)).by("[G 1a]"),
         note("description"),
         optional("maxConnections", COUNT),

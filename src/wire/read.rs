@@ -88,20 +88,27 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         walk.report("wrong-type", root.point(), &Path::Root, message, format!("keys such as {}", COLLECTIONS.join(", ")));
         return None;
     };
+    // What a misspelt or a second key holds cannot be seen, so nothing there may be called missing.
+    let mut hidden: Vec<&str> = Vec::new();
+    if walk.flaws.iter().any(|flaw| matches!(flaw.code, "duplicate-key" | "yaml-key")) {
+        hidden.extend(COLLECTIONS);
+    }
     for entry in entries.iter().filter(|entry| !COLLECTIONS.contains(&entry.key.as_str())) {
+        hidden.extend(nearest(&entry.key, COLLECTIONS.iter().copied()));
         let at = Path::Root.key(&entry.key);
         let (code, message, expected) = refuse_collection(&entry.key);
         walk.report(code, entry.key_spot, &at, message, expected);
     }
+    let mut reader = Reader { root, hidden, walk };
     Some(Resources {
-        proxy: section(root, "proxy", &PROXY, walk),
-        forwarding_rules: collection(root, "forwardingRules", &FORWARDING_RULE, walk),
-        target_http_proxies: collection(root, "targetHttpProxies", &TARGET_HTTP_PROXY, walk),
-        url_maps: collection(root, "urlMaps", &URL_MAP, walk),
-        backend_services: collection(root, "backendServices", &BACKEND_SERVICE, walk),
-        instance_groups: collection(root, "instanceGroups", &INSTANCE_GROUP, walk),
-        network_endpoint_groups: collection(root, "networkEndpointGroups", &NETWORK_ENDPOINT_GROUP, walk),
-        health_checks: collection(root, "healthChecks", &HEALTH_CHECK, walk),
+        proxy: reader.section("proxy", &PROXY),
+        forwarding_rules: reader.collection("forwardingRules", &FORWARDING_RULE),
+        target_http_proxies: reader.collection("targetHttpProxies", &TARGET_HTTP_PROXY),
+        url_maps: reader.collection("urlMaps", &URL_MAP),
+        backend_services: reader.collection("backendServices", &BACKEND_SERVICE),
+        instance_groups: reader.collection("instanceGroups", &INSTANCE_GROUP),
+        network_endpoint_groups: reader.collection("networkEndpointGroups", &NETWORK_ENDPOINT_GROUP),
+        health_checks: reader.collection("healthChecks", &HEALTH_CHECK),
     })
 }
 
@@ -116,33 +123,46 @@ fn refuse_collection(key: &str) -> (&'static str, String, String) {
     ("unknown-collection", format!("there is no collection {}", quote(key)), expected)
 }
 
-fn section<T: DeserializeOwned>(root: &Node, key: &'static str, table: &Table, walk: &mut Walk) -> Section<T> {
-    match root.get(key).filter(|node| !node.is_null()) {
-        None => Section::Absent,
-        Some(node) => sound(node, table, &Path::Root.key(key), walk).map_or(Section::Broken, Section::Sound),
-    }
+struct Reader<'a> {
+    root: &'a Node,
+    /// Collections that may hold more than can be seen.
+    hidden: Vec<&'a str>,
+    walk: &'a mut Walk,
 }
 
-fn collection<T: DeserializeOwned>(root: &Node, key: &'static str, table: &Table, walk: &mut Walk) -> Collection<T> {
-    let mut out = Collection { key, entries: Vec::new(), hides_names: false };
-    let Some(node) = root.get(key).filter(|node| !node.is_null()) else {
-        return out;
-    };
-    let at = Path::Root.key(key);
-    let Value::List(items) = &node.value else {
-        let message = format!("`{key}` holds no list");
-        walk.report("wrong-type", root.locate(&at), &at, message, format!("a list, each entry {}", table.noun));
-        out.hides_names = true;
-        return out;
-    };
-    for (index, item) in items.iter().enumerate() {
-        let text = |key| item.get(key).and_then(Node::text);
-        let zone = text("zone").and_then(|zone| zone.rsplit('/').next()).map(str::to_owned);
-        let name = text("name").map(str::to_owned);
-        out.hides_names |= name.is_none();
-        out.entries.push(Entry { name, zone, value: sound(item, table, &at.item(index), walk) });
+impl Reader<'_> {
+    fn section<T: DeserializeOwned>(&mut self, key: &'static str, table: &Table) -> Section<T> {
+        match self.root.get(key).filter(|node| !node.is_null()) {
+            None if self.hidden.contains(&key) => Section::Broken,
+            None => Section::Absent,
+            Some(node) => {
+                sound(node, table, &Path::Root.key(key), self.walk).map_or(Section::Broken, Section::Sound)
+            }
+        }
     }
-    out
+
+    fn collection<T: DeserializeOwned>(&mut self, key: &'static str, table: &Table) -> Collection<T> {
+        let mut out = Collection { key, entries: Vec::new(), hides_names: self.hidden.contains(&key) };
+        let Some(node) = self.root.get(key).filter(|node| !node.is_null()) else {
+            return out;
+        };
+        let at = Path::Root.key(key);
+        let Value::List(items) = &node.value else {
+            let message = format!("`{key}` holds no list");
+            let expected = format!("a list, each entry {}", table.noun);
+            self.walk.report("wrong-type", self.root.locate(&at), &at, message, expected);
+            out.hides_names = true;
+            return out;
+        };
+        for (index, item) in items.iter().enumerate() {
+            let text = |key| item.get(key).and_then(Node::text);
+            let zone = text("zone").and_then(|zone| zone.rsplit('/').next()).map(str::to_owned);
+            let name = text("name").map(str::to_owned);
+            out.hides_names |= name.is_none();
+            out.entries.push(Entry { name, zone, value: sound(item, table, &at.item(index), self.walk) });
+        }
+        out
+    }
 }
 
 fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &mut Walk) -> Option<T> {

@@ -52,7 +52,8 @@ impl Walk {
         for field in table.fields.iter().filter(|field| field.is_required) {
             if node.get(field.key).is_none_or(Node::is_null) {
                 let message = format!("{} has no `{}`", table.noun, field.key);
-                self.report("missing-field", node.point(), path, message, wanted(field));
+                let expected = format!("`{}: …`, {}", field.key, wanted(field));
+                self.report("missing-field", node.point(), path, message, expected);
                 is_sound = false;
             }
         }
@@ -292,7 +293,8 @@ fn describe(kind: &Kind) -> String {
         Kind::Flag => "true or false".into(),
         Kind::Integer(least, most) if *most == i64::from(i32::MAX) && *least == 0 => "a whole number, 0 or more".into(),
         Kind::Integer(least, most) => format!("a whole number from {least} to {most}"),
-        Kind::Number(least, most) if *most >= f64::MAX => format!("a number, {least} or more"),
+        Kind::Number(f64::MIN, _) => "a finite number".into(),
+        Kind::Number(least, f64::MAX) => format!("a finite number, {least} or more"),
         Kind::Number(least, most) => format!("a number from {least} to {most}"),
         Kind::Word(words) => known(words),
         Kind::WordOr(word, other) => format!("`{word}`, or {}", describe(other)),

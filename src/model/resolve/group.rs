@@ -20,12 +20,13 @@ pub(super) struct Groups {
     hides_names: bool,
 }
 
-/// A group as references see it; `value` is `None` where a problem was reported.
-struct Listed {
-    kind: GroupKind,
-    name: String,
+/// A group as references see it.
+pub(super) struct Listed {
+    pub(super) kind: GroupKind,
+    pub(super) name: String,
     zone: Option<String>,
-    value: Option<Arc<Roster>>,
+    /// `None` where a problem was reported.
+    pub(super) value: Option<Arc<Roster>>,
 }
 
 /// A group with its members, before a service has chosen their port.
@@ -70,7 +71,9 @@ impl Groups {
         let list = Path::Root.key(of.key);
         let mut seen = BTreeSet::new();
         for (index, entry) in of.entries.iter().enumerate() {
-            let value = entry.value.as_ref().and_then(|value| resolve(index, value, report)).map(Arc::new);
+            let errors = report.errors();
+            let value = entry.value.as_ref().and_then(|value| resolve(index, value, report));
+            let value = value.filter(|_| report.errors() == errors).map(Arc::new);
             let Some(name) = &entry.name else { continue };
             if entry.zone.is_some() && !seen.insert((name, &entry.zone)) {
                 let zone = entry.zone.as_deref().unwrap_or_default();
@@ -82,8 +85,17 @@ impl Groups {
         }
     }
 
-    /// The group that a backend names. `None` after a report, here or at the group.
-    pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Arc<Roster>> {
+    /// The first group of the document, if it is sound; `Err` when there is none at all.
+    pub(super) fn first(&self) -> Result<Option<&Roster>, ()> {
+        match self.list.first() {
+            Some(first) => Ok(first.value.as_deref()),
+            None if self.hides_names => Ok(None),
+            None => Err(()),
+        }
+    }
+
+    /// The group that a backend names. `None` after a report.
+    pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Listed> {
         let Reference { collection, zone, name } = read_reference(text, at, "group", report)?;
         if let Some(other) = collection.filter(|collection| !matches!(*collection, "instanceGroups" | "networkEndpointGroups")) {
             let message = format!("{} names one of `{other}`, and a group belongs here", quote(text));
@@ -94,7 +106,7 @@ impl Groups {
         let placed = |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
         let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).collect();
         match found.as_slice() {
-            [one] => one.value.clone(),
+            [one] => Some(one),
             [] if self.hides_names => None,
             [] => {
                 self.nothing_found((name, zone), collection, at, report);

@@ -61,10 +61,10 @@ fn fingerprint(text: &str) -> u64 {
 /// `None` when something is missing that an error tells about.
 fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> Option<Config> {
     let mut atlas = place::Atlas::new(&resources.proxy, report);
-    let home = place::home(resources, &mut atlas, report);
     let client_locations = place::client_locations(&resources.proxy, &mut atlas, report);
     let checks = check::all(&resources.health_checks, report);
     let groups = group::all(resources, &mut atlas, report);
+    let home = place::home(&resources.proxy, &groups, &mut atlas, report);
     let services = service::all(&resources.backend_services, &checks, &groups, report);
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::group::Groups;
 use super::report::Report;
 use crate::model::config::Cidr;
 use crate::model::place::{Places, Region, RegionId, google_region, google_region_names, region_of_zone};
 use crate::wire::flaw::{nearest, quote};
 use crate::wire::path::Path;
 use crate::wire::proxy::Proxy;
-use crate::wire::read::{Resources, Section};
+use crate::wire::read::Section;
 
 pub(super) const PROXY: Path<'static> = Path::Key(&Path::Root, "proxy");
 
@@ -89,25 +90,21 @@ impl<'a> Atlas<'a> {
 }
 
 /// Where the proxy stands: `proxy.zone`, else the zone of the first group (**ours**). `None` after a report.
-pub(super) fn home(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Report<'_>) -> Option<(Arc<str>, RegionId)> {
-    if let Section::Sound(Proxy { zone: Some(zone), .. }) = &resources.proxy {
+pub(super) fn home(
+    proxy: &Section<Proxy>, groups: &Groups, atlas: &mut Atlas<'_>, report: &mut Report<'_>,
+) -> Option<(Arc<str>, RegionId)> {
+    if let Section::Sound(Proxy { zone: Some(zone), .. }) = proxy {
         return atlas.zone(zone, &PROXY.key("zone"), report);
     }
-    let groups = &resources.instance_groups;
-    let endpoint_groups = &resources.network_endpoint_groups;
-    let list = Path::Root.key(groups.key);
-    if let Some(first) = groups.entries.first() {
-        return atlas.zone(&first.value.as_ref()?.zone, &list.item(0).key("zone"), report);
+    match groups.first() {
+        Ok(first) => first.map(|roster| (Arc::clone(&roster.group.zone), roster.group.region)),
+        Err(()) if matches!(proxy, Section::Broken) => None,
+        Err(()) => {
+            let message = "nothing says where this proxy stands";
+            report.error(&PROXY.key("zone"), "missing-field", message, "proxy.zone, or a group, whose zone is then taken");
+            None
+        }
     }
-    let list = Path::Root.key(endpoint_groups.key);
-    if let Some(first) = endpoint_groups.entries.first() {
-        return atlas.zone(&first.value.as_ref()?.zone, &list.item(0).key("zone"), report);
-    }
-    if !groups.hides_names && !endpoint_groups.hides_names && !matches!(resources.proxy, Section::Broken) {
-        let message = "nothing says where this proxy stands";
-        report.error(&PROXY.key("zone"), "missing-field", message, "proxy.zone, or a group, whose zone is then taken");
-    }
-    None
 }
 
 /// `clientLocations`, each range once.

@@ -9,11 +9,12 @@ use crate::wire::path::Path;
 pub(super) struct Report<'a> {
     root: &'a Node,
     problems: Vec<Problem>,
+    errors: usize,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(root: &'a Node, flaws: Vec<Flaw>) -> Self {
-        Self { root, problems: flaws.into_iter().map(Problem::from).collect() }
+        Self { root, errors: flaws.len(), problems: flaws.into_iter().map(Problem::from).collect() }
     }
 
     pub(super) fn error(&mut self, at: &Path<'_>, code: &'static str, message: impl Into<String>, expected: impl Into<String>) {
@@ -25,7 +26,12 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+        self.errors > 0
+    }
+
+    /// How many errors so far; what made none in between is sound.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
     }
 
     /// In the order of the text.
@@ -35,6 +41,7 @@ impl<'a> Report<'a> {
     }
 
     fn push(&mut self, severity: Severity, at: &Path<'_>, code: &'static str, (message, expected): (String, String)) {
+        self.errors += usize::from(severity == Severity::Error);
         let position = Some(self.root.locate(at).into());
         self.problems.push(Problem { severity, code, path: at.to_string(), position, message, expected: Some(expected) });
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::check::Checks;
-use super::group::{Groups, Roster};
+use super::group::{Groups, Listed, Roster};
 use super::names::Names;
 use super::report::Report;
 use super::target;
@@ -142,12 +142,12 @@ fn backends(
     let mut out = Some(Vec::new());
     for (index, wire) in wires.iter().enumerate() {
         let at = list.item(index);
-        let roster = about.groups.follow(&wire.group, &at.key("group"), report);
-        let backend = roster.as_ref().and_then(|roster| {
+        let group = about.groups.follow(&wire.group, &at.key("group"), report);
+        let backend = backend(wire, group, about, &at, report);
+        if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
             agrees(roster, &rosters, &at, report);
-            backend(wire, roster, about, &at, report)
-        });
-        rosters.extend(roster);
+            rosters.push(Arc::clone(roster));
+        }
         out = out.zip(backend).map(|(mut out, backend)| {
             out.push(backend);
             out
@@ -177,10 +177,13 @@ fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut R
     }
 }
 
-fn backend(wire: &wire::Backend, roster: &Roster, about: &About<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Backend> {
-    let group = &roster.group;
-    let mode = target::mode(wire, group.kind, (&group.name, at), report);
+/// Checks what can be checked, even where the group is unknown or has problems of its own.
+fn backend(
+    wire: &wire::Backend, group: Option<&Listed>, about: &About<'_>, at: &Path<'_>, report: &mut Report<'_>,
+) -> Option<Backend> {
     let scaler = target::scaler(wire, at, report);
+    let group = group?;
+    let mode = target::mode(wire, group.kind, (&group.name, at), report);
     let preference = match wire.preference.as_deref() {
         Some("PREFERRED") => Preference::Preferred,
         _ => Preference::Default,
@@ -189,8 +192,9 @@ fn backend(wire: &wire::Backend, roster: &Roster, about: &About<'_>, at: &Path<'
         let message = format!("backend `{}` is preferred in a service of scheme EXTERNAL", group.name);
         report.error(&at.key("preference"), "forbidden-field", message, "DEFAULT, or scheme EXTERNAL_MANAGED: the classic balancer knows no preference [G 1.33]");
     }
+    let roster = group.value.as_ref()?;
     let members = members(roster, about.port_name, at, report);
-    Some(Backend { group: Arc::clone(group), mode: mode?, scaler: scaler?, preference, members: members? })
+    Some(Backend { group: Arc::clone(&roster.group), mode: mode?, scaler: scaler?, preference, members: members? })
 }
 
 /// Endpoints have their port; instances that behind the service's named port, their own first.

@@ -119,7 +119,7 @@ impl Routes<'_, '_, '_> {
                     }
                 };
                 if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index)) {
-                    let message = format!("path {} stands in rule {first} of `{}` already", quote(text), matcher.name);
+                    let message = format!("path {} stands in pathRules[{first}] of `{}` already", quote(text), matcher.name);
                     self.report.error(&paths.item(i), "duplicate-path", message, "each path once in a path matcher");
                 }
                 patterns = push(patterns, pattern);
@@ -170,7 +170,7 @@ impl Routes<'_, '_, '_> {
                 }
             };
             if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index)) {
-                let message = format!("host {} stands in host rule {first} already", quote(text));
+                let message = format!("host {} stands in hostRules[{first}] already", quote(text));
                 self.report.error(&hosts.item(i), "duplicate-host", message, "each host in one host rule only [G 7.2]");
             }
             out = push(out, pattern);
