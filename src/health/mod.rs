@@ -9,9 +9,12 @@
 //! own ([`schedule`]), so that probes never come in lockstep. What is not in the new world stops at a reload, what is
 //! in both goes on undisturbed.
 
+pub mod agent;
 pub mod exchange;
 mod fetch;
 #[cfg(test)]
 mod fixture;
+pub mod local_process;
 pub mod prober;
+mod proc_files;
 pub mod schedule;
