@@ -1,6 +1,51 @@
-//! The command line.
+//! The command line: one module for each command.
 
+pub mod args;
 pub mod check;
 pub mod load;
 pub mod toy;
-pub(crate) mod words;
+
+mod backend;
+mod banner;
+mod client;
+mod demo;
+mod get_health;
+mod run;
+mod serve;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, BackendServices, Command, Format, LogLevel};
+
+/// Parses the command line and does what it says. Exit codes: 0 done, 1 the input or the run was bad, 2 usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(match Arguments::parse().command {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Run(run) => run::run(&run),
+        Command::Demo(demo) => demo::run(demo),
+        Command::Check(check) => {
+            let format = match check.format {
+                Format::Human => check::Format::Human,
+                Format::Json => check::Format::Json,
+            };
+            check::run(&check.file, format, check.strict)
+        }
+        Command::Backend(toy) => {
+            crate::telemetry::log::init(LogLevel::Warn.as_str());
+            backend::run(&toy)
+        }
+        Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
+    })
+}
+
+/// A runtime for commands: one thread, all drivers.
+///
+/// # Errors
+/// When the system refuses what it needs.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,5 +1,6 @@
 //! Words of the command line that mean numbers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// `5ms`, `2s`, `250us`, `1m`; a bare number means seconds. At most a day.
@@ -65,6 +66,18 @@ pub(crate) fn workers(word: &str) -> Result<usize, String> {
     match word.parse() {
         Ok(workers @ 1..=256) => Ok(workers),
         _ => Err(format!("`{word}` is no number of threads from 1 to 256")),
+    }
+}
+
+/// Address of the admin API: loopback, since it has no password.
+///
+/// # Errors
+/// What is wrong, for a usage error.
+pub(crate) fn loopback(word: &str) -> Result<SocketAddr, String> {
+    match word.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(address) => Err(format!("{address} is no loopback address, and the admin API has no password")),
+        Err(_) => Err(format!("`{word}` is no address such as 127.0.0.1:9901")),
     }
 }
 

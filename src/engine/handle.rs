@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::process::Process;
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, Severity};
 use crate::world::World;
 
 /// Cheap to clone; every clone speaks to the same engine.
@@ -142,6 +142,26 @@ impl Handle {
             return Err(Refused { problems: Vec::new() });
         }
         verdict.await.unwrap_or_else(|_| Err(Refused { problems: Vec::new() }))
+    }
+
+    /// Says in [`Handle::reload`] that the document could not even be read; counts as a refused attempt.
+    pub fn report_unreadable(&self, origin: String, why: String) {
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "unreadable-file",
+            path: String::new(),
+            position: None,
+            message: why,
+            expected: None,
+        };
+        self.shared.reload.rcu(|last| ReloadState {
+            is_ok: false,
+            at: crate::clock::wall(),
+            origin: origin.clone(),
+            problems: vec![problem.clone()],
+            taken: last.taken,
+            refused: last.refused + 1,
+        });
     }
 
     /// Stops taking connections, lets running requests finish (at most the drain limit), and returns when all is done.

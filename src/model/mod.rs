@@ -11,4 +11,5 @@ pub mod resolve;
 pub mod route;
 pub mod service;
 pub mod target;
+pub mod timestamp;
 pub mod unit;

@@ -1,1 +1,3 @@
-//! source
+//! Where a configuration comes from.
+
+pub mod file;

@@ -1,0 +1,220 @@
+//! `/status`: everything that is known, as JSON with Google's field names where there are any.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+
+use crate::balance::pick::Reason;
+use crate::clock;
+use crate::engine::handle::{Handle, ReloadState};
+use crate::ledger::member::{Count, Member};
+use crate::ledger::process::{Process, Traffic};
+use crate::ledger::service::{Extra, Loss};
+use crate::model::detail::StatusDetail;
+use crate::model::place::{Places, RegionId};
+use crate::model::problem::{Problem, Severity};
+use crate::model::service::{Affinity, Backend, GroupKind, Protocol};
+use crate::model::target::{Mode, Preference, RateTarget};
+use crate::model::timestamp::Timestamp;
+use crate::model::unit::Tick;
+use crate::telemetry::metrics::CLASSES;
+use crate::world::{LiveBackend, LiveMember, LiveService, World};
+
+/// The document.
+pub(super) fn of(handle: &Handle) -> Value {
+    let world = handle.world();
+    let uptime = SystemTime::duration_since(&clock::wall(), handle.started()).unwrap_or_default();
+    let listeners = handle.listeners();
+    let listeners = listeners.iter().map(
+        |l| json!({"name": &*l.name, "configured": l.configured.to_string(), "bound": l.bound.to_string()}),
+    );
+    let mut status = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptimeSeconds": uptime.as_secs_f64(),
+        "ready": handle.is_ready(),
+        "reload": reload(&handle.reload()),
+        "listeners": listeners.collect::<Vec<_>>(),
+        "process": process(handle.process()),
+    });
+    if let (Some(all), Value::Object(world)) = (status.as_object_mut(), of_world(&world, clock::now())) {
+        all.extend(world);
+    }
+    status
+}
+
+fn of_world(world: &World, now: Tick) -> Value {
+    let places = &world.config.places;
+    json!({
+        "generation": world.generation,
+        "fingerprint": format!("{:016x}", world.config.fingerprint),
+        "zone": &*world.config.proxy.zone,
+        "region": region(places, world.config.proxy.region),
+        "warnings": world.config.warnings.iter().map(problem).collect::<Vec<_>>(),
+        "services": world.services.iter().map(|s| service(places, s, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn reload(state: &ReloadState) -> Value {
+    json!({
+        "ok": state.is_ok,
+        "at": Timestamp(state.at).to_string(),
+        "origin": state.origin,
+        "problems": state.problems.iter().map(problem).collect::<Vec<_>>(),
+        "taken": state.taken,
+        "refused": state.refused,
+    })
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({
+        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "code": problem.code,
+        "path": problem.path,
+        "line": problem.position.map(|p| p.line),
+        "column": problem.position.map(|p| p.column),
+        "message": problem.message,
+        "expected": problem.expected,
+    })
+}
+
+fn process(process: &Process) -> Value {
+    let (accepted, closed) = (process.sum(Traffic::Accepted), process.sum(Traffic::Closed));
+    json!({
+        "workers": process.workers,
+        "connectionsAccepted": accepted,
+        "connectionsOpen": accepted.saturating_sub(closed),
+        "acceptErrors": process.sum(Traffic::AcceptErrors),
+        "backendConnections": process.sum(Traffic::BackendConnections),
+        "logLinesDropped": process.sum(Traffic::LogLinesDropped),
+        "panics": process.sum(Traffic::Panics),
+        "unroutedRequests": classes(process.unrouted()),
+        "statusDetails": details(|detail| process.details(detail)),
+    })
+}
+
+fn service(places: &Places, service: &LiveService, now: Tick) -> Value {
+    let (config, ledger) = (&service.config, &service.ledger);
+    let losses = Loss::ALL.map(|loss| (loss.as_str(), ledger.losses(loss)));
+    let backends = config.backends.iter().zip(&service.backends);
+    json!({
+        "name": &*config.name,
+        "loadBalancingScheme": config.scheme.as_str(),
+        "protocol": match config.protocol { Protocol::Http => "HTTP", Protocol::Https => "HTTPS" },
+        "sessionAffinity": match config.affinity {
+            Affinity::None => "NONE",
+            Affinity::ClientIp => "CLIENT_IP",
+            Affinity::GeneratedCookie { .. } => "GENERATED_COOKIE",
+        },
+        "healthCheck": &*config.health_check.name,
+        "reachable": config.is_reachable,
+        "backends": backends.map(|(config, live)| backend(places, config, live, now)).collect::<Vec<_>>(),
+        "unplacedRequests": classes(ledger.unplaced()),
+        "statusDetails": details(|detail| ledger.details(detail)),
+        "affinityLosses": losses.into_iter().map(|(k, n)| (k.to_owned(), n.into())).collect::<Map<_, _>>(),
+        "cookiesIssued": ledger.extra(Extra::CookiesIssued),
+        "cookiesMalformed": ledger.extra(Extra::CookiesMalformed),
+        "retries": ledger.extra(Extra::Retries),
+        "replays": ledger.extra(Extra::Replays),
+    })
+}
+
+fn backend(places: &Places, config: &Backend, live: &LiveBackend, now: Tick) -> Value {
+    let figures = live.ledger.shown.read();
+    let picks = Reason::ALL.map(|reason| (reason.as_str().to_owned(), live.ledger.picks(reason).into()));
+    let mut value = json!({
+        "group": &*config.group.name,
+        "kind": config.group.kind.collection(),
+        "zone": &*config.group.zone,
+        "region": region(places, config.group.region),
+        "balancingMode": mode(config),
+        "capacityScaler": config.scaler.get(),
+        "preference": match config.preference { Preference::Preferred => "PREFERRED", Preference::Default => "DEFAULT" },
+        // null: not limited, or not known.
+        "capacity": finite(figures.capacity),
+        "rate": finite(figures.rate),
+        "fullness": finite(figures.fullness),
+        "utilization": finite(figures.utilization),
+        "picks": picks.into_iter().collect::<Map<_, _>>(),
+        "members": live.members.iter().map(|m| member(m, now)).collect::<Vec<_>>(),
+    });
+    for (name, target) in targets(config) {
+        value[name] = target.into();
+    }
+    value
+}
+
+fn member(live: &LiveMember, now: Tick) -> Value {
+    let member = &live.numbered.member;
+    let reported = live.endpoint.read();
+    json!({
+        "name": &*live.config.name,
+        "address": live.config.address.to_string(),
+        "healthState": member.health().basic(),
+        "detailedHealthState": member.health().as_str(),
+        "lastProbe": probe(member, now),
+        "inFlight": member.in_flight(),
+        "attempts": member.sum(Count::Started),
+        "attemptsFailed": member.sum(Count::Failed),
+        "requests": classes(CLASSES.map(|(count, _)| member.sum(count))),
+        "reports": {
+            "utilization": reported.at.map(|_| reported.utilization.get()),
+            "ageSeconds": reported.at.map(|at| now.since(at).as_secs()),
+            "count": reported.reports,
+            "malformed": live.endpoint.malformed(),
+        },
+    })
+}
+
+fn probe(member: &Member, now: Tick) -> Value {
+    let detail = member.probe_detail();
+    let Some(at) = detail.at else { return Value::Null };
+    json!({
+        "succeeded": detail.succeeded,
+        "reason": detail.reason,
+        "latencySeconds": detail.latency.as_secs(),
+        "ageSeconds": now.since(at).as_secs(),
+        "streak": detail.streak,
+    })
+}
+
+fn classes(counts: [u64; 6]) -> Value {
+    CLASSES.iter().zip(counts).map(|((_, name), n)| ((*name).to_owned(), Value::from(n))).collect()
+}
+
+/// Those that have happened.
+fn details(count: impl Fn(StatusDetail) -> u64) -> Value {
+    let all = StatusDetail::ALL.iter().map(|detail| (detail.as_str().to_owned(), count(*detail)));
+    all.filter(|(_, n)| *n > 0).map(|(word, n)| (word, Value::from(n))).collect()
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Name of a region.
+pub(crate) fn region(places: &Places, id: RegionId) -> &str {
+    places.regions.get(usize::from(id.0)).map_or("", |region| &region.name)
+}
+
+/// `balancingMode` as Google writes it.
+pub(crate) const fn mode(backend: &Backend) -> &'static str {
+    match backend.mode {
+        Mode::Rate(_) => "RATE",
+        Mode::Utilization { .. } => "UTILIZATION",
+    }
+}
+
+/// The targets of a backend under Google's names.
+pub(crate) fn targets(backend: &Backend) -> Vec<(&'static str, f64)> {
+    let rate = |target: RateTarget| match (target, backend.group.kind) {
+        (RateTarget::Group(rate), _) => ("maxRate", rate.get()),
+        (RateTarget::PerMember(rate), GroupKind::InstanceGroup) => ("maxRatePerInstance", rate.get()),
+        (RateTarget::PerMember(rate), GroupKind::NetworkEndpointGroup) => ("maxRatePerEndpoint", rate.get()),
+    };
+    match backend.mode {
+        Mode::Rate(target) => vec![rate(target)],
+        Mode::Utilization { max, rate: also } => {
+            std::iter::once(("maxUtilization", max.get())).chain(also.map(rate)).collect()
+        }
+    }
+}

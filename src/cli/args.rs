@@ -1,0 +1,253 @@
+//! The commands and their options. A usage error exits with 2.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::run::Target;
+use super::toy::Form;
+use super::words;
+
+/// A layer-7 load balancer that fills the nearest backends up to a target and spills the rest.
+#[derive(Debug, Parser)]
+#[command(name = "overspill", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One for each command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balance as a configuration file says; the file is watched and edits take effect at once
+    Serve(Serve),
+    /// Balance over the given targets, without a file
+    Run(Run),
+    /// Two regions of built-in backends and a load: see fill, spill and drain in a minute
+    Demo(Demo),
+    /// Find everything that is wrong with a configuration file
+    Check(Check),
+    /// A toy backend with set latency, status and load reports
+    Backend(Toy),
+    /// Look at the backend services of a running proxy
+    #[command(subcommand)]
+    BackendServices(BackendServices),
+}
+
+/// `overspill serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(flatten)]
+    /// Shared with `run`.
+    pub process: Process,
+}
+
+/// What `serve` and `run` share.
+#[derive(Debug, Clone, Args)]
+pub struct Process {
+    /// Address of the admin API, metrics and dashboard, instead of the file's
+    #[arg(long, value_name = "ADDR", value_parser = words::loopback)]
+    pub admin: Option<SocketAddr>,
+    /// Data-plane threads, instead of the file's; 1 to 256
+    #[arg(long, value_name = "N", value_parser = words::workers)]
+    pub workers: Option<usize>,
+    /// Lowest level of log lines on standard error; OVERSPILL_LOG overrides it, by module where needed
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    pub log_level: LogLevel,
+}
+
+/// Levels of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// Someone should know.
+    Warn,
+    /// Changes of state.
+    Info,
+    /// Connections.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// As a filter writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// `overspill run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where clients connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    /// Shared with `serve`.
+    pub process: Process,
+    /// Print the configuration file that the targets stand for, and exit
+    #[arg(long)]
+    pub print_config: bool,
+    /// [ZONE=]ADDR[,rate=N][,name=NAME]: ADDR is a port, or HOST:PORT with an IP address or localhost
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<Target>,
+}
+
+/// `overspill demo`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Demo {
+    /// How long the whole demo takes, 12 to 3600 seconds
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(12..=3600))]
+    pub seconds: u64,
+    /// A line per second instead of a live screen; also chosen when the output is no terminal
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// `overspill check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Configuration file
+    pub file: PathBuf,
+    /// Warnings count as errors
+    #[arg(long)]
+    pub strict: bool,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// How `check` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Source lines with a caret.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// `overspill backend`.
+#[derive(Debug, Clone, Args)]
+pub struct Toy {
+    /// Where to listen; given several times: one backend each
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    pub listen: Vec<SocketAddr>,
+    /// What the x-backend header says; with several addresses, numbered from 1 [default: backend-PORT]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Wait before each answer, such as 5ms
+    #[arg(long, value_name = "TIME", value_parser = words::duration, default_value = "0")]
+    pub latency: Duration,
+    /// Waits vary between half and one and a half times the latency
+    #[arg(long)]
+    pub jitter: bool,
+    /// CPU burnt for each request, such as 2ms
+    #[arg(long, value_name = "TIME", value_parser = words::duration, default_value = "0")]
+    pub cpu: Duration,
+    /// Status of answers
+    #[arg(long, value_parser = words::status, default_value = "200")]
+    pub status: u16,
+    /// Status of GET /healthz
+    #[arg(long, value_name = "STATUS", value_parser = words::status, default_value = "200")]
+    pub health_status: u16,
+    /// Length of a body
+    #[arg(long, value_name = "N", value_parser = words::body_bytes, default_value = "128")]
+    pub body_bytes: usize,
+    /// Utilization that it reports, such as 0.5
+    #[arg(long, value_name = "RATIO", value_parser = words::positive)]
+    pub utilization: Option<f64>,
+    /// Report its own request rate divided by this as utilization
+    #[arg(long, value_name = "RPS", value_parser = words::positive, conflicts_with = "utilization")]
+    pub capacity: Option<f64>,
+    /// Form of the report in the endpoint-load-metrics header: text, json, bin or none
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub report: Form,
+    /// Serving threads for each address, 1 to 256
+    #[arg(long, value_name = "N", value_parser = words::workers, default_value = "1")]
+    pub workers: usize,
+}
+
+/// `overspill backend-services`.
+#[derive(Debug, Subcommand)]
+pub enum BackendServices {
+    /// Health of a service's members, as `gcloud compute backend-services get-health` prints it
+    GetHealth(GetHealth),
+}
+
+/// `overspill backend-services get-health`.
+#[derive(Debug, Args)]
+pub struct GetHealth {
+    /// Backend service
+    pub name: String,
+    /// Admin address of the running proxy
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
+    pub admin: String,
+    /// Accepted as gcloud has it; every backend service here is global
+    #[arg(long)]
+    pub global: bool,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split(' ')).map(|a| a.command)
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2() {
+        for line in [
+            "overspill serve",
+            "overspill run",
+            "overspill run ?",
+            "overspill demo --seconds 3",
+            "overspill serve -c x --workers 0",
+            "overspill backend --capacity 1 --utilization 1",
+            "overspill backend --report xml",
+            "overspill nonsense",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_are_read() {
+        let Command::Backend(toy) =
+            parse("overspill backend --listen 127.0.0.1:1 --listen 127.0.0.1:2 --latency 5ms --report bin")
+                .unwrap()
+        else {
+            unreachable!()
+        };
+        assert_eq!((toy.listen.len(), toy.latency.as_millis(), toy.report), (2, 5, Form::Bin));
+        let Command::Serve(serve) =
+            parse("overspill serve -c a.yaml --admin 127.0.0.1:0 --workers 2").unwrap()
+        else {
+            unreachable!()
+        };
+        assert_eq!((serve.process.admin.map(|a| a.port()), serve.process.workers), (Some(0), Some(2)));
+    }
+}

@@ -1,0 +1,102 @@
+//! What is said at start: what is bound, what is balanced, and how it is.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::admin::status;
+use crate::engine::handle::Listening;
+use crate::model::service::Backend;
+use crate::model::target::{Mode, RateTarget};
+use crate::world::{LiveService, World};
+
+/// At most this many unhealthy members are named.
+const NAMED: usize = 10;
+
+/// Listeners, services with their backends, admin address, fingerprint.
+pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Option<SocketAddr>) -> String {
+    let mut text = format!("overspill {} serves {origin}\n", env!("CARGO_PKG_VERSION"));
+    for listening in bound {
+        let _ = writeln!(text, "  listener  {:<14} http://{}", listening.name, listening.bound);
+    }
+    for service in &world.services {
+        let members: usize = service.backends.iter().map(|backend| backend.members.len()).sum();
+        let config = &service.config;
+        let idle = if config.is_reachable { "" } else { "; no forwarding rule leads here" };
+        let _ = writeln!(
+            text,
+            "  service   {:<14} {}, {}, health check {}{idle}",
+            config.name,
+            counted(config.backends.len(), "backend"),
+            counted(members, "member"),
+            config.health_check.name
+        );
+        for backend in &config.backends {
+            let _ = writeln!(text, "            {}", self::backend(world, backend));
+        }
+    }
+    match admin {
+        Some(address) => {
+            let _ = writeln!(text, "  admin     http://{address}/ (dashboard, /status, /metrics)");
+        }
+        None => text.push_str("  admin     none\n"),
+    }
+    let _ = writeln!(text, "  config    {:016x}, generation {}", world.config.fingerprint, world.generation);
+    text
+}
+
+/// First health, once the first sweep is done.
+pub(super) fn health(world: &World) -> String {
+    let mut text = String::new();
+    for service in world.services.iter().filter(|service| service.config.is_reachable) {
+        let _ = writeln!(text, "  health    {:<14} {}", service.name(), service_health(service));
+        let sick = service.members().filter(|(.., member)| !member.is_healthy());
+        for (group, _, member) in sick.take(NAMED) {
+            let reason = member.numbered.member.probe_detail().reason;
+            let (name, address) = (&member.config.name, member.config.address);
+            let _ = writeln!(text, "            {}/{name} ({address}) is not healthy: {reason}", group.name);
+        }
+    }
+    text
+}
+
+fn service_health(service: &LiveService) -> String {
+    let total = service.members().count();
+    let healthy = service.members().filter(|(.., member)| member.is_healthy()).count();
+    let note = if healthy == 0 { "; requests get an error until one is" } else { "" };
+    format!("{healthy} of {} healthy{note}", counted(total, "member"))
+}
+
+fn backend(world: &World, backend: &Backend) -> String {
+    let region = status::region(&world.config.places, backend.group.region);
+    let mut text = format!("{:<14} {:<14} {}", region, backend.group.name, status::mode(backend));
+    for (name, target) in status::targets(backend) {
+        let _ = write!(text, " {name} {target}");
+    }
+    let _ = write!(text, ", capacityScaler {}", backend.scaler.get());
+    if backend.scaler.is_drained() {
+        text.push_str(": drained");
+    } else if let Some(capacity) = capacity(backend) {
+        let _ = write!(text, ": up to {capacity} requests/s");
+    }
+    let _ = write!(text, ", {}", counted(backend.members.len(), "member"));
+    text
+}
+
+/// Rate target × members × scaler [G 1.3, 1.20]; `None` without a rate target.
+#[allow(clippy::cast_precision_loss)]
+fn capacity(backend: &Backend) -> Option<f64> {
+    let target = match backend.mode {
+        Mode::Rate(target) => Some(target),
+        Mode::Utilization { rate, .. } => rate,
+    };
+    let whole = match target? {
+        RateTarget::Group(rate) => rate.get(),
+        RateTarget::PerMember(rate) => rate.get() * backend.members.len() as f64,
+    };
+    Some(whole * backend.scaler.get())
+}
+
+fn counted(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}

@@ -1,0 +1,99 @@
+//! A small HTTP client for the admin API.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+/// Longest answer that is read: 256 MiB, a status of some 500,000 members.
+const LIMIT: usize = 256 << 20;
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An admin address such as `http://127.0.0.1:9901`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Admin {
+    authority: String,
+}
+
+/// Why there is no answer to use.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nobody there, or it is no admin API.
+    Unreachable(String),
+    /// It answered with an error; Google's message where there is one.
+    Refused(String),
+}
+
+impl Admin {
+    /// # Errors
+    /// When `url` is no such address.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        match rest.parse::<http::uri::Authority>() {
+            Ok(authority) if authority.port_u16().is_some() => Ok(Self { authority: rest.to_owned() }),
+            _ => Err(format!("`{url}` is no address such as http://127.0.0.1:9901")),
+        }
+    }
+
+    /// `path` as a full link.
+    pub(super) fn link(&self, path: &str) -> String {
+        format!("http://{}{path}", self.authority)
+    }
+
+    /// Asks and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let unreachable =
+            |why: String| Failure::Unreachable(format!("no answer from {}: {why}", self.authority));
+        match tokio::time::timeout(TIMEOUT, self.exchange(method, path, body)).await {
+            Ok(Ok((status, value))) if (200..300).contains(&status) => Ok(value),
+            Ok(Ok((status, value))) => {
+                let message = value["error"]["message"].as_str().map(str::to_owned);
+                Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
+            }
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(format!("nothing within {} s", TIMEOUT.as_secs()))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: &Value) -> Result<(u16, Value), Error> {
+        let stream = tokio::net::TcpStream::connect(&self.authority).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.authority)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))?;
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let bytes = Limited::new(response.into_body(), LIMIT).collect().await?.to_bytes();
+        connection.abort();
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_have_a_scheme_and_a_slash() {
+        let plain = Admin::parse("127.0.0.1:9901").unwrap();
+        assert_eq!(Admin::parse("http://127.0.0.1:9901/").unwrap(), plain);
+        assert!(
+            ["", "http://", "127.0.0.1", "https://a:1/b", "a b:1"]
+                .iter()
+                .all(|url| Admin::parse(url).is_err())
+        );
+    }
+}

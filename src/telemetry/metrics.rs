@@ -1,0 +1,314 @@
+//! `/metrics`: one table of families, each with the function that writes its samples.
+//!
+//! `overspill_requests_total` adds up to what clients saw: requests with a member under its name, requests that a
+//! service could not place under `member=""`, requests without a service under `service=""`. Within a service, groups
+//! of one name in different zones differ by `zone`.
+
+use std::time::SystemTime;
+
+use super::text::{Kind, Page};
+use crate::balance::pick::Reason;
+use crate::balance::plan::Figures;
+use crate::clock;
+use crate::engine::handle::{Handle, ReloadState};
+use crate::ledger::histogram::BOUNDS_US;
+use crate::ledger::member::Count;
+use crate::ledger::process::{Process, Traffic};
+use crate::ledger::service::{Extra, Loss};
+use crate::model::detail::StatusDetail;
+use crate::model::service::Group;
+use crate::world::{LiveBackend, LiveMember, LiveService, World};
+
+/// What a scrape sees.
+#[derive(Debug)]
+struct View<'a> {
+    world: &'a World,
+    process: &'a Process,
+    reload: &'a ReloadState,
+    is_ready: bool,
+    started: SystemTime,
+}
+
+struct Family {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    fill: fn(&View<'_>, &mut Page),
+}
+
+/// The page for a scrape.
+#[must_use]
+pub fn page(handle: &Handle) -> String {
+    render(&View {
+        world: &handle.world(),
+        process: handle.process(),
+        reload: &handle.reload(),
+        is_ready: handle.is_ready(),
+        started: handle.started(),
+    })
+}
+
+fn render(view: &View<'_>) -> String {
+    let mut page = Page::default();
+    for family in FAMILIES {
+        page.family(family.name, family.kind, family.help);
+        (family.fill)(view, &mut page);
+    }
+    page.finish()
+}
+
+const fn counter(name: &'static str, help: &'static str, fill: fn(&View<'_>, &mut Page)) -> Family {
+    Family { name, kind: Kind::Counter, help, fill }
+}
+
+const fn gauge(name: &'static str, help: &'static str, fill: fn(&View<'_>, &mut Page)) -> Family {
+    Family { name, kind: Kind::Gauge, help, fill }
+}
+
+const FAMILIES: &[Family] = &[
+    counter(
+        "overspill_requests_total",
+        "Requests as clients saw them, by class of status (0 = no answer). member empty: none was found; service empty: none was found.",
+        requests,
+    ),
+    counter(
+        "overspill_outcomes_total",
+        "How requests ended, in the words of Google's statusDetails.",
+        outcomes,
+    ),
+    counter(
+        "overspill_picks_total",
+        "Requests placed on a backend, by reason: nearest, or why they spilled.",
+        picks,
+    ),
+    Family {
+        name: "overspill_request_duration_seconds",
+        kind: Kind::Histogram,
+        help: "From the first byte of a request to the last of its answer.",
+        fill: durations,
+    },
+    gauge(
+        "overspill_backend_capacity",
+        "Requests per second up to which a backend is filled; +Inf = not limited.",
+        |view, page| figures(view, page, |f| f.capacity),
+    ),
+    gauge("overspill_backend_rate", "Requests per second that a backend gets.", |view, page| {
+        figures(view, page, |f| f.rate);
+    }),
+    gauge("overspill_backend_fullness", "Load divided by capacity.", |view, page| {
+        figures(view, page, |f| f.fullness);
+    }),
+    gauge("overspill_backend_utilization", "Mean reported utilization of healthy members.", |view, page| {
+        figures(view, page, |f| f.utilization);
+    }),
+    gauge("overspill_backend_capacity_scaler", "capacityScaler as configured; 0 = drained.", scalers),
+    gauge("overspill_member_healthy", "1 when a member passes its health check.", |view, page| {
+        members(view, page, |m| u64::from(m.is_healthy()));
+    }),
+    gauge("overspill_member_in_flight", "Attempts under way.", |view, page| {
+        members(view, page, |m| m.numbered.member.in_flight());
+    }),
+    counter("overspill_attempts_total", "Attempts sent to a member.", |view, page| {
+        members(view, page, |m| m.numbered.member.sum(Count::Started));
+    }),
+    counter("overspill_attempts_failed_total", "Attempts that failed before an answer.", |view, page| {
+        members(view, page, |m| m.numbered.member.sum(Count::Failed));
+    }),
+    counter("overspill_member_sent_bytes_total", "Body bytes sent to a member.", |view, page| {
+        members(view, page, |m| m.numbered.member.sum(Count::BytesUp));
+    }),
+    counter("overspill_member_received_bytes_total", "Body bytes received from a member.", |view, page| {
+        members(view, page, |m| m.numbered.member.sum(Count::BytesDown));
+    }),
+    counter("overspill_load_reports_total", "Load reports of a member.", |view, page| {
+        members(view, page, |m| m.endpoint.read().reports);
+    }),
+    counter(
+        "overspill_load_reports_malformed_total",
+        "Load reports that could not be read.",
+        |view, page| {
+            members(view, page, |m| m.endpoint.malformed());
+        },
+    ),
+    counter("overspill_retries_total", "Attempts repeated on another member.", |view, page| {
+        extras(view, page, Extra::Retries);
+    }),
+    counter(
+        "overspill_replays_total",
+        "Attempts repeated because a kept connection had been closed by the member.",
+        |view, page| extras(view, page, Extra::Replays),
+    ),
+    counter("overspill_affinity_losses_total", "Sessions that left their member, by reason.", losses),
+    counter("overspill_affinity_cookies_issued_total", "Affinity cookies given out.", |view, page| {
+        extras(view, page, Extra::CookiesIssued);
+    }),
+    counter(
+        "overspill_affinity_cookies_malformed_total",
+        "Affinity cookies not of our making.",
+        |view, page| {
+            extras(view, page, Extra::CookiesMalformed);
+        },
+    ),
+    gauge("overspill_connections_open", "Client connections open now.", |view, page| {
+        let closed = view.process.sum(Traffic::Closed);
+        page.count(&[], view.process.sum(Traffic::Accepted).saturating_sub(closed));
+    }),
+    counter("overspill_connections_accepted_total", "Client connections accepted.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::Accepted));
+    }),
+    counter("overspill_accept_errors_total", "Errors of accept.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::AcceptErrors));
+    }),
+    counter("overspill_backend_connections_total", "Connections opened to members.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::BackendConnections));
+    }),
+    counter("overspill_log_lines_dropped_total", "Access log lines that were not written.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::LogLinesDropped));
+    }),
+    counter("overspill_panics_total", "Panics caught in a connection; each is a bug.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::Panics));
+    }),
+    gauge(
+        "overspill_ready",
+        "1 when listeners are bound and the first health sweep is done.",
+        |view, page| {
+            page.count(&[], u64::from(view.is_ready));
+        },
+    ),
+    gauge("overspill_config_last_reload_ok", "1 when the last configuration was taken.", |view, page| {
+        page.count(&[], u64::from(view.reload.is_ok));
+    }),
+    counter("overspill_config_reloads_total", "Configurations by result.", |view, page| {
+        page.count(&[("result", "taken")], view.reload.taken);
+        page.count(&[("result", "refused")], view.reload.refused);
+    }),
+    gauge("overspill_config_generation", "Number of the world that serves, from 1.", |view, page| {
+        page.count(&[], view.world.generation);
+    }),
+    gauge("overspill_config_info", "Always 1; the label is the fingerprint of the text.", |view, page| {
+        page.count(&[("fingerprint", &format!("{:016x}", view.world.config.fingerprint))], 1);
+    }),
+    gauge("overspill_workers", "Data-plane threads.", |view, page| {
+        page.count(&[], view.process.workers as u64)
+    }),
+    gauge("overspill_uptime_seconds", "Time since the start.", |view, page| {
+        page.number(&[], clock::wall().duration_since(view.started).unwrap_or_default().as_secs_f64());
+    }),
+    gauge("overspill_build_info", "Always 1; the label is the version.", |_, page| {
+        page.count(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    }),
+];
+
+/// The classes of status with their names [G 8.4]; 0 = the client got no answer.
+pub(crate) const CLASSES: [(Count, &str); 6] = [
+    (Count::Class0, "0"),
+    (Count::Class1, "100"),
+    (Count::Class2, "200"),
+    (Count::Class3, "300"),
+    (Count::Class4, "400"),
+    (Count::Class5, "500"),
+];
+
+fn requests(view: &View<'_>, page: &mut Page) {
+    let mut samples = |labels: [&str; 4], counts: [u64; 6]| {
+        let [service, backend, zone, member] = labels;
+        for ((class, name), count) in CLASSES.into_iter().zip(counts) {
+            // 2xx and 5xx always, so that a rate can be taken from the first one on; the others when they happen.
+            if count > 0 || matches!(class, Count::Class2 | Count::Class5) {
+                let place = [("service", service), ("backend", backend), ("zone", zone)];
+                let [service, backend, zone] = place;
+                page.count(&[service, backend, zone, ("member", member), ("code_class", name)], count);
+            }
+        }
+    };
+    for service in &view.world.services {
+        for (group, _, member) in service.members() {
+            let counts = CLASSES.map(|(class, _)| member.numbered.member.sum(class));
+            samples([service.name(), &group.name, &group.zone, &member.config.name], counts);
+        }
+        samples([service.name(), "", "", ""], service.ledger.unplaced());
+    }
+    samples(["", "", "", ""], view.process.unrouted());
+}
+
+fn outcomes(view: &View<'_>, page: &mut Page) {
+    let mut samples = |service: &str, count: &dyn Fn(StatusDetail) -> u64| {
+        for detail in StatusDetail::ALL {
+            let n = count(*detail);
+            if n > 0 || (*detail == StatusDetail::ResponseSentByBackend && !service.is_empty()) {
+                page.count(&[("service", service), ("status_details", detail.as_str())], n);
+            }
+        }
+    };
+    for service in &view.world.services {
+        samples(service.name(), &|detail| service.ledger.details(detail));
+    }
+    samples("", &|detail| view.process.details(detail));
+}
+
+fn picks(view: &View<'_>, page: &mut Page) {
+    for (service, group, backend) in backends(view.world) {
+        for reason in Reason::ALL {
+            let [a, b, c] = labels(service, group);
+            page.count(&[a, b, c, ("reason", reason.as_str())], backend.ledger.picks(reason));
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn durations(view: &View<'_>, page: &mut Page) {
+    let bounds = BOUNDS_US.map(|us| us as f64 / 1e6);
+    for (service, group, backend) in backends(view.world) {
+        let reading = backend.ledger.latency.read();
+        page.histogram(&labels(service, group), &reading.buckets, &bounds, reading.sum_seconds);
+    }
+}
+
+fn figures(view: &View<'_>, page: &mut Page, which: fn(&Figures) -> f64) {
+    for (service, group, backend) in backends(view.world) {
+        page.number(&labels(service, group), which(&backend.ledger.shown.read()));
+    }
+}
+
+fn scalers(view: &View<'_>, page: &mut Page) {
+    for service in &view.world.services {
+        for backend in &service.config.backends {
+            page.number(&labels(service, &backend.group), backend.scaler.get());
+        }
+    }
+}
+
+fn members(view: &View<'_>, page: &mut Page, which: fn(&LiveMember) -> u64) {
+    for service in &view.world.services {
+        for (group, _, member) in service.members() {
+            let [a, b, c] = labels(service, group);
+            page.count(&[a, b, c, ("member", &member.config.name)], which(member));
+        }
+    }
+}
+
+fn extras(view: &View<'_>, page: &mut Page, which: Extra) {
+    for service in &view.world.services {
+        page.count(&[("service", service.name())], service.ledger.extra(which));
+    }
+}
+
+fn losses(view: &View<'_>, page: &mut Page) {
+    for service in &view.world.services {
+        for loss in Loss::ALL {
+            let labels = [("service", &**service.name()), ("reason", loss.as_str())];
+            page.count(&labels, service.ledger.losses(loss));
+        }
+    }
+}
+
+fn backends(world: &World) -> impl Iterator<Item = (&LiveService, &Group, &LiveBackend)> {
+    world.services.iter().flat_map(|service| {
+        let groups = service.config.backends.iter().map(|backend| &*backend.group);
+        groups.zip(&service.backends).map(|(group, live)| (&**service, group, live))
+    })
+}
+
+fn labels<'a>(service: &'a LiveService, group: &'a Group) -> [(&'static str, &'a str); 3] {
+    [("service", service.name()), ("backend", &group.name), ("zone", &group.zone)]
+}
