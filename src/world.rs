@@ -3,7 +3,7 @@
 //! Immutable but for the plan slots. A request reads one `Arc<World>` once and keeps it; a reload builds a new one
 //! from the same registry, so that whatever is in both lives on.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,11 @@ pub struct World {
     pub config: Arc<Config>,
     /// By [`ServiceId`].
     pub services: Vec<Arc<LiveService>>,
+    /// By listener number: index into the configuration's fronts. A connection knows its listener's number, which
+    /// stays the same over reloads.
+    pub listeners: Vec<Option<u32>>,
+    /// Numbers of all members, so that workers can drop kept connections to those that are gone.
+    pub member_numbers: HashSet<u32>,
 }
 
 /// A service with its live numbers and its plan slot.
@@ -62,8 +67,19 @@ impl World {
     /// Joins `config` with the numbers in `registry`. Plans are empty until the planner's first tick.
     #[must_use]
     pub fn build(config: Arc<Config>, generation: u64, registry: &mut Registry) -> Self {
-        let services = config.services.iter().map(|s| Arc::new(LiveService::build(s, registry))).collect();
-        Self { generation, config, services }
+        let services: Vec<_> =
+            config.services.iter().map(|s| Arc::new(LiveService::build(s, registry))).collect();
+        let mut listeners = Vec::new();
+        for (index, front) in (0u32..).zip(&config.fronts) {
+            let number = registry.listener(&front.name, front.address) as usize;
+            listeners.resize(listeners.len().max(number + 1), None);
+            if let Some(slot) = listeners.get_mut(number) {
+                *slot = Some(index);
+            }
+        }
+        let member_numbers =
+            services.iter().flat_map(|s| s.members()).map(|(.., m)| m.numbered.number).collect();
+        Self { generation, config, services, listeners, member_numbers }
     }
 
     /// The service with this number.
@@ -72,10 +88,10 @@ impl World {
         self.services.get(id.index())
     }
 
-    /// The forwarding rule that listens on `address`.
+    /// The forwarding rule behind a listener; `None` when it was removed.
     #[must_use]
-    pub fn front(&self, name: &str, address: SocketAddr) -> Option<&Front> {
-        self.config.fronts.iter().find(|f| &*f.name == name && f.address == address)
+    pub fn front(&self, listener: u32) -> Option<&Front> {
+        self.config.fronts.get((*self.listeners.get(listener as usize)?)? as usize)
     }
 }
 

@@ -45,7 +45,12 @@ fn every_invalid_example_gives_exactly_its_problems() {
         let text = fs::read_to_string(&path).unwrap();
         let Resolved { config, problems } = document(&text);
         let rendered = render(&problems, &name(&path), &text);
-        assert_eq!(config.is_none(), problems.iter().any(|p| p.severity == Severity::Error), "{}", path.display());
+        assert_eq!(
+            config.is_none(),
+            problems.iter().any(|p| p.severity == Severity::Error),
+            "{}",
+            path.display()
+        );
         assert_eq!(problems.len(), 1, "one mistake, one problem:\n{rendered}");
         let expected_path = path.with_extension("problems");
         if std::env::var_os("UPDATE").is_some() {

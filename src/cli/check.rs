@@ -140,7 +140,11 @@ fn excerpt(source: &str, position: Position) -> (String, String) {
     let chars: Vec<char> = source.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let at = position.column.saturating_sub(1).min(chars.len());
     // A third of the window before the place, the rest after it.
-    let skip = if chars.len() <= SHOWN_WIDTH { 0 } else { at.saturating_sub(SHOWN_WIDTH / 3).min(chars.len() - SHOWN_WIDTH) };
+    let skip = if chars.len() <= SHOWN_WIDTH {
+        0
+    } else {
+        at.saturating_sub(SHOWN_WIDTH / 3).min(chars.len() - SHOWN_WIDTH)
+    };
     let mut shown: String = chars.iter().skip(skip).take(SHOWN_WIDTH).collect();
     let mut before = at - skip;
     if skip > 0 {
@@ -224,7 +228,10 @@ mod tests {
     #[test]
     fn a_problem_is_shown_with_its_line_and_a_caret() {
         let out = render(&[at(2, 4, 3)], "f.yaml", "a:\n\tb: xyz\n");
-        assert_eq!(out, "f.yaml:2:4: error[code]: wrong\n  |\n2 |  b: xyz\n  |    ^^^\n  = expected: right\n\n1 error, 0 warnings\n");
+        assert_eq!(
+            out,
+            "f.yaml:2:4: error[code]: wrong\n  |\n2 |  b: xyz\n  |    ^^^\n  = expected: right\n\n1 error, 0 warnings\n"
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) fn on_runtime(command: impl Future<Output = u8>) -> u8 {
 pub(super) async fn proxy(document: Document, process: &Process) -> u8 {
     raise_descriptor_limit();
     let name = document.origin.display().to_string();
-    let overrides = Overrides { workers: process.workers };
+    let overrides = Overrides { workers: process.workers, ..Overrides::default() };
     let handle = match start(document.text.clone(), &document.origin, overrides).await {
         Ok(handle) => handle,
         Err(Refused { problems }) => {

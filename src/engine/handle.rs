@@ -22,7 +22,7 @@ pub struct Handle {
 /// What edges may look at.
 #[derive(Debug)]
 pub struct Shared {
-    pub(super) world: ArcSwap<World>,
+    pub(super) world: Arc<ArcSwap<World>>,
     pub(super) reload: ArcSwap<ReloadState>,
     pub(super) listeners: ArcSwap<Vec<Listening>>,
     pub(super) ready: watch::Receiver<bool>,

@@ -1,14 +1,40 @@
 //! Starting an engine.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::handle::{Handle, Refused};
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::handle::{Handle, Refused, ReloadState, Shared};
+use super::log_writer::LogWriter;
+use super::planner::Planners;
+use super::supervisor::Supervisor;
+use super::worker::{self, Worker};
+use crate::clock;
+use crate::health::agent::Agents;
+use crate::health::prober::Prober;
+use crate::ledger::cell::WorkerId;
+use crate::ledger::process::Process;
+use crate::ledger::registry::Registry;
+use crate::model::config::Config;
+use crate::model::problem::{Problem, Severity};
+use crate::model::resolve;
+use crate::net::tls;
+use crate::proxy::context::Parts;
+use crate::world::World;
+
+/// Changes that may wait in the queue.
+const QUEUE: usize = 16;
 
 /// What the command line overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--workers N`.
     pub workers: Option<usize>,
+    /// Seed of everything that chance decides; `None` = from the system.
+    pub seed: Option<u64>,
 }
 
 /// Starts workers, planner and prober for `text`. Must be called on the control runtime (a current-thread tokio
@@ -16,6 +42,124 @@ pub struct Overrides {
 ///
 /// # Errors
 /// [`Refused`] when the document is bad or an address cannot be bound.
-pub async fn start(_text: String, _origin: &Path, _overrides: Overrides) -> Result<Handle, Refused> {
-    Err(Refused { problems: Vec::new() })
+pub async fn start(text: String, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
+    let resolved = resolve::document(&text);
+    let Some(config) = resolved.config.map(Arc::new) else {
+        return Err(Refused { problems: resolved.problems });
+    };
+    let workers = overrides.workers.or(config.proxy.workers).unwrap_or_else(cores);
+    let seed = overrides.seed.unwrap_or_else(random_seed);
+    let log = LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?;
+    let (mut supervisor, ready) = prepare(&config, workers, origin, log);
+    supervisor.workers = start_workers(&supervisor, workers, seed)?;
+    let opened = supervisor.open(&config.fronts).map_err(|problems| Refused { problems })?;
+    let world = supervisor.shared.world.load_full();
+    supervisor.prober.reconcile(&world);
+    supervisor.settle(&world, opened);
+    let first_sweep = supervisor.prober.first_sweep();
+    tokio::spawn(async move {
+        first_sweep.await;
+        let _ = ready.send(true);
+    });
+    let (changes, queue) = mpsc::channel(QUEUE);
+    let handle = Handle { shared: supervisor.shared.clone(), changes };
+    tokio::spawn(supervisor.run(queue));
+    Ok(handle)
+}
+
+/// Everything but threads and sockets.
+fn prepare(
+    config: &Arc<Config>,
+    workers: usize,
+    origin: &Path,
+    log: LogWriter,
+) -> (Supervisor, watch::Sender<bool>) {
+    let mut registry = Registry::new(workers);
+    let world = Arc::new(World::build(config.clone(), 1, &mut registry));
+    let mut planners = Planners::default();
+    planners.adopt(&world);
+    let (ready_sender, ready) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        world: Arc::new(ArcSwap::new(world)),
+        reload: ArcSwap::from_pointee(ReloadState {
+            is_ok: true,
+            at: clock::wall(),
+            origin: origin.display().to_string(),
+            problems: config.warnings.clone(),
+            taken: 1,
+            refused: 0,
+        }),
+        listeners: ArcSwap::default(),
+        ready,
+        process: Arc::new(Process::new(workers)),
+        started: clock::wall(),
+    });
+    let wake = Arc::new(Notify::new());
+    let on_change = wake.clone();
+    let supervisor = Supervisor {
+        shared,
+        registry,
+        planners,
+        prober: Prober::new(random_seed(), move || on_change.notify_one()),
+        agents: Agents::new(random_seed()),
+        workers: Vec::new(),
+        bound: HashMap::new(),
+        wake,
+        log: Some(log),
+        access_log: config.proxy.access_log.clone(),
+    };
+    (supervisor, ready_sender)
+}
+
+fn start_workers(supervisor: &Supervisor, count: usize, seed: u64) -> Result<Vec<Worker>, Refused> {
+    let tls = tls::unverified();
+    let parts = |number: usize| Parts {
+        worker: WorkerId(number),
+        world: supervisor.shared.world.clone(),
+        process: supervisor.shared.process.clone(),
+        tls: tls.clone(),
+        log: supervisor.log.as_ref().and_then(LogWriter::channel),
+        seed: seed.wrapping_add(number as u64),
+    };
+    (0..count).map(|number| worker::start(parts(number)).map_err(|error| no_thread(&error))).collect()
+}
+
+fn no_log(error: &std::io::Error) -> Refused {
+    Refused {
+        problems: vec![Problem {
+            severity: Severity::Error,
+            code: "no-access-log",
+            path: "proxy.accessLog".to_owned(),
+            position: None,
+            message: format!("the access log cannot be written: {error}"),
+            expected: Some("stdout, none, or a file that this user may append to".to_owned()),
+        }],
+    }
+}
+
+fn no_thread(error: &std::io::Error) -> Refused {
+    Refused {
+        problems: vec![Problem {
+            severity: Severity::Error,
+            code: "no-thread",
+            path: "proxy.workers".to_owned(),
+            position: None,
+            message: format!("a worker could not be started: {error}"),
+            expected: Some("fewer workers, or a higher limit of threads".to_owned()),
+        }],
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Unguessable, since affinity keys come from it.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without a source of randomness the clock is the next best; keys then can be guessed, requests still flow.
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.subsec_nanos().into()),
+    }
 }

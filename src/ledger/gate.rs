@@ -89,6 +89,13 @@ impl Gate {
         self.due.load(Relaxed).saturating_sub(gcra::units(now))
     }
 
+    /// Whether the next request would be refused.
+    #[must_use]
+    pub fn is_full(&self, now: Tick) -> bool {
+        let limit = Limit { interval: self.interval.load(Relaxed), tolerance: self.tolerance.load(Relaxed) };
+        !limit.is_open() && gcra::admit(self.due.load(Relaxed), now, limit).is_none()
+    }
+
     /// The counters.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -19,6 +19,7 @@ pub struct Registry {
     members: Shelf<MemberKey, Numbered>,
     endpoints: Shelf<SocketAddr, Endpoint>,
     next_number: u32,
+    listeners: HashMap<(Arc<str>, SocketAddr), u32>,
 }
 
 /// Kind, zone and name of a group.
@@ -58,6 +59,7 @@ impl Registry {
             members: Shelf::default(),
             endpoints: Shelf::default(),
             next_number: 1,
+            listeners: HashMap::new(),
         }
     }
 
@@ -86,6 +88,14 @@ impl Registry {
     /// The endpoint's numbers, old or new.
     pub fn endpoint(&mut self, address: SocketAddr) -> Arc<Endpoint> {
         self.endpoints.take(address, Endpoint::default)
+    }
+
+    /// The number of a forwarding rule's listener: the same as long as its name and address are. Numbers are not
+    /// used again; a process that sees a million different listeners keeps a million words.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn listener(&mut self, name: &Arc<str>, address: SocketAddr) -> u32 {
+        let next = self.listeners.len() as u32;
+        *self.listeners.entry((name.clone(), address)).or_insert(next)
     }
 
     /// Forgets what no world holds any more. Called after each swap.

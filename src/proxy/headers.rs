@@ -23,7 +23,12 @@ pub(crate) const MAX_HOPS: usize = 10;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const TRACE_CONTEXT: HeaderName = HeaderName::from_static("x-cloud-trace-context");
+/// Trace and span of a request.
+pub(crate) const TRACE_CONTEXT: HeaderName = HeaderName::from_static("x-cloud-trace-context");
+/// Load reports of members [G 1.41, 1.42].
+pub(crate) const ORCA: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// The same as base64 of the protobuf; wins.
+pub(crate) const ORCA_BIN: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 const OUR_VIA: &str = "1.1 google";
 
 /// What is the same for all requests of a client's connection.

@@ -1,9 +1,25 @@
-//! A request's way through the proxy.
+//! The way of a request, on one worker, without locks. The steps in order:
+//!
+//! [`serve`] one client connection → [`guard`] strict framing → [`handle`] route, session key, pick, lease →
+//! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
+//! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
+//! [`respond`] is the only maker of answers of our own.
 
-// Their callers, the connection's owner and the handler, come with a change of their own.
-#[allow(dead_code, unused_imports)]
+pub mod access_log;
+pub mod body;
+pub mod context;
+pub mod failure;
+pub mod forward;
 pub mod guard;
-#[allow(dead_code)]
+pub mod handle;
 pub mod headers;
-#[allow(dead_code)]
+pub mod outbound;
+pub mod pool;
+pub mod record;
+pub mod respond;
+pub mod retry;
+pub mod serve;
 pub mod session;
+pub mod upgrade;
+pub mod visit;
+pub mod watch;

@@ -1,9 +1,7 @@
 //! `backendServices`.
 
 use super::resource;
-use super::schema::{
-    Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required,
-};
+use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
 
 resource! {
     /// A backend service.

@@ -88,7 +88,8 @@ impl Scalar {
             _ => {}
         }
         // Rust also reads `inf` and `nan`, which are words in YAML.
-        let starts_right = self.text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        let starts_right =
+            self.text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
         if starts_right { self.text.parse().ok() } else { None }
     }
 }
@@ -131,12 +132,15 @@ impl Node {
     /// Where `path` stands, or the nearest part of it that exists. A field that holds a list or an object is shown by its key.
     #[must_use]
     pub fn locate(&self, path: &Path<'_>) -> Spot {
-        self.descend(path).map_or_else(|spot| spot, |(node, key)| match (&node.value, key) {
-            (Value::Scalar(scalar), Some(key)) if scalar.text.is_empty() => key,
-            (Value::Scalar(_), _) => node.spot,
-            (_, Some(key)) => key,
-            (_, None) => node.point(),
-        })
+        self.descend(path).map_or_else(
+            |spot| spot,
+            |(node, key)| match (&node.value, key) {
+                (Value::Scalar(scalar), Some(key)) if scalar.text.is_empty() => key,
+                (Value::Scalar(_), _) => node.spot,
+                (_, Some(key)) => key,
+                (_, None) => node.point(),
+            },
+        )
     }
 
     fn entry(&self, key: &str) -> Option<&Entry> {
@@ -157,9 +161,10 @@ impl Node {
             Path::Item(parent, index) => {
                 let (node, key) = self.descend(parent)?;
                 match &node.value {
-                    Value::List(items) => {
-                        items.get(*index).map(|item| (item, None)).ok_or_else(|| key.unwrap_or_else(|| node.point()))
-                    }
+                    Value::List(items) => items
+                        .get(*index)
+                        .map(|item| (item, None))
+                        .ok_or_else(|| key.unwrap_or_else(|| node.point())),
                     _ => Err(key.unwrap_or_else(|| node.point())),
                 }
             }

@@ -69,7 +69,11 @@ pub static FORWARDING_RULE: Table = Table {
         later("sourceIpRanges", "forwarding by source", &[Off::Empty]),
         later("serviceDirectoryRegistrations", "Service Directory", &[Off::Empty]),
         later("serviceLabel", "names in DNS", &[Off::Empty]),
-        later("externalManagedBackendBucketMigrationState", "moving from the classic balancer", &[Off::Empty]),
+        later(
+            "externalManagedBackendBucketMigrationState",
+            "moving from the classic balancer",
+            &[Off::Empty],
+        ),
         output("kind"),
         output("id"),
         output("selfLink"),

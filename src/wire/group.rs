@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::resource;
-use super::schema::{Field, Kind, Off, PORT, REFERENCE, Table, Word, later, note, optional, output, required};
+use super::schema::{
+    Field, Kind, Off, PORT, REFERENCE, Table, Word, later, note, optional, output, required,
+};
 
 resource! {
     /// An instance group.
@@ -133,8 +135,10 @@ pub static INSTANCE_GROUP: Table = Table {
     ],
 };
 
-static NAMED_PORT: Table =
-    Table { noun: "a named port", fields: &[required("name", Kind::Name), required("port", PORT).by("[G 9]")] };
+static NAMED_PORT: Table = Table {
+    noun: "a named port",
+    fields: &[required("name", Kind::Name), required("port", PORT).by("[G 9]")],
+};
 
 static INSTANCE: Table = Table {
     noun: "an instance",

@@ -85,7 +85,13 @@ pub fn read(text: &str) -> (Option<(Node, Resources)>, Vec<Flaw>) {
 fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
     let Value::Object(entries) = &root.value else {
         let message = "a configuration is an object of collections".to_owned();
-        walk.report("wrong-type", root.point(), &Path::Root, message, format!("keys such as {}", COLLECTIONS.join(", ")));
+        walk.report(
+            "wrong-type",
+            root.point(),
+            &Path::Root,
+            message,
+            format!("keys such as {}", COLLECTIONS.join(", ")),
+        );
         return None;
     };
     // What a misspelt or a second key holds cannot be seen, so nothing there may be called missing.
@@ -172,7 +178,13 @@ fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &
         Err(error) => {
             // The tables and the structs disagree: a fault of ours, but the user should still learn where.
             debug_assert!(false, "{at}: {error}");
-            let Misfit = walk.report("internal", node.point(), at, format!("this was understood and then not: {error}"), "a report of this fault".into());
+            let Misfit = walk.report(
+                "internal",
+                node.point(),
+                at,
+                format!("this was understood and then not: {error}"),
+                "a report of this fault".into(),
+            );
             None
         }
     }

@@ -61,7 +61,13 @@ impl Walk {
     }
 
     /// One field; `None` when nothing follows from it.
-    fn field(&mut self, node: &Node, key: Spot, field: &Field, at: &Path<'_>) -> Result<Option<Json>, Misfit> {
+    fn field(
+        &mut self,
+        node: &Node,
+        key: Spot,
+        field: &Field,
+        at: &Path<'_>,
+    ) -> Result<Option<Json>, Misfit> {
         match &field.kind {
             Kind::OutputOnly | Kind::Note => Ok(None),
             Kind::Later(what, off) if off.iter().any(|off| off.matches(node)) => {
@@ -97,13 +103,25 @@ impl Walk {
         }
     }
 
-    fn list(&mut self, node: &Node, (of, most): (&Kind, usize), field: &Field, at: &Path<'_>) -> Result<Json, Misfit> {
+    fn list(
+        &mut self,
+        node: &Node,
+        (of, most): (&Kind, usize),
+        field: &Field,
+        at: &Path<'_>,
+    ) -> Result<Json, Misfit> {
         let Value::List(items) = &node.value else {
             return Err(self.wrong_type(node, at, &wanted(field)));
         };
         if items.len() > most {
             let message = format!("`{}` has {} entries", field.key, items.len());
-            return Err(self.report("too-many", node.point(), at, message, join(format!("at most {most}"), field.rule)));
+            return Err(self.report(
+                "too-many",
+                node.point(),
+                at,
+                message,
+                join(format!("at most {most}"), field.rule),
+            ));
         }
         let mut out = Vec::with_capacity(items.len());
         let mut is_sound = true;
@@ -139,10 +157,16 @@ impl Walk {
     }
 
     fn scalar(
-        &mut self, scalar: &Scalar, spot: Spot, (kind, field): (&Kind, &Field), at: &Path<'_>,
+        &mut self,
+        scalar: &Scalar,
+        spot: Spot,
+        (kind, field): (&Kind, &Field),
+        at: &Path<'_>,
     ) -> Result<Json, Misfit> {
         let text = scalar.text.as_str();
-        let wrong = |walk: &mut Self, code, message: String| Err(walk.report(code, spot, at, message, wanted_kind(kind, field)));
+        let wrong = |walk: &mut Self, code, message: String| {
+            Err(walk.report(code, spot, at, message, wanted_kind(kind, field)))
+        };
         let misread = |what: &str| format!("{} is no {what}", quote(text));
         match kind {
             Kind::Name if is_name(text) => Ok(Json::from(text)),
@@ -163,12 +187,20 @@ impl Walk {
                 Some(n) if (i128::from(*least)..=i128::from(*most)).contains(&n) => {
                     Ok(i64::try_from(n).map_or(Json::Null, Json::from))
                 }
-                Some(_) => wrong(self, "out-of-range", format!("`{}` is {}", field.key, quote(text).replace('`', ""))),
+                Some(_) => wrong(
+                    self,
+                    "out-of-range",
+                    format!("`{}` is {}", field.key, quote(text).replace('`', "")),
+                ),
                 None => wrong(self, "wrong-type", misread("whole number")),
             },
             Kind::Number(least, most) => match scalar.number() {
                 Some(n) if (*least..=*most).contains(&n) => Ok(Json::from(n)),
-                Some(_) => wrong(self, "out-of-range", format!("`{}` is {}", field.key, quote(text).replace('`', ""))),
+                Some(_) => wrong(
+                    self,
+                    "out-of-range",
+                    format!("`{}` is {}", field.key, quote(text).replace('`', "")),
+                ),
                 None => wrong(self, "wrong-type", misread("number")),
             },
             Kind::Word(words) => self.word(text, spot, (words, field), at),
@@ -177,7 +209,11 @@ impl Walk {
     }
 
     fn word(
-        &mut self, text: &str, spot: Spot, (words, field): (&[Word], &Field), at: &Path<'_>,
+        &mut self,
+        text: &str,
+        spot: Spot,
+        (words, field): (&[Word], &Field),
+        at: &Path<'_>,
     ) -> Result<Json, Misfit> {
         match words.iter().find(|word| word.text() == text) {
             Some(Word::Known(word)) => Ok(Json::from(*word)),
@@ -197,11 +233,14 @@ impl Walk {
     }
 
     fn unknown_key(&mut self, key: &str, spot: Spot, table: &Table, path: &Path<'_>) {
-        let fields = || table.fields.iter().filter(|field| !matches!(field.kind, Kind::OutputOnly | Kind::Later(..)));
+        let fields =
+            || table.fields.iter().filter(|field| !matches!(field.kind, Kind::OutputOnly | Kind::Later(..)));
         let all = || table.fields.iter().map(|field| field.key);
         let expected = if key == "<<" {
             "the fields themselves: merge keys are no part of YAML 1.2".to_owned()
-        } else if let Some(near) = nearest(key, fields().map(|field| field.key)).or_else(|| nearest(key, all())) {
+        } else if let Some(near) =
+            nearest(key, fields().map(|field| field.key)).or_else(|| nearest(key, all()))
+        {
             format!("did you mean `{near}`?")
         } else {
             format!("one of {}", fields().map(|field| field.key).collect::<Vec<_>>().join(", "))
@@ -221,7 +260,14 @@ impl Walk {
     }
 
     /// Notes a flaw. Returns the misfit so that callers can say `Err(self.report(…))`.
-    pub fn report(&mut self, code: &'static str, spot: Spot, at: &Path<'_>, message: String, expected: String) -> Misfit {
+    pub fn report(
+        &mut self,
+        code: &'static str,
+        spot: Spot,
+        at: &Path<'_>,
+        message: String,
+        expected: String,
+    ) -> Misfit {
         self.flaws.push(Flaw { code, path: at.to_string(), spot, message, expected: Some(expected) });
         Misfit
     }
@@ -252,7 +298,9 @@ impl Off {
             (Self::Empty, Value::List(items)) => items.is_empty(),
             (Self::Empty, Value::Object(entries)) => entries.is_empty(),
             (Self::Word(word), Value::Scalar(scalar)) => scalar.text == *word,
-            (Self::Disabled(key), Value::Object(_)) => node.get(key).is_some_and(|flag| Self::False.matches(flag)),
+            (Self::Disabled(key), Value::Object(_)) => {
+                node.get(key).is_some_and(|flag| Self::False.matches(flag))
+            }
             (Self::Choice(key, word), Value::Object(entries)) => {
                 entries.len() == 1 && node.get(key).and_then(Node::text) == Some(word)
             }
@@ -291,7 +339,9 @@ fn describe(kind: &Kind) -> String {
         Kind::Text(most) => format!("a string of at most {most} characters"),
         Kind::Ports => "a port, such as \"8080\"".into(),
         Kind::Flag => "true or false".into(),
-        Kind::Integer(least, most) if *most == i64::from(i32::MAX) && *least == 0 => "a whole number, 0 or more".into(),
+        Kind::Integer(least, most) if *most == i64::from(i32::MAX) && *least == 0 => {
+            "a whole number, 0 or more".into()
+        }
         Kind::Integer(least, most) => format!("a whole number from {least} to {most}"),
         Kind::Number(f64::MIN, _) => "a finite number".into(),
         Kind::Number(least, f64::MAX) => format!("a finite number, {least} or more"),
@@ -299,8 +349,12 @@ fn describe(kind: &Kind) -> String {
         Kind::Word(words) => known(words),
         Kind::WordOr(word, other) => format!("`{word}`, or {}", describe(other)),
         Kind::Object(table) => {
-            let keys: Vec<_> =
-                table.fields.iter().filter(|f| !matches!(f.kind, Kind::OutputOnly | Kind::Later(..))).map(|f| f.key).collect();
+            let keys: Vec<_> = table
+                .fields
+                .iter()
+                .filter(|f| !matches!(f.kind, Kind::OutputOnly | Kind::Later(..)))
+                .map(|f| f.key)
+                .collect();
             format!("an object with {}", keys.join(", "))
         }
         Kind::Map(of) => format!("an object: a name, a colon, and {}", describe(of)),
@@ -314,8 +368,10 @@ fn describe(kind: &Kind) -> String {
 
 /// The supported words: `HTTP or HTTPS`.
 fn known(words: &[Word]) -> String {
-    let known: Vec<_> =
-        words.iter().filter_map(|word| if let Word::Known(word) = word { Some(*word) } else { None }).collect();
+    let known: Vec<_> = words
+        .iter()
+        .filter_map(|word| if let Word::Known(word) = word { Some(*word) } else { None })
+        .collect();
     match known.as_slice() {
         [] => "nothing".into(),
         [one] => (*one).into(),

@@ -59,7 +59,11 @@ struct Open {
 enum Holds {
     List(Vec<Node>),
     /// The key waits for its value; `None` in it marks a key that was refused, whose value is read and dropped.
-    Object { entries: Vec<Entry>, keys: BTreeSet<String>, key: Option<(Option<String>, Spot)> },
+    Object {
+        entries: Vec<Entry>,
+        keys: BTreeSet<String>,
+        key: Option<(Option<String>, Spot)>,
+    },
 }
 
 struct Anchor {
@@ -82,7 +86,12 @@ impl<'a> Builder<'a> {
                 documents += 1;
                 if documents > 1 {
                     let expected = "one document: join them, each collection once";
-                    return Err(stop("yaml-documents", spot(span), "a second YAML document begins here", expected));
+                    return Err(stop(
+                        "yaml-documents",
+                        spot(span),
+                        "a second YAML document begins here",
+                        expected,
+                    ));
                 }
             }
             self.take(event, span)?;
@@ -116,19 +125,37 @@ impl<'a> Builder<'a> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), span)?;
-                self.begin(span, anchor, Holds::Object { entries: Vec::new(), keys: BTreeSet::new(), key: None })
+                self.begin(
+                    span,
+                    anchor,
+                    Holds::Object { entries: Vec::new(), keys: BTreeSet::new(), key: None },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(id) => self.alias(id, span),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
         }
     }
 
     fn begin(&mut self, span: Span, anchor: usize, holds: Holds) -> Result<(), Stop> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(stop("yaml-limit", spot(span), "this is nested too deeply", format!("at most {MAX_DEPTH} levels")));
+            return Err(stop(
+                "yaml-limit",
+                spot(span),
+                "this is nested too deeply",
+                format!("at most {MAX_DEPTH} levels"),
+            ));
         }
-        self.open.push(Open { spot: Spot { width: 1, ..spot(span) }, anchor, nodes_before: self.nodes, holds });
+        self.open.push(Open {
+            spot: Spot { width: 1, ..spot(span) },
+            anchor,
+            nodes_before: self.nodes,
+            holds,
+        });
         Ok(())
     }
 
@@ -148,7 +175,12 @@ impl<'a> Builder<'a> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             let message = "the document has too many values";
-            return Err(stop("yaml-limit", node.spot, message, format!("at most {MAX_NODES}, aliases expanded")));
+            return Err(stop(
+                "yaml-limit",
+                node.spot,
+                message,
+                format!("at most {MAX_NODES}, aliases expanded"),
+            ));
         }
         match self.open.last_mut().map(|open| &mut open.holds) {
             None => self.root = Some(node),
@@ -172,7 +204,12 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, id: usize, span: Span) -> Result<(), Stop> {
         let Some(anchor) = self.anchors.get(&id) else {
             let message = "this alias stands for something that contains itself or is too large";
-            return Err(stop("yaml-limit", spot(span), message, "an alias of something that ended before it"));
+            return Err(stop(
+                "yaml-limit",
+                spot(span),
+                message,
+                "an alias of something that ended before it",
+            ));
         };
         self.aliased += anchor.nodes;
         if self.aliased > MAX_ALIASED_NODES || self.open.len() + anchor.depth > MAX_DEPTH {
@@ -197,12 +234,22 @@ impl<'a> Builder<'a> {
 /// The key's text, or `None` when it cannot be a key or has been seen before.
 fn accept_key(node: &Node, keys: &mut BTreeSet<String>, flaws: &mut Vec<Flaw>) -> Option<String> {
     let Value::Scalar(scalar) = &node.value else {
-        flaws.push(flaw("yaml-key", node.point(), "a list or an object stands here as a key", "a word and a colon"));
+        flaws.push(flaw(
+            "yaml-key",
+            node.point(),
+            "a list or an object stands here as a key",
+            "a word and a colon",
+        ));
         return None;
     };
     if !keys.insert(scalar.text.clone()) {
         let message = format!("the key {} stands here twice", quote(&scalar.text));
-        flaws.push(flaw("duplicate-key", node.spot, message, "each key once; the first one counts for the other messages"));
+        flaws.push(flaw(
+            "duplicate-key",
+            node.spot,
+            message,
+            "each key once; the first one counts for the other messages",
+        ));
         return None;
     }
     Some(scalar.text.clone())
@@ -225,7 +272,12 @@ fn tag_is_plain(tag: &Tag, at: Spot) -> Result<bool, Stop> {
 }
 
 fn unknown_tag(tag: &Tag, at: Spot) -> Stop {
-    stop("yaml-tag", at, format!("the tag {} means nothing here", quote(&tag.to_string())), "the value without a tag")
+    stop(
+        "yaml-tag",
+        at,
+        format!("the tag {} means nothing here", quote(&tag.to_string())),
+        "the value without a tag",
+    )
 }
 
 fn syntax(error: &ScanError, text: &str) -> Stop {

@@ -32,9 +32,17 @@ fn one(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Opt
     let interval = check.check_interval_sec.unwrap_or(5);
     let timeout = check.timeout_sec.unwrap_or(5);
     if timeout > interval {
-        let message = format!("health check `{}` waits {timeout} s for an answer and probes every {interval} s", check.name);
+        let message = format!(
+            "health check `{}` waits {timeout} s for an answer and probes every {interval} s",
+            check.name
+        );
         let field = if check.timeout_sec.is_some() { "timeoutSec" } else { "checkIntervalSec" };
-        report.error(&at.key(field), "timeout-over-interval", message, format!("timeoutSec, 5 if absent, of at most checkIntervalSec, {interval} here [G 4a, 4.1]"));
+        report.error(
+            &at.key(field),
+            "timeout-over-interval",
+            message,
+            format!("timeoutSec, 5 if absent, of at most checkIntervalSec, {interval} here [G 4a, 4.1]"),
+        );
     }
     let (port, sends_proxy_header, probe) = body(check, at, report)?;
     Some(HealthCheck {
@@ -50,7 +58,11 @@ fn one(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Opt
 }
 
 /// The sub-object that goes with `type`; any other is a mistake [G 4a].
-fn body(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Option<(ProbePort, bool, Probe)> {
+fn body(
+    check: &wire::HealthCheck,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<(ProbePort, bool, Probe)> {
     let wanted = match check.r#type.as_str() {
         "HTTP" => "httpHealthCheck",
         "HTTPS" => "httpsHealthCheck",
@@ -63,7 +75,12 @@ fn body(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Op
     ];
     for (field, _) in present.iter().filter(|(field, is_there)| *is_there && *field != wanted) {
         let message = format!("health check `{}` is of type {} and has `{field}`", check.name, check.r#type);
-        report.error(&at.key(field), "forbidden-field", message, format!("`{wanted}` alone: exactly one, the one of the type [G 4a]"));
+        report.error(
+            &at.key(field),
+            "forbidden-field",
+            message,
+            format!("`{wanted}` alone: exactly one, the one of the type [G 4a]"),
+        );
     }
     let sub = at.key(wanted);
     match (wanted, &check.http_health_check, &check.https_health_check, &check.tcp_health_check) {
@@ -72,21 +89,42 @@ fn body(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Op
         ("tcpHealthCheck", _, _, Some(tcp)) => Some(self::tcp(tcp, &sub, report)),
         _ => {
             let message = format!("health check `{}` has no `{wanted}`", check.name);
-            report.error(at, "missing-field", message, format!("`{wanted}: {{portSpecification: USE_SERVING_PORT}}`, or with a port [G 4a]"));
+            report.error(
+                at,
+                "missing-field",
+                message,
+                format!("`{wanted}: {{portSpecification: USE_SERVING_PORT}}`, or with a port [G 4a]"),
+            );
             None
         }
     }
 }
 
-fn http(http: &wire::HttpHealthCheck, over_tls: bool, at: &Path<'_>, report: &mut Report<'_>) -> (ProbePort, bool, Probe) {
+fn http(
+    http: &wire::HttpHealthCheck,
+    over_tls: bool,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> (ProbePort, bool, Probe) {
     let path = http.request_path.as_deref().unwrap_or("/");
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains('#') {
         let expected = "a path that begins with `/`, without spaces, `#` or letters beyond ASCII [G 4b]";
-        report.error(&at.key("requestPath"), "bad-path", format!("{} cannot be requested", quote(path)), expected);
+        report.error(
+            &at.key("requestPath"),
+            "bad-path",
+            format!("{} cannot be requested", quote(path)),
+            expected,
+        );
     }
     let host = http.host.as_deref().filter(|host| !host.is_empty());
-    if let Some(host) = host.filter(|host| !host.bytes().all(|b| b.is_ascii_graphic()) || host.contains('/')) {
-        report.error(&at.key("host"), "bad-host", format!("{} is no host", quote(host)), "a host name or an address, with a port if need be");
+    if let Some(host) = host.filter(|host| !host.bytes().all(|b| b.is_ascii_graphic()) || host.contains('/'))
+    {
+        report.error(
+            &at.key("host"),
+            "bad-host",
+            format!("{} is no host", quote(host)),
+            "a host name or an address, with a port if need be",
+        );
     }
     let response = ascii(http.response.as_deref(), &at.key("response"), report);
     let default = if over_tls { 443 } else { 80 };
@@ -102,13 +140,23 @@ fn tcp(tcp: &wire::TcpHealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> (P
     (port, tcp.proxy_header.as_deref() == Some("PROXY_V1"), Probe::Tcp { request, response })
 }
 
-fn port(port: Option<u16>, specification: Option<&str>, default: u16, (at, report): (&Path<'_>, &mut Report<'_>)) -> ProbePort {
+fn port(
+    port: Option<u16>,
+    specification: Option<&str>,
+    default: u16,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) -> ProbePort {
     if specification != Some("USE_SERVING_PORT") {
         return ProbePort::Fixed(port.unwrap_or(default));
     }
     if port.is_some() {
         let message = "a health check with USE_SERVING_PORT has a port of its own";
-        report.error(&at.key("port"), "forbidden-field", message, "no `port`: the members' own is probed; or USE_FIXED_PORT [G 4b, 4.2]");
+        report.error(
+            &at.key("port"),
+            "forbidden-field",
+            message,
+            "no `port`: the members' own is probed; or USE_FIXED_PORT [G 4b, 4.2]",
+        );
     }
     ProbePort::Serving
 }
@@ -117,7 +165,12 @@ fn port(port: Option<u16>, specification: Option<&str>, default: u16, (at, repor
 fn ascii(text: Option<&str>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Arc<str>> {
     let text = text.filter(|text| !text.is_empty())?;
     if !text.is_ascii() {
-        report.error(at, "not-ascii", format!("{} has letters beyond ASCII", quote(text)), "ASCII, up to 1024 characters [G 4.4, 4.5]");
+        report.error(
+            at,
+            "not-ascii",
+            format!("{} has letters beyond ASCII", quote(text)),
+            "ASCII, up to 1024 characters [G 4.4, 4.5]",
+        );
     }
     Some(text.into())
 }

@@ -39,7 +39,12 @@ pub(super) fn all(resources: &Resources, maps: &Maps<'_>, report: &mut Report<'_
         let Some(address) = address else { continue };
         if let Some(first) = out.iter().find(|front| front.value.address == address && address.port() != 0) {
             let message = format!("forwarding rule `{}` listens at {address} already", first.value.name);
-            report.error(&at.key("portRange"), "duplicate-listener", message, "an address and port of its own for each forwarding rule");
+            report.error(
+                &at.key("portRange"),
+                "duplicate-listener",
+                message,
+                "an address and port of its own for each forwarding rule",
+            );
         }
         let Some((map, front)) = target else { continue };
         out.push(Placed { index, map, value: Front { address, ..front } });
@@ -81,10 +86,17 @@ impl<'a> Proxies<'a> {
 
     /// The map behind a rule, and the front but for its address. `None` after a report.
     fn follow(
-        &self, rule: &wire::ForwardingRule, maps: &Maps<'_>, at: &Path<'_>, report: &mut Report<'_>,
+        &self,
+        rule: &wire::ForwardingRule,
+        maps: &Maps<'_>,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
     ) -> Option<(usize, Front)> {
         let target = at.key("target");
-        if ["targetHttpsProxies/", "targetTcpProxies/", "targetSslProxies/", "targetGrpcProxies/"].iter().any(|kind| rule.target.contains(kind)) {
+        if ["targetHttpsProxies/", "targetTcpProxies/", "targetSslProxies/", "targetGrpcProxies/"]
+            .iter()
+            .any(|kind| rule.target.contains(kind))
+        {
             let message = format!("{} is not supported yet: HTTPS and other listeners", quote(&rule.target));
             report.error(&target, "not-supported", message, "a target HTTP proxy");
             return None;
@@ -96,18 +108,31 @@ impl<'a> Proxies<'a> {
         let own = scheme(rule.load_balancing_scheme.as_deref());
         if own != map.scheme {
             let message = format!(
-                "forwarding rule `{}` is {}, and the services behind it are {}", rule.name, own.as_str(), map.scheme.as_str()
+                "forwarding rule `{}` is {}, and the services behind it are {}",
+                rule.name,
+                own.as_str(),
+                map.scheme.as_str()
             );
-            let field = if rule.load_balancing_scheme.is_some() { at.key("loadBalancingScheme") } else { target };
+            let field =
+                if rule.load_balancing_scheme.is_some() { at.key("loadBalancingScheme") } else { target };
             let expected = "one loadBalancingScheme for a forwarding rule and all services behind it; EXTERNAL_MANAGED if absent";
             report.error(&field, "scheme-mismatch", message, expected);
         }
         if own == Scheme::External && proxy.http_keep_alive_timeout_sec.is_some() {
             let list = Path::Root.key("targetHttpProxies");
-            let message = format!("proxy `{}` sets a keep-alive time behind a forwarding rule of scheme EXTERNAL", proxy.name);
-            report.error(&list.item(index).key("httpKeepAliveTimeoutSec"), "forbidden-field", message, "none: the classic balancer keeps to 610 s [G 5]");
+            let message = format!(
+                "proxy `{}` sets a keep-alive time behind a forwarding rule of scheme EXTERNAL",
+                proxy.name
+            );
+            report.error(
+                &list.item(index).key("httpKeepAliveTimeoutSec"),
+                "forbidden-field",
+                message,
+                "none: the classic balancer keeps to 610 s [G 5]",
+            );
         }
-        let keep_alive = Span::secs(proxy.http_keep_alive_timeout_sec.unwrap_or(DEFAULT_KEEP_ALIVE_SEC).into());
+        let keep_alive =
+            Span::secs(proxy.http_keep_alive_timeout_sec.unwrap_or(DEFAULT_KEEP_ALIVE_SEC).into());
         let front = Front {
             name: rule.name.as_str().into(),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -129,7 +154,9 @@ fn address(rule: &wire::ForwardingRule, at: &Path<'_>, report: &mut Report<'_>) 
             None
         }
     };
-    if let Some((ip, version)) = ip.zip(rule.ip_version.as_deref()).filter(|(ip, version)| ip.is_ipv4() != (*version == "IPV4")) {
+    if let Some((ip, version)) =
+        ip.zip(rule.ip_version.as_deref()).filter(|(ip, version)| ip.is_ipv4() != (*version == "IPV4"))
+    {
         let message = format!("{ip} is no address of {version}");
         report.error(&at.key("ipVersion"), "forbidden-field", message, "the version of IPAddress, or none");
     }

@@ -65,7 +65,10 @@ pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Rep
 
 impl Groups {
     fn list<T>(
-        &mut self, of: &Collection<T>, kind: GroupKind, report: &mut Report<'_>,
+        &mut self,
+        of: &Collection<T>,
+        kind: GroupKind,
+        report: &mut Report<'_>,
         mut resolve: impl FnMut(usize, &T, &mut Report<'_>) -> Option<Roster>,
     ) {
         let list = Path::Root.key(of.key);
@@ -78,7 +81,12 @@ impl Groups {
             if entry.zone.is_some() && !seen.insert((name, &entry.zone)) {
                 let zone = entry.zone.as_deref().unwrap_or_default();
                 let message = format!("there is a group {} in zone {} already", quote(name), quote(zone));
-                report.error(&list.item(index).key("name"), "duplicate-name", message, "a name of its own for each group of a zone");
+                report.error(
+                    &list.item(index).key("name"),
+                    "duplicate-name",
+                    message,
+                    "a name of its own for each group of a zone",
+                );
                 continue;
             }
             self.list.push(Listed { kind, name: name.clone(), zone: entry.zone.clone(), value });
@@ -97,13 +105,23 @@ impl Groups {
     /// The group that a backend names. `None` after a report.
     pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Listed> {
         let Reference { collection, zone, name } = read_reference(text, at, "group", report)?;
-        if let Some(other) = collection.filter(|collection| !matches!(*collection, "instanceGroups" | "networkEndpointGroups")) {
+        if let Some(other) =
+            collection.filter(|collection| !matches!(*collection, "instanceGroups" | "networkEndpointGroups"))
+        {
             let message = format!("{} names one of `{other}`, and a group belongs here", quote(text));
-            report.error(at, "wrong-reference", message, "a name, or zones/ZONE/instanceGroups/NAME, or zones/ZONE/networkEndpointGroups/NAME");
+            report.error(
+                at,
+                "wrong-reference",
+                message,
+                "a name, or zones/ZONE/instanceGroups/NAME, or zones/ZONE/networkEndpointGroups/NAME",
+            );
             return None;
         }
-        let named = |listed: &&Listed| listed.name == name && collection.is_none_or(|c| listed.kind.collection() == c);
-        let placed = |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
+        let named = |listed: &&Listed| {
+            listed.name == name && collection.is_none_or(|c| listed.kind.collection() == c)
+        };
+        let placed =
+            |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
         let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).collect();
         match found.as_slice() {
             [one] => Some(one),
@@ -121,7 +139,13 @@ impl Groups {
         }
     }
 
-    fn nothing_found(&self, (name, zone): (&str, Option<&str>), collection: Option<&str>, at: &Path<'_>, report: &mut Report<'_>) {
+    fn nothing_found(
+        &self,
+        (name, zone): (&str, Option<&str>),
+        collection: Option<&str>,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
+    ) {
         if let Some(other) = self.list.iter().find(|listed| listed.name == name) {
             let place = match (zone, collection) {
                 (Some(zone), Some(collection)) => format!("zones/{zone}/{collection}"),
@@ -148,7 +172,11 @@ impl Listed {
 /// The path of a resource, and where zones and problems go.
 type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut Report<'r>);
 
-fn instance_group(group: &wire::InstanceGroup, index: usize, (at, atlas, report): Context<'_, '_, '_>) -> Option<Roster> {
+fn instance_group(
+    group: &wire::InstanceGroup,
+    index: usize,
+    (at, atlas, report): Context<'_, '_, '_>,
+) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
     let named_ports = named_ports(group, at, report);
     let (list, mut seen) = (at.key("instances"), BTreeSet::new());
@@ -165,7 +193,8 @@ fn instance_group(group: &wire::InstanceGroup, index: usize, (at, atlas, report)
     }
     let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
     let (zone, region) = zone?;
-    let group = Group { name: group.name.as_str().into(), kind: GroupKind::InstanceGroup, zone, region, utilization };
+    let group =
+        Group { name: group.name.as_str().into(), kind: GroupKind::InstanceGroup, zone, region, utilization };
     Some(Roster { group: Arc::new(group), index, named_ports, entries })
 }
 
@@ -175,8 +204,16 @@ fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'
     for (i, port) in group.named_ports.iter().flatten().enumerate() {
         match out.insert(port.name.clone(), port.port) {
             Some(first) if first != port.port => {
-                let message = format!("several numbers under one named port are not supported yet: `{}` is {first} and {}", port.name, port.port);
-                report.error(&list.item(i).key("port"), "not-supported", message, "one number for each name [G 1.34]");
+                let message = format!(
+                    "several numbers under one named port are not supported yet: `{}` is {first} and {}",
+                    port.name, port.port
+                );
+                report.error(
+                    &list.item(i).key("port"),
+                    "not-supported",
+                    message,
+                    "one number for each name [G 1.34]",
+                );
             }
             Some(_) => {
                 let message = format!("named port `{}` stands here twice", port.name);
@@ -188,7 +225,11 @@ fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'
     out
 }
 
-fn endpoint_group(group: &wire::NetworkEndpointGroup, index: usize, (at, atlas, report): Context<'_, '_, '_>) -> Option<Roster> {
+fn endpoint_group(
+    group: &wire::NetworkEndpointGroup,
+    index: usize,
+    (at, atlas, report): Context<'_, '_, '_>,
+) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
     let (list, mut seen) = (at.key("networkEndpoints"), BTreeSet::new());
     let mut entries = Vec::new();
@@ -196,7 +237,8 @@ fn endpoint_group(group: &wire::NetworkEndpointGroup, index: usize, (at, atlas, 
         let at = list.item(i);
         let ip = address(&endpoint.ip_address, &at.key("ipAddress"), report);
         let Some(port) = endpoint.port.or(group.default_port) else {
-            let message = format!("endpoint {} of group `{}` has no port", quote(&endpoint.ip_address), group.name);
+            let message =
+                format!("endpoint {} of group `{}` has no port", quote(&endpoint.ip_address), group.name);
             report.error(&at, "missing-field", message, "`port`, or `defaultPort` on the group");
             continue;
         };
@@ -220,7 +262,12 @@ fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr>
     match text.parse::<IpAddr>() {
         Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
         Ok(_) => {
-            report.error(at, "bad-address", format!("nothing can be reached at {}", quote(text)), "the address of one host, such as 127.0.0.1");
+            report.error(
+                at,
+                "bad-address",
+                format!("nothing can be reached at {}", quote(text)),
+                "the address of one host, such as 127.0.0.1",
+            );
             None
         }
         Err(_) => {
@@ -237,7 +284,10 @@ fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr>
 
 /// Default (**ours**): LOCAL_PROCESS when every member is on this host, else ORCA_HEADER.
 fn utilization(
-    said: Option<&wire::Utilization>, entries: &[RosterEntry], at: &Path<'_>, report: &mut Report<'_>,
+    said: Option<&wire::Utilization>,
+    entries: &[RosterEntry],
+    at: &Path<'_>,
+    report: &mut Report<'_>,
 ) -> UtilizationSource {
     const SECOND: f64 = 1.0;
     let Some(said) = said else {
@@ -261,7 +311,12 @@ fn utilization(
     let interval = span(said.interval_sec.unwrap_or(SECOND));
     let path = said.path.as_deref().unwrap_or("/load");
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
-        report.error(&at.key("path"), "bad-path", format!("{} cannot be requested", quote(path)), "a path that begins with `/`");
+        report.error(
+            &at.key("path"),
+            "bad-path",
+            format!("{} cannot be requested", quote(path)),
+            "a path that begins with `/`",
+        );
     }
     match said.source.as_str() {
         "HTTP" => UtilizationSource::Http { port: said.port, path: path.into(), interval },

@@ -90,4 +90,3 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         fingerprint,
     })
 }
-

@@ -28,13 +28,19 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     /// Indexes a collection whose names are global, and reports doubles.
     pub(super) fn new<T>(of: &'a Collection<T>, noun: &'static str, report: &mut Report<'_>) -> Self {
-        let mut names = Self { collection: of.key, noun, by_name: BTreeMap::new(), hides_names: of.hides_names };
+        let mut names =
+            Self { collection: of.key, noun, by_name: BTreeMap::new(), hides_names: of.hides_names };
         let list = Path::Root.key(of.key);
         for (index, entry) in of.entries.iter().enumerate() {
             let Some(name) = entry.name.as_deref() else { continue };
             if names.by_name.contains_key(name) {
                 let message = format!("there is a {noun} {} already", quote(name));
-                report.error(&list.item(index).key("name"), "duplicate-name", message, format!("a name of its own for each {noun}"));
+                report.error(
+                    &list.item(index).key("name"),
+                    "duplicate-name",
+                    message,
+                    format!("a name of its own for each {noun}"),
+                );
             } else {
                 names.by_name.insert(name, index);
             }
@@ -47,7 +53,12 @@ impl<'a> Names<'a> {
         let reference = read_reference(text, at, self.noun, report)?;
         if let Some(found) = reference.collection.filter(|found| *found != self.collection) {
             let message = format!("{} names one of `{found}`, and a {} belongs here", quote(text), self.noun);
-            report.error(at, "wrong-reference", message, format!("a name, or a URL that ends in {}/NAME", self.collection));
+            report.error(
+                at,
+                "wrong-reference",
+                message,
+                format!("a name, or a URL that ends in {}/NAME", self.collection),
+            );
             return None;
         }
         let found = self.by_name.get(reference.name).copied();
@@ -60,7 +71,10 @@ impl<'a> Names<'a> {
 
 /// Takes a reference apart; reports what is none.
 pub(super) fn read_reference<'a>(
-    text: &'a str, at: &Path<'_>, noun: &str, report: &mut Report<'_>,
+    text: &'a str,
+    at: &Path<'_>,
+    noun: &str,
+    report: &mut Report<'_>,
 ) -> Option<Reference<'a>> {
     match parse(text) {
         Ok(reference) => Some(reference),
@@ -73,7 +87,10 @@ pub(super) fn read_reference<'a>(
 
 /// Says that nothing has that name, and what was probably meant.
 pub(super) fn dangling<'n>(
-    name: &str, noun: &str, known: impl Iterator<Item = &'n str> + Clone, (at, report): (&Path<'_>, &mut Report<'_>),
+    name: &str,
+    noun: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+    (at, report): (&Path<'_>, &mut Report<'_>),
 ) {
     const SHOWN: usize = 8;
     let expected = if let Some(near) = nearest(name, known.clone()) {
@@ -81,7 +98,8 @@ pub(super) fn dangling<'n>(
     } else {
         let shown: Vec<_> = known.clone().take(SHOWN).collect();
         match (shown.len(), known.count()) {
-            (0, _) => format!("a {noun} of that name; the document has none at all").replace("a instance", "an instance"),
+            (0, _) => format!("a {noun} of that name; the document has none at all")
+                .replace("a instance", "an instance"),
             (few, all) if few < all => format!("one of {} and {} more", shown.join(", "), all - few),
             _ => format!("one of {}", shown.join(", ")),
         }

@@ -43,14 +43,20 @@ impl<'a> Atlas<'a> {
         if let Some(index) = self.regions.iter().position(|region| &*region.name == name) {
             return u16::try_from(index).ok().map(RegionId);
         }
-        let own = self.own.iter().find(|region| region.name == name).map(|region| (region.latitude, region.longitude));
+        let own = self
+            .own
+            .iter()
+            .find(|region| region.name == name)
+            .map(|region| (region.latitude, region.longitude));
         let Some((latitude, longitude)) = own.or_else(|| google_region(name)) else {
             if !self.hides_regions {
                 let mut known: Vec<&str> = google_region_names().collect();
                 known.extend(self.own.iter().map(|region| region.name.as_str()));
                 let expected = match nearest(name, known) {
                     Some(near) => format!("did you mean `{near}`? Places of your own stand in proxy.regions"),
-                    None => "a region of Google's, or one of proxy.regions with its latitude and longitude".into(),
+                    None => {
+                        "a region of Google's, or one of proxy.regions with its latitude and longitude".into()
+                    }
                 };
                 report.error(at, "unknown-region", format!("there is no region {}", quote(name)), expected);
             }
@@ -62,7 +68,12 @@ impl<'a> Atlas<'a> {
     }
 
     /// The zone, without what stands before its name in a URL, and its region; `None` after a report.
-    pub(super) fn zone(&mut self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<(Arc<str>, RegionId)> {
+    pub(super) fn zone(
+        &mut self,
+        text: &str,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
+    ) -> Option<(Arc<str>, RegionId)> {
         let zone = match text.rsplit_once('/') {
             None => text,
             Some((scope, zone)) if scope == "zones" || scope.ends_with("/zones") => zone,
@@ -70,7 +81,12 @@ impl<'a> Atlas<'a> {
         };
         let Some(region) = region_of_zone(zone) else {
             let message = format!("{} is no zone", quote(text));
-            report.error(at, "bad-zone", message, "a region, a hyphen and a letter, such as us-central1-a or home-a");
+            report.error(
+                at,
+                "bad-zone",
+                message,
+                "a region, a hyphen and a letter, such as us-central1-a or home-a",
+            );
             return None;
         };
         Some((zone.into(), self.region(region, at, report)?))
@@ -91,7 +107,10 @@ impl<'a> Atlas<'a> {
 
 /// Where the proxy stands: `proxy.zone`, else the zone of the first group (**ours**). `None` after a report.
 pub(super) fn home(
-    proxy: &Section<Proxy>, groups: &Groups, atlas: &mut Atlas<'_>, report: &mut Report<'_>,
+    proxy: &Section<Proxy>,
+    groups: &Groups,
+    atlas: &mut Atlas<'_>,
+    report: &mut Report<'_>,
 ) -> Option<(Arc<str>, RegionId)> {
     if let Section::Sound(Proxy { zone: Some(zone), .. }) = proxy {
         return atlas.zone(zone, &PROXY.key("zone"), report);
@@ -101,7 +120,12 @@ pub(super) fn home(
         Err(()) if matches!(proxy, Section::Broken) => None,
         Err(()) => {
             let message = "nothing says where this proxy stands";
-            report.error(&PROXY.key("zone"), "missing-field", message, "proxy.zone, or a group, whose zone is then taken");
+            report.error(
+                &PROXY.key("zone"),
+                "missing-field",
+                message,
+                "proxy.zone, or a group, whose zone is then taken",
+            );
             None
         }
     }
@@ -109,7 +133,9 @@ pub(super) fn home(
 
 /// `clientLocations`, each range once.
 pub(super) fn client_locations(
-    proxy: &Section<Proxy>, atlas: &mut Atlas<'_>, report: &mut Report<'_>,
+    proxy: &Section<Proxy>,
+    atlas: &mut Atlas<'_>,
+    report: &mut Report<'_>,
 ) -> Vec<(Cidr, RegionId)> {
     let Section::Sound(Proxy { client_locations: Some(locations), .. }) = proxy else {
         return Vec::new();
@@ -123,7 +149,12 @@ pub(super) fn client_locations(
         let (Some(range), Some(region)) = (range, region) else { continue };
         if out.iter().any(|(other, _)| *other == range) {
             let message = format!("{} stands here twice", quote(&location.cidr));
-            report.error(&at.key("cidr"), "duplicate-name", message, "each range once: a client comes from one region");
+            report.error(
+                &at.key("cidr"),
+                "duplicate-name",
+                message,
+                "each range once: a client comes from one region",
+            );
         }
         out.push((range, region));
     }
@@ -132,9 +163,15 @@ pub(super) fn client_locations(
 
 /// A range `10.1.0.0/16` or a lone address; `None` after a report.
 pub(super) fn cidr(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Cidr> {
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let (address, prefix) =
+        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let Ok(network) = address.parse::<IpAddr>() else {
-        report.error(at, "bad-address", format!("{} is no range of addresses", quote(text)), "such as 10.1.0.0/16, 2001:db8::/32 or 10.1.2.3");
+        report.error(
+            at,
+            "bad-address",
+            format!("{} is no range of addresses", quote(text)),
+            "such as 10.1.0.0/16, 2001:db8::/32 or 10.1.2.3",
+        );
         return None;
     };
     let longest = if network.is_ipv4() { 32 } else { 128 };

@@ -16,7 +16,11 @@ use crate::wire::read::Section;
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
 
 /// The admin listener's address. Loopback only, since it has no token yet; no address of a forwarding rule.
-pub(super) fn admin(proxy: &Section<Proxy>, fronts: &[Placed<Front>], report: &mut Report<'_>) -> Option<SocketAddr> {
+pub(super) fn admin(
+    proxy: &Section<Proxy>,
+    fronts: &[Placed<Front>],
+    report: &mut Report<'_>,
+) -> Option<SocketAddr> {
     let said = match proxy {
         Section::Sound(proxy) => proxy.admin.as_ref(),
         _ => None,
@@ -29,13 +33,26 @@ pub(super) fn admin(proxy: &Section<Proxy>, fronts: &[Placed<Front>], report: &m
         Some(Admin::At(AdminAddress { address })) => match address.parse::<SocketAddr>() {
             Ok(parsed) if parsed.ip().is_loopback() => parsed,
             Ok(_) => {
-                let message = format!("{} can be reached from other hosts, and the admin API asks for no token yet", quote(address));
-                report.error(&at, "admin-not-loopback", message, "an address of this host alone, such as 127.0.0.1:9901 or [::1]:9901");
+                let message = format!(
+                    "{} can be reached from other hosts, and the admin API asks for no token yet",
+                    quote(address)
+                );
+                report.error(
+                    &at,
+                    "admin-not-loopback",
+                    message,
+                    "an address of this host alone, such as 127.0.0.1:9901 or [::1]:9901",
+                );
                 return None;
             }
             Err(_) => {
                 let message = format!("{} is no address with a port", quote(address));
-                report.error(&at, "bad-address", message, "an address, a colon and a port, such as 127.0.0.1:9901");
+                report.error(
+                    &at,
+                    "bad-address",
+                    message,
+                    "an address, a colon and a port, such as 127.0.0.1:9901",
+                );
                 return None;
             }
         },
@@ -47,7 +64,12 @@ pub(super) fn admin(proxy: &Section<Proxy>, fronts: &[Placed<Front>], report: &m
             Some(_) => report.error(&at, "duplicate-listener", message, expected),
             None => {
                 let list = crate::wire::path::Path::Root.key("forwardingRules");
-                report.error(&list.item(front.index).key("portRange"), "duplicate-listener", message, expected);
+                report.error(
+                    &list.item(front.index).key("portRange"),
+                    "duplicate-listener",
+                    message,
+                    expected,
+                );
             }
         }
     }
@@ -65,7 +87,10 @@ pub(super) fn trusted(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Vec<Ci
 
 /// The rest, which cannot be wrong.
 pub(super) fn settings(
-    proxy: &Section<Proxy>, zone: Arc<str>, region: RegionId, (admin, trusted_proxies): (Option<SocketAddr>, Vec<Cidr>),
+    proxy: &Section<Proxy>,
+    zone: Arc<str>,
+    region: RegionId,
+    (admin, trusted_proxies): (Option<SocketAddr>, Vec<Cidr>),
 ) -> ProxySettings {
     let (workers, access_log) = match proxy {
         Section::Sound(proxy) => (proxy.workers.as_ref(), proxy.access_log.as_ref()),

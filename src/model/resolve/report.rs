@@ -17,11 +17,23 @@ impl<'a> Report<'a> {
         Self { root, errors: flaws.len(), problems: flaws.into_iter().map(Problem::from).collect() }
     }
 
-    pub(super) fn error(&mut self, at: &Path<'_>, code: &'static str, message: impl Into<String>, expected: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        at: &Path<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
         self.push(Severity::Error, at, code, (message.into(), expected.into()));
     }
 
-    pub(super) fn warning(&mut self, at: &Path<'_>, code: &'static str, message: impl Into<String>, expected: impl Into<String>) {
+    pub(super) fn warning(
+        &mut self,
+        at: &Path<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
         self.push(Severity::Warning, at, code, (message.into(), expected.into()));
     }
 
@@ -40,9 +52,22 @@ impl<'a> Report<'a> {
         self.problems
     }
 
-    fn push(&mut self, severity: Severity, at: &Path<'_>, code: &'static str, (message, expected): (String, String)) {
+    fn push(
+        &mut self,
+        severity: Severity,
+        at: &Path<'_>,
+        code: &'static str,
+        (message, expected): (String, String),
+    ) {
         self.errors += usize::from(severity == Severity::Error);
         let position = Some(self.root.locate(at).into());
-        self.problems.push(Problem { severity, code, path: at.to_string(), position, message, expected: Some(expected) });
+        self.problems.push(Problem {
+            severity,
+            code,
+            path: at.to_string(),
+            position,
+            message,
+            expected: Some(expected),
+        });
     }
 }

@@ -31,7 +31,10 @@ pub(super) struct Placed {
 
 /// Resolves all services.
 pub(super) fn all<'a>(
-    of: &'a Collection<wire::BackendService>, checks: &Checks<'_>, groups: &Groups, report: &mut Report<'_>,
+    of: &'a Collection<wire::BackendService>,
+    checks: &Checks<'_>,
+    groups: &Groups,
+    report: &mut Report<'_>,
 ) -> Services<'a> {
     let names = Names::new(of, "backend service", report);
     let list = Path::Root.key(of.key);
@@ -42,10 +45,14 @@ pub(super) fn all<'a>(
 }
 
 fn one(
-    service: &wire::BackendService, (checks, groups): (&Checks<'_>, &Groups), at: &Path<'_>, report: &mut Report<'_>,
+    service: &wire::BackendService,
+    (checks, groups): (&Checks<'_>, &Groups),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
 ) -> Option<Placed> {
     let scheme = scheme(service.load_balancing_scheme.as_deref());
-    let protocol = if service.protocol.as_deref() == Some("HTTPS") { Protocol::Https } else { Protocol::Http };
+    let protocol =
+        if service.protocol.as_deref() == Some("HTTPS") { Protocol::Https } else { Protocol::Http };
     let port_name = service.port_name.as_deref().unwrap_or(match protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",
@@ -62,7 +69,12 @@ fn one(
         health_check: health_check?,
         affinity,
         draining_timeout: Span::secs(
-            service.connection_draining.as_ref().and_then(|draining| draining.draining_timeout_sec).unwrap_or(0).into(),
+            service
+                .connection_draining
+                .as_ref()
+                .and_then(|draining| draining.draining_timeout_sec)
+                .unwrap_or(0)
+                .into(),
         ),
         log_sample,
         backends: backends?,
@@ -82,7 +94,12 @@ pub(super) fn scheme(word: Option<&str>) -> Scheme {
 }
 
 /// A TTL next to another affinity is legal, since gcloud leaves it behind [G 3.11].
-fn affinity(service: &wire::BackendService, scheme: Scheme, at: &Path<'_>, report: &mut Report<'_>) -> Affinity {
+fn affinity(
+    service: &wire::BackendService,
+    scheme: Scheme,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Affinity {
     let affinity = match service.session_affinity.as_deref() {
         Some("CLIENT_IP") => Affinity::ClientIp,
         Some("GENERATED_COOKIE") => {
@@ -107,14 +124,22 @@ fn log_sample(service: &wire::BackendService, at: &Path<'_>, report: &mut Report
     }
     if config.sample_rate.is_some_and(|rate| rate > 0.0) {
         let message = format!("service `{}` samples a log that is off", service.name);
-        report.error(&at.key("logConfig").key("sampleRate"), "forbidden-field", message, "`enable: true` next to it, or no `sampleRate` [G 8.1]");
+        report.error(
+            &at.key("logConfig").key("sampleRate"),
+            "forbidden-field",
+            message,
+            "`enable: true` next to it, or no `sampleRate` [G 8.1]",
+        );
     }
     Ratio::ZERO
 }
 
 /// Exactly one; the schema refuses a second [G 4.11].
 fn health_check(
-    service: &wire::BackendService, checks: &Checks<'_>, at: &Path<'_>, report: &mut Report<'_>,
+    service: &wire::BackendService,
+    checks: &Checks<'_>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
 ) -> Option<Arc<HealthCheck>> {
     let Some(reference) = service.health_checks.as_ref().and_then(|list| list.first()) else {
         let message = format!("service `{}` has no health check", service.name);
@@ -134,7 +159,10 @@ struct About<'a> {
 
 /// The backends with their groups; no backends after a report, but all groups that were found.
 fn backends(
-    service: &wire::BackendService, about: &About<'_>, at: &Path<'_>, report: &mut Report<'_>,
+    service: &wire::BackendService,
+    about: &About<'_>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
 ) -> (Option<Vec<Backend>>, Vec<Arc<Roster>>) {
     let wires = service.backends.as_deref().unwrap_or_default();
     let list = at.key("backends");
@@ -157,7 +185,12 @@ fn backends(
         && only.capacity_scaler == Some(0.0)
     {
         let message = format!("service `{}` has one backend, and its `capacityScaler` is 0", service.name);
-        report.error(&list.item(0).key("capacityScaler"), "drained-single-backend", message, "0.1 to 1: a lone backend cannot be drained [G 1.2]");
+        report.error(
+            &list.item(0).key("capacityScaler"),
+            "drained-single-backend",
+            message,
+            "0.1 to 1: a lone backend cannot be drained [G 1.2]",
+        );
     }
     (out, rosters)
 }
@@ -167,19 +200,36 @@ fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut R
     let group = &roster.group;
     if before.iter().any(|other| Arc::ptr_eq(&other.group, group)) {
         let message = format!("group `{}` is a backend of this service already", group.name);
-        report.error(&at.key("group"), "duplicate-backend", message, "each group once; one backend has one target [G 1.31]");
+        report.error(
+            &at.key("group"),
+            "duplicate-backend",
+            message,
+            "each group once; one backend has one target [G 1.31]",
+        );
     } else if let Some(other) = before.iter().find(|other| other.group.kind != group.kind) {
         let message = format!(
             "`{}` is one of {}, and `{}`, a backend of the same service, one of {}",
-            group.name, group.kind.collection(), other.group.name, other.group.kind.collection()
+            group.name,
+            group.kind.collection(),
+            other.group.name,
+            other.group.kind.collection()
         );
-        report.error(&at.key("group"), "mixed-groups", message, "instance groups alone, or network endpoint groups alone [G 1.31]");
+        report.error(
+            &at.key("group"),
+            "mixed-groups",
+            message,
+            "instance groups alone, or network endpoint groups alone [G 1.31]",
+        );
     }
 }
 
 /// Checks what can be checked, even where the group is unknown or has problems of its own.
 fn backend(
-    wire: &wire::Backend, group: Option<&Listed>, about: &About<'_>, at: &Path<'_>, report: &mut Report<'_>,
+    wire: &wire::Backend,
+    group: Option<&Listed>,
+    about: &About<'_>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
 ) -> Option<Backend> {
     let scaler = target::scaler(wire, at, report);
     let group = group?;
@@ -190,11 +240,22 @@ fn backend(
     };
     if preference == Preference::Preferred && about.scheme == Scheme::External {
         let message = format!("backend `{}` is preferred in a service of scheme EXTERNAL", group.name);
-        report.error(&at.key("preference"), "forbidden-field", message, "DEFAULT, or scheme EXTERNAL_MANAGED: the classic balancer knows no preference [G 1.33]");
+        report.error(
+            &at.key("preference"),
+            "forbidden-field",
+            message,
+            "DEFAULT, or scheme EXTERNAL_MANAGED: the classic balancer knows no preference [G 1.33]",
+        );
     }
     let roster = group.value.as_ref()?;
     let members = members(roster, about.port_name, at, report);
-    Some(Backend { group: Arc::clone(&roster.group), mode: mode?, scaler: scaler?, preference, members: members? })
+    Some(Backend {
+        group: Arc::clone(&roster.group),
+        mode: mode?,
+        scaler: scaler?,
+        preference,
+        members: members?,
+    })
 }
 
 /// Endpoints have their port; instances that behind the service's named port, their own first.
@@ -204,19 +265,41 @@ fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<
     for entry in &roster.entries {
         let port = match roster.group.kind {
             GroupKind::NetworkEndpointGroup => entry.port,
-            GroupKind::InstanceGroup => entry.ports.get(port_name).or_else(|| roster.named_ports.get(port_name)).copied(),
+            GroupKind::InstanceGroup => {
+                entry.ports.get(port_name).or_else(|| roster.named_ports.get(port_name)).copied()
+            }
         };
         let Some(port) = port else {
             let known: Vec<&str> = roster.named_ports.keys().map(String::as_str).collect();
-            let message = format!("the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have", entry.name, roster.group.name);
-            let known = if known.is_empty() { String::new() } else { format!(", or `portName` {} on the service", known.join(" or ")) };
-            report.error(&at.key("group"), "missing-named-port", message, format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"));
+            let message = format!(
+                "the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have",
+                entry.name, roster.group.name
+            );
+            let known = if known.is_empty() {
+                String::new()
+            } else {
+                format!(", or `portName` {} on the service", known.join(" or "))
+            };
+            report.error(
+                &at.key("group"),
+                "missing-named-port",
+                message,
+                format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"),
+            );
             return None;
         };
         let address = SocketAddr::new(entry.ip, port);
         if !seen.insert(address) {
-            let message = format!("instance `{}` of group `{}` is at {address}, and so is another", entry.name, roster.group.name);
-            report.error(&at.key("group"), "duplicate-member", message, "an address and port of its own for each member, by `ipAddress` or `ports`");
+            let message = format!(
+                "instance `{}` of group `{}` is at {address}, and so is another",
+                entry.name, roster.group.name
+            );
+            report.error(
+                &at.key("group"),
+                "duplicate-member",
+                message,
+                "an address and port of its own for each member, by `ipAddress` or `ports`",
+            );
             return None;
         }
         out.push(Member { name: Arc::clone(&entry.name), address });

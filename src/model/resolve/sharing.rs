@@ -25,11 +25,17 @@ pub(super) fn check(of: &Collection<BackendService>, services: &Services<'_>, re
             let (first, other) = *modes.entry(key).or_insert((word, &placed.value.name));
             if first != word {
                 let message = format!(
-                    "group `{}` is in mode {word} here and in mode {first} in backend service `{other}`", group.name
+                    "group `{}` is in mode {word} here and in mode {first} in backend service `{other}`",
+                    group.name
                 );
                 let field = at.key("backends");
                 let field = field.item(position);
-                report.error(&field.key("group"), "incompatible-modes", message, "the same mode in all services that share a group [G 1.27]");
+                report.error(
+                    &field.key("group"),
+                    "incompatible-modes",
+                    message,
+                    "the same mode in all services that share a group [G 1.27]",
+                );
             }
         }
     }
@@ -41,7 +47,9 @@ fn instances(services: &Services<'_>, report: &mut Report<'_>) {
     let mut rosters: Vec<&Arc<Roster>> = Vec::new();
     for (_, placed) in sound(services) {
         for roster in &placed.rosters {
-            if roster.group.kind == GroupKind::InstanceGroup && !rosters.iter().any(|other| Arc::ptr_eq(other, roster)) {
+            if roster.group.kind == GroupKind::InstanceGroup
+                && !rosters.iter().any(|other| Arc::ptr_eq(other, roster))
+            {
                 rosters.push(roster);
             }
         }
@@ -54,17 +62,29 @@ fn instances(services: &Services<'_>, report: &mut Report<'_>) {
             let key = (&*roster.group.zone, &*entry.name);
             let first = *homes.entry(key).or_insert(roster);
             if !Arc::ptr_eq(first, roster) {
-                let message = format!("instance `{}` is in group `{}` and in group `{}`", entry.name, first.group.name, roster.group.name);
+                let message = format!(
+                    "instance `{}` is in group `{}` and in group `{}`",
+                    entry.name, first.group.name, roster.group.name
+                );
                 let group = groups.item(roster.index);
                 let list = group.key("instances");
-                report.error(&list.item(index).key("name"), "instance-in-two-groups", message, "one load-balanced group for each instance; two services can share a group [G 1.29]");
+                report.error(
+                    &list.item(index).key("name"),
+                    "instance-in-two-groups",
+                    message,
+                    "one load-balanced group for each instance; two services can share a group [G 1.29]",
+                );
             }
         }
     }
 }
 
 fn sound<'s>(services: &'s Services<'_>) -> impl Iterator<Item = (usize, &'s Placed)> {
-    services.list.iter().enumerate().filter_map(|(index, placed)| placed.as_ref().map(|placed| (index, placed)))
+    services
+        .list
+        .iter()
+        .enumerate()
+        .filter_map(|(index, placed)| placed.as_ref().map(|placed| (index, placed)))
 }
 
 const fn word(mode: Mode) -> &'static str {

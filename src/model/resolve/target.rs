@@ -18,7 +18,12 @@ enum Word {
 }
 
 /// A backend's mode with its targets; `None` after a report. `group` names the backend in messages.
-pub(super) fn mode(backend: &Backend, kind: GroupKind, (group, at): (&str, &Path<'_>), report: &mut Report<'_>) -> Option<Mode> {
+pub(super) fn mode(
+    backend: &Backend,
+    kind: GroupKind,
+    (group, at): (&str, &Path<'_>),
+    report: &mut Report<'_>,
+) -> Option<Mode> {
     let word = word(backend, kind, (group, at), report)?;
     let mut is_sound = true;
     for (field, is_given) in given(backend) {
@@ -37,7 +42,11 @@ pub(super) fn mode(backend: &Backend, kind: GroupKind, (group, at): (&str, &Path
     if backend.max_rate.is_some() && per_member.is_some() && is_sound {
         let field = per_member_field(kind);
         let message = format!("backend `{group}` has two rate targets, `maxRate` and `{field}`");
-        let rule = if word == Word::Rate { "exactly one of them [G 1.8, table 1c]" } else { "at most one of them [G 1.16]" };
+        let rule = if word == Word::Rate {
+            "exactly one of them [G 1.8, table 1c]"
+        } else {
+            "at most one of them [G 1.16]"
+        };
         report.error(&at.key(field), "two-targets", message, rule);
         is_sound = false;
     }
@@ -50,7 +59,12 @@ pub(super) fn mode(backend: &Backend, kind: GroupKind, (group, at): (&str, &Path
         (Word::Rate, Some(rate)) => Some(Mode::Rate(rate)),
         (Word::Rate, None) => {
             let message = format!("backend `{group}` is in mode RATE and has no target");
-            report.error(at, "missing-target", message, format!("`maxRate` or `{}` [G 1.8, table 1c]", per_member_field(kind)));
+            report.error(
+                at,
+                "missing-target",
+                message,
+                format!("`maxRate` or `{}` [G 1.8, table 1c]", per_member_field(kind)),
+            );
             None
         }
         (Word::Utilization, rate) => {
@@ -66,13 +80,23 @@ pub(super) fn scaler(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) 
     let scaler = Scaler::new(value);
     if scaler.is_none() {
         let message = format!("`capacityScaler` is {value}");
-        report.error(&at.key("capacityScaler"), "out-of-range", message, "0, which drains, or a number from 0.1 to 1 [G 1.1]");
+        report.error(
+            &at.key("capacityScaler"),
+            "out-of-range",
+            message,
+            "0, which drains, or a number from 0.1 to 1 [G 1.1]",
+        );
     }
     scaler
 }
 
 /// Instance groups default to UTILIZATION [G 1a]; for endpoint groups that mode is refused [G 1.12], so they must say RATE.
-fn word(backend: &Backend, kind: GroupKind, (group, at): (&str, &Path<'_>), report: &mut Report<'_>) -> Option<Word> {
+fn word(
+    backend: &Backend,
+    kind: GroupKind,
+    (group, at): (&str, &Path<'_>),
+    report: &mut Report<'_>,
+) -> Option<Word> {
     match (backend.balancing_mode.as_deref(), kind) {
         (Some("RATE"), _) => Some(Word::Rate),
         (_, GroupKind::InstanceGroup) => Some(Word::Utilization),
@@ -108,9 +132,9 @@ const fn given(backend: &Backend) -> [(&'static str, bool); 9] {
 /// What to write instead, if the field may not stand with this mode and kind of group.
 fn forbidden(field: &str, word: Word, kind: GroupKind) -> Option<&'static str> {
     match (field, word, kind) {
-        ("maxUtilization", Word::Rate, _) => {
-            Some("no `maxUtilization`: RATE is judged by the rate alone; or balancingMode: UTILIZATION [G 1.6]")
-        }
+        ("maxUtilization", Word::Rate, _) => Some(
+            "no `maxUtilization`: RATE is judged by the rate alone; or balancingMode: UTILIZATION [G 1.6]",
+        ),
         ("maxRatePerInstance", _, GroupKind::NetworkEndpointGroup) => {
             Some("`maxRatePerEndpoint`: the members of a network endpoint group are endpoints [G table 1c]")
         }
@@ -121,13 +145,13 @@ fn forbidden(field: &str, word: Word, kind: GroupKind) -> Option<&'static str> {
         (in_flight, Word::Rate, _) if in_flight.starts_with("maxInFlight") => {
             Some("a rate: targets in flight do not go with RATE [G 1.7]")
         }
-        (in_flight, Word::Utilization, _) if in_flight.starts_with("maxInFlight") => {
-            Some("`maxUtilization`, with a rate if need be; targets in flight need trafficDuration LONG, which is not supported yet [G 1.16, table 1c]")
-        }
+        (in_flight, Word::Utilization, _) if in_flight.starts_with("maxInFlight") => Some(
+            "`maxUtilization`, with a rate if need be; targets in flight need trafficDuration LONG, which is not supported yet [G 1.16, table 1c]",
+        ),
         (_, Word::Rate, _) => Some("a rate: connections are a target of mode CONNECTION alone [G 1.7]"),
-        (_, Word::Utilization, _) => {
-            Some("`maxUtilization`, with a rate if need be; connections are a target of TCP and SSL services [G 1.13, 1.16]")
-        }
+        (_, Word::Utilization, _) => Some(
+            "`maxUtilization`, with a rate if need be; connections are a target of TCP and SSL services [G 1.13, 1.16]",
+        ),
     }
 }
 

@@ -30,7 +30,11 @@ pub(super) struct Placed {
 }
 
 /// Resolves all URL maps.
-pub(super) fn all<'a>(of: &'a Collection<wire::UrlMap>, services: &Services<'_>, report: &mut Report<'_>) -> Maps<'a> {
+pub(super) fn all<'a>(
+    of: &'a Collection<wire::UrlMap>,
+    services: &Services<'_>,
+    report: &mut Report<'_>,
+) -> Maps<'a> {
     let names = Names::new(of, "URL map", report);
     let list = Path::Root.key(of.key);
     let resolve = |(index, entry): (usize, &crate::wire::read::Entry<wire::UrlMap>)| {
@@ -70,9 +74,16 @@ impl Routes<'_, '_, '_> {
         let (first, other) = self.scheme.get_or_insert_with(|| (scheme, Arc::clone(name)));
         if *first != scheme {
             let message = format!(
-                "backend service `{name}` is {}, and `{other}`, which this map leads to as well, is {}", scheme.as_str(), first.as_str()
+                "backend service `{name}` is {}, and `{other}`, which this map leads to as well, is {}",
+                scheme.as_str(),
+                first.as_str()
             );
-            self.report.error(at, "scheme-mismatch", message, "one loadBalancingScheme for a forwarding rule and all services behind it");
+            self.report.error(
+                at,
+                "scheme-mismatch",
+                message,
+                "one loadBalancingScheme for a forwarding rule and all services behind it",
+            );
         }
         let id = ServiceId(u32::try_from(index).ok()?);
         self.found.insert(id);
@@ -86,8 +97,14 @@ impl Routes<'_, '_, '_> {
         for (index, matcher) in map.path_matchers.iter().flatten().enumerate() {
             let at = list.item(index);
             if !names.insert(&matcher.name) {
-                let message = format!("URL map `{}` has a path matcher {} already", map.name, quote(&matcher.name));
-                self.report.error(&at.key("name"), "duplicate-name", message, "a name of its own for each path matcher");
+                let message =
+                    format!("URL map `{}` has a path matcher {} already", map.name, quote(&matcher.name));
+                self.report.error(
+                    &at.key("name"),
+                    "duplicate-name",
+                    message,
+                    "a name of its own for each path matcher",
+                );
             }
             let default_service = self.service(&matcher.default_service, &at.key("defaultService"));
             let rules = self.rules(matcher, &at);
@@ -114,13 +131,28 @@ impl Routes<'_, '_, '_> {
                 let pattern = match PathPattern::parse(text) {
                     Ok(pattern) => Some(pattern),
                     Err(expected) => {
-                        self.report.error(&paths.item(i), "bad-path", format!("{} is no path pattern", quote(text)), expected);
+                        self.report.error(
+                            &paths.item(i),
+                            "bad-path",
+                            format!("{} is no path pattern", quote(text)),
+                            expected,
+                        );
                         None
                     }
                 };
-                if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index)) {
-                    let message = format!("path {} stands in pathRules[{first}] of `{}` already", quote(text), matcher.name);
-                    self.report.error(&paths.item(i), "duplicate-path", message, "each path once in a path matcher");
+                if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index))
+                {
+                    let message = format!(
+                        "path {} stands in pathRules[{first}] of `{}` already",
+                        quote(text),
+                        matcher.name
+                    );
+                    self.report.error(
+                        &paths.item(i),
+                        "duplicate-path",
+                        message,
+                        "each path once in a path matcher",
+                    );
                 }
                 patterns = push(patterns, pattern);
             }
@@ -133,8 +165,12 @@ impl Routes<'_, '_, '_> {
     fn hosts(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Vec<HostRule>> {
         let list = at.key("hostRules");
         let matchers = map.path_matchers.as_deref().unwrap_or_default();
-        let by_name: BTreeMap<&str, usize> =
-            matchers.iter().enumerate().rev().map(|(index, matcher)| (matcher.name.as_str(), index)).collect();
+        let by_name: BTreeMap<&str, usize> = matchers
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(index, matcher)| (matcher.name.as_str(), index))
+            .collect();
         let mut used = BTreeSet::new();
         let mut seen: HashMap<HostPattern, usize> = HashMap::new();
         let mut out = Some(Vec::new());
@@ -142,7 +178,12 @@ impl Routes<'_, '_, '_> {
             let at = list.item(index);
             let matcher = by_name.get(rule.path_matcher.as_str()).copied();
             if matcher.is_none() {
-                dangling(&rule.path_matcher, "path matcher", by_name.keys().copied(), (&at.key("pathMatcher"), self.report));
+                dangling(
+                    &rule.path_matcher,
+                    "path matcher",
+                    by_name.keys().copied(),
+                    (&at.key("pathMatcher"), self.report),
+                );
             }
             used.extend(matcher);
             let patterns = self.patterns(rule, &mut seen, index, &at.key("hosts"));
@@ -150,14 +191,24 @@ impl Routes<'_, '_, '_> {
         }
         let list = at.key("pathMatchers");
         for (index, matcher) in matchers.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
-            let message = format!("no host rule of URL map `{}` leads to path matcher `{}`", map.name, matcher.name);
-            self.report.warning(&list.item(index).key("name"), "unused-path-matcher", message, "a host rule with this `pathMatcher`; `hosts: [\"*\"]` takes all hosts");
+            let message =
+                format!("no host rule of URL map `{}` leads to path matcher `{}`", map.name, matcher.name);
+            self.report.warning(
+                &list.item(index).key("name"),
+                "unused-path-matcher",
+                message,
+                "a host rule with this `pathMatcher`; `hosts: [\"*\"]` takes all hosts",
+            );
         }
         out
     }
 
     fn patterns(
-        &mut self, rule: &wire::HostRule, seen: &mut HashMap<HostPattern, usize>, index: usize, hosts: &Path<'_>,
+        &mut self,
+        rule: &wire::HostRule,
+        seen: &mut HashMap<HostPattern, usize>,
+        index: usize,
+        hosts: &Path<'_>,
     ) -> Option<Vec<HostPattern>> {
         let mut out = Some(Vec::new());
         self.refuse_empty(&rule.hosts, "a host rule", hosts);
@@ -165,13 +216,23 @@ impl Routes<'_, '_, '_> {
             let pattern = match HostPattern::parse(text) {
                 Ok(pattern) => Some(pattern),
                 Err(expected) => {
-                    self.report.error(&hosts.item(i), "bad-host", format!("{} is no host pattern", quote(text)), expected);
+                    self.report.error(
+                        &hosts.item(i),
+                        "bad-host",
+                        format!("{} is no host pattern", quote(text)),
+                        expected,
+                    );
                     None
                 }
             };
             if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index)) {
                 let message = format!("host {} stands in hostRules[{first}] already", quote(text));
-                self.report.error(&hosts.item(i), "duplicate-host", message, "each host in one host rule only [G 7.2]");
+                self.report.error(
+                    &hosts.item(i),
+                    "duplicate-host",
+                    message,
+                    "each host in one host rule only [G 7.2]",
+                );
             }
             out = push(out, pattern);
         }

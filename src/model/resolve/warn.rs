@@ -21,9 +21,19 @@ pub(super) fn local(of: &Collection<BackendService>, services: &Services<'_>, re
         for (position, backend) in placed.value.backends.iter().enumerate() {
             target(backend, &backends.item(position), report);
         }
-        if placed.value.backends.len() > 1 && placed.value.backends.iter().all(|backend| backend.scaler.is_drained()) {
-            let message = format!("all backends of service `{}` are drained: every request will get an error", wire.name);
-            report.warning(&backends, "all-drained", message, "a `capacityScaler` above 0 somewhere [G 1.2, 1.3]");
+        if placed.value.backends.len() > 1
+            && placed.value.backends.iter().all(|backend| backend.scaler.is_drained())
+        {
+            let message = format!(
+                "all backends of service `{}` are drained: every request will get an error",
+                wire.name
+            );
+            report.warning(
+                &backends,
+                "all-drained",
+                message,
+                "a `capacityScaler` above 0 somewhere [G 1.2, 1.3]",
+            );
         }
         if placed.value.backends.is_empty() {
             let message = format!("service `{}` has no backends: every request will get an error", wire.name);
@@ -37,27 +47,51 @@ pub(super) fn unreachable(services: &Services<'_>, reached: &[bool], listens: bo
     let list = Path::Root.key("backendServices");
     if !listens {
         let message = "there is no forwarding rule: nothing will be served";
-        report.warning(&Path::Root.key("forwardingRules"), "no-listener", message, "`forwardingRules:` with an address, a port and a target");
+        report.warning(
+            &Path::Root.key("forwardingRules"),
+            "no-listener",
+            message,
+            "`forwardingRules:` with an address, a port and a target",
+        );
         return;
     }
     for (index, placed) in services.list.iter().enumerate() {
         if let (Some(placed), Some(false)) = (placed, reached.get(index)) {
-            let message = format!("no forwarding rule leads to service `{}`: it gets no requests and no probes", placed.value.name);
-            report.warning(&list.item(index).key("name"), "unreachable-service", message, "a URL map that names it, behind a forwarding rule [G 4.15]");
+            let message = format!(
+                "no forwarding rule leads to service `{}`: it gets no requests and no probes",
+                placed.value.name
+            );
+            report.warning(
+                &list.item(index).key("name"),
+                "unreachable-service",
+                message,
+                "a URL map that names it, behind a forwarding rule [G 4.15]",
+            );
         }
     }
 }
 
 fn affinity(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
-    let by_utilization = placed.value.backends.iter().any(|backend| matches!(backend.mode, Mode::Utilization { .. }));
+    let by_utilization =
+        placed.value.backends.iter().any(|backend| matches!(backend.mode, Mode::Utilization { .. }));
     if by_utilization && placed.value.affinity != Affinity::None {
         let message = format!("service `{}` keeps sessions while UTILIZATION moves them", wire.name);
-        report.warning(&at.key("sessionAffinity"), "utilization-affinity", message, "RATE, or sessionAffinity NONE [G 1.25]");
+        report.warning(
+            &at.key("sessionAffinity"),
+            "utilization-affinity",
+            message,
+            "RATE, or sessionAffinity NONE [G 1.25]",
+        );
     }
     let has_ttl = wire.affinity_cookie_ttl_sec.is_some_and(|ttl| ttl > 0);
     if has_ttl && !matches!(placed.value.affinity, Affinity::GeneratedCookie { .. }) {
         let message = format!("service `{}` has a cookie lifetime and no generated cookie", wire.name);
-        report.warning(&at.key("affinityCookieTtlSec"), "ttl-without-cookie", message, "sessionAffinity: GENERATED_COOKIE, or no `affinityCookieTtlSec` [G 3.4]");
+        report.warning(
+            &at.key("affinityCookieTtlSec"),
+            "ttl-without-cookie",
+            message,
+            "sessionAffinity: GENERATED_COOKIE, or no `affinityCookieTtlSec` [G 3.4]",
+        );
     }
 }
 
@@ -71,9 +105,15 @@ fn probed_port(placed: &Placed, at: &Path<'_>, report: &mut Report<'_>) {
     }
     if members.all(|member| member.address.port() != default) {
         let message = format!(
-            "health check `{}` probes port {default}, where no member of service `{}` serves", check.name, placed.value.name
+            "health check `{}` probes port {default}, where no member of service `{}` serves",
+            check.name, placed.value.name
         );
-        report.warning(&at.key("healthChecks").item(0), "probed-port", message, "portSpecification: USE_SERVING_PORT on the health check, or its `port` [G 4b, 4.2]");
+        report.warning(
+            &at.key("healthChecks").item(0),
+            "probed-port",
+            message,
+            "portSpecification: USE_SERVING_PORT on the health check, or its `port` [G 4b, 4.2]",
+        );
     }
 }
 
@@ -85,7 +125,8 @@ fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
     };
     if backend.members.is_empty() {
         if matches!(rate, Some(RateTarget::PerMember(_))) {
-            let message = format!("group `{group}` has no members, so a target for each of them comes to nothing");
+            let message =
+                format!("group `{group}` has no members, so a target for each of them comes to nothing");
             report.warning(&at.key("group"), "unusable-target", message, "members in the group [G 1.20]");
         } else {
             let message = format!("group `{group}` has no members: it can never be chosen");
@@ -104,6 +145,11 @@ fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
     };
     if let Some(field) = zero {
         let message = format!("`{field}` is 0: backend `{group}` is always full");
-        report.warning(&at.key(field), "unusable-target", message, "a number above 0; `capacityScaler: 0` drains a backend [G 1.3, 1.9]");
+        report.warning(
+            &at.key(field),
+            "unusable-target",
+            message,
+            "a number above 0; `capacityScaler: 0` drains a backend [G 1.3, 1.9]",
+        );
     }
 }

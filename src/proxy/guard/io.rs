@@ -40,8 +40,6 @@ pub(crate) struct Shared {
     phase: AtomicU8,
     /// Since when, as [`Tick`].
     phase_since: AtomicU64,
-    read: AtomicU64,
-    written: AtomicU64,
     /// Requests whose head was passed on.
     begun: AtomicU64,
     /// Requests that are answered.
@@ -62,8 +60,6 @@ impl<S> GuardedIo<S> {
         let shared = Arc::new(Shared {
             phase: AtomicU8::new(Phase::Idle as u8),
             phase_since: AtomicU64::new(clock::now().0),
-            read: AtomicU64::new(0),
-            written: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             done: AtomicU64::new(0),
             is_flushed: AtomicBool::new(true),
@@ -76,6 +72,11 @@ impl<S> GuardedIo<S> {
         let io =
             Self { io, guard, shared: Arc::clone(&shared), held: BytesMut::new(), good: 0, refusal: None };
         (io, shared)
+    }
+
+    /// The socket, past the guard: for reading away what a refused client still sends.
+    pub(crate) const fn socket(&mut self) -> &mut S {
+        &mut self.io
     }
 
     /// Shows the guard bytes that have just come, which stand in `buf` from `start` on. Leaves those that may pass.
@@ -159,7 +160,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
                 // The client has ended. What is held is a part of a head: no request, so nobody waits for an answer.
                 break;
             }
-            add(&this.shared.read, fresh);
             this.judge(buf, start);
         }
         Poll::Ready(Ok(()))
@@ -169,9 +169,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         let this = self.get_mut();
-        let length = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        add(&this.shared.written, length);
-        Poll::Ready(Ok(length))
+        Pin::new(&mut this.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -180,9 +178,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let this = self.get_mut();
-        let length = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
-        add(&this.shared.written, length);
-        Poll::Ready(Ok(length))
+        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -217,16 +213,6 @@ impl Shared {
     /// When that phase was entered. A request without a body whose head comes in one read enters none.
     pub(crate) fn phase_since(&self) -> Tick {
         Tick(self.phase_since.load(Relaxed))
-    }
-
-    /// Bytes read from the client.
-    pub(crate) fn read(&self) -> u64 {
-        self.read.load(Relaxed)
-    }
-
-    /// Bytes written to the client.
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Relaxed)
     }
 
     /// Why the connection's input has ended, once the reader has met it. In a head, the owner of the connection

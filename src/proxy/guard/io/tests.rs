@@ -243,10 +243,8 @@ fn large_answer_to_a_slow_reader_is_whole_before_ours() {
             let text = String::from_utf8(text).unwrap();
             assert_eq!(answers(&text), [("200", "handler"), ("400", "guard")]);
             assert_eq!(text.matches('.').count(), (1 << 20) + 2, "the body, and twice HTTP/1.1");
-            text.len() as u64
         };
-        let (length, shared) = tokio::join!(talk, serve(server, Script { body, ..Script::default() }));
-        assert_eq!(shared.written(), length);
+        tokio::join!(talk, serve(server, Script { body, ..Script::default() }));
     });
 }
 
@@ -296,7 +294,7 @@ fn bytes_and_phases_are_known_outside() {
     block_on(async {
         let (mut client, server) = tokio::io::duplex(4096);
         let (mut io, shared) = GuardedIo::new(server, MAX_HEAD);
-        assert_eq!((shared.phase(), shared.read(), shared.written()), (Phase::Idle, 0, 0));
+        assert_eq!(shared.phase(), Phase::Idle);
         let since = shared.phase_since();
         client.write_all(b"POST / HTTP/1.1\r\n").await.unwrap();
         let mut buffer = [0; 100];
@@ -306,7 +304,7 @@ fn bytes_and_phases_are_known_outside() {
         };
         assert!(poll(&mut buf).is_pending());
         assert!(buf.filled().is_empty());
-        assert_eq!((shared.phase(), shared.read()), (Phase::Head, 17));
+        assert_eq!(shared.phase(), Phase::Head);
         assert!(shared.phase_since() > since);
         client.write_all(b"Host: a\r\nContent-Length: 2\r\n\r\nx").await.unwrap();
         assert!(poll(&mut buf).is_ready());
@@ -315,7 +313,7 @@ fn bytes_and_phases_are_known_outside() {
         client.write_all(b"y").await.unwrap();
         assert!(poll(&mut buf).is_ready());
         assert!(buf.filled().ends_with(b"xy"));
-        assert_eq!((shared.phase(), shared.read()), (Phase::Idle, 49));
+        assert_eq!(shared.phase(), Phase::Idle);
         assert_eq!(io.held.capacity(), 0, "an idle connection holds no memory");
     });
 }

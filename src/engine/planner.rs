@@ -1,0 +1,97 @@
+//! The planner's shell: reads the ledger, calls `balance`, publishes plans and limits. No arithmetic here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::balance::plan::{BackendSample, MemberSample, ReportSample, Sample};
+use crate::balance::planner::ServicePlanner;
+use crate::clock;
+use crate::ledger::member::Count;
+use crate::model::service::{Group, UtilizationSource};
+use crate::model::target::Mode;
+use crate::model::unit::{Span, Tick};
+use crate::world::{LiveBackend, LiveMember, LiveService, World};
+
+/// From tick to tick.
+pub(super) const TICK: Span = Span::millis(100);
+
+/// The planners of the world that serves, by service name.
+#[derive(Default)]
+pub(super) struct Planners {
+    by_service: HashMap<Arc<str>, ServicePlanner>,
+}
+
+impl Planners {
+    /// Planners for a new world, with what the old ones have learned. Publishes a first plan into each slot, so that
+    /// nobody ever sees a service without a plan.
+    pub(super) fn adopt(&mut self, world: &World) {
+        let places = &world.config.places;
+        let fresh = world.services.iter().map(|service| {
+            let old = self.by_service.get(service.name());
+            (service.name().clone(), ServicePlanner::new(service.config.clone(), places, old))
+        });
+        self.by_service = fresh.collect();
+        self.tick(world);
+    }
+
+    /// One tick over all services.
+    pub(super) fn tick(&mut self, world: &World) {
+        let now = clock::now();
+        for service in &world.services {
+            if let Some(planner) = self.by_service.get_mut(service.name()) {
+                tick(planner, service, now);
+            }
+        }
+    }
+}
+
+fn tick(planner: &mut ServicePlanner, service: &LiveService, now: Tick) {
+    let decision = planner.tick(now, &sample(service, now));
+    for (backend, limit) in service.backends.iter().zip(decision.limits) {
+        backend.ledger.gate.set(limit);
+    }
+    for (backend, figures) in service.backends.iter().zip(decision.figures) {
+        backend.ledger.shown.store(figures);
+    }
+    if let Some(plan) = decision.plan {
+        service.plan.store(plan);
+    }
+}
+
+fn sample(service: &LiveService, now: Tick) -> Sample {
+    let backends = service.config.backends.iter().zip(&service.backends).map(|(config, live)| {
+        let reports = matches!(config.mode, Mode::Utilization { .. });
+        backend_sample(live, reports.then_some(&config.group), now)
+    });
+    Sample { backends: backends.collect() }
+}
+
+fn backend_sample(live: &LiveBackend, reports: Option<&Arc<Group>>, now: Tick) -> BackendSample {
+    let gate = &live.ledger.gate;
+    let counts = gate.counts();
+    BackendSample {
+        admitted: counts.admitted,
+        overfilled: counts.overfilled,
+        refused: counts.refused,
+        backlog: gate.backlog(now),
+        members: live.members.iter().map(|m| member_sample(m, reports.map(|g| &g.utilization))).collect(),
+    }
+}
+
+/// Counters and reports are summed only for backends that need them: rates need the gate alone.
+fn member_sample(live: &LiveMember, reports: Option<&UtilizationSource>) -> MemberSample {
+    let member = &live.numbered.member;
+    let mut sample = MemberSample { is_healthy: member.is_healthy(), ..MemberSample::default() };
+    if reports.is_some() {
+        sample.finished = member.sum(Count::Finished);
+        sample.failed = member.sum(Count::Failed) + member.sum(Count::ServerErrors);
+        let read = live.endpoint.read();
+        sample.report = read.at.map(|at| ReportSample {
+            utilization: read.utilization,
+            at,
+            reports: read.reports,
+            total_micros: read.total_micros,
+        });
+    }
+    sample
+}

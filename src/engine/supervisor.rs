@@ -1,0 +1,229 @@
+//! The single writer: one change at a time, from text to swap. Everything that can fail stands before the swap.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
+use super::log_writer::LogWriter;
+use super::planner::{Planners, TICK};
+use super::worker::{Command, Worker};
+use crate::clock;
+use crate::health::agent::Agents;
+use crate::health::prober::Prober;
+use crate::ledger::registry::Registry;
+use crate::model::config::{AccessLogTarget, Config, Front};
+use crate::model::problem::{Problem, Severity};
+use crate::model::resolve;
+use crate::model::unit::Span;
+use crate::net::listen;
+use crate::world::World;
+
+/// How long running requests may go on after a stop was asked for.
+pub(super) const STOP_GRACE: Span = Span::secs(30);
+
+/// Owns what only one may write.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) registry: Registry,
+    pub(super) planners: Planners,
+    pub(super) prober: Prober,
+    pub(super) agents: Agents,
+    pub(super) workers: Vec<Worker>,
+    /// Bound sockets by forwarding rule.
+    pub(super) bound: HashMap<(Arc<str>, SocketAddr), Bound>,
+    /// Woken when a member's health changes.
+    pub(super) wake: Arc<Notify>,
+    pub(super) log: Option<LogWriter>,
+    /// `--workers` and the like cannot change while running; the file's own value is kept to warn.
+    pub(super) access_log: AccessLogTarget,
+}
+
+/// A front's listener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) listener: u32,
+    pub(super) address: SocketAddr,
+}
+
+/// Sockets opened for a change and not yet given away; dropping them undoes the opening.
+type Opened = Vec<(Arc<str>, SocketAddr, Vec<std::net::TcpListener>)>;
+
+impl Supervisor {
+    /// Changes, health changes and ticks, until stopped.
+    pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
+        let mut ticks = tokio::time::interval(TICK.to_std());
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wake = self.wake.clone();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.tick(),
+                () = wake.notified() => self.tick(),
+                change = changes.recv() => match change {
+                    Some(Change::Apply { text, origin, answer }) => {
+                        let verdict = self.apply(text, origin).await;
+                        // Whoever asked may have left; the change stands all the same.
+                        let _ = answer.send(verdict);
+                    }
+                    Some(Change::Stop { answer }) => {
+                        self.stop().await;
+                        let _ = answer.send(());
+                        return;
+                    }
+                    None => return self.stop().await,
+                },
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let world = self.shared.world.load_full();
+        self.planners.tick(&world);
+    }
+
+    /// Text → verdict. Parsing runs aside, so that ticks go on meanwhile.
+    async fn apply(&mut self, text: String, origin: String) -> Result<Applied, Refused> {
+        let resolved = tokio::task::spawn_blocking(move || resolve::document(&text)).await;
+        let verdict = match resolved {
+            Ok(resolved) => match resolved.config {
+                Some(config) => self.change(Arc::new(config)),
+                None => Err(resolved.problems),
+            },
+            Err(_) => Err(vec![problem("internal-error", "the document could not be read".to_owned())]),
+        };
+        match verdict {
+            Ok(applied) => {
+                self.note(origin, true, applied.warnings.clone());
+                Ok(applied)
+            }
+            Err(problems) => {
+                self.refuse(origin, problems.clone());
+                Err(Refused { problems })
+            }
+        }
+    }
+
+    /// Builds, binds, swaps, retires.
+    fn change(&mut self, config: Arc<Config>) -> Result<Applied, Vec<Problem>> {
+        let old = self.shared.world.load_full();
+        let warnings = config.warnings.clone();
+        if old.config.fingerprint == config.fingerprint {
+            return Ok(Applied { generation: old.generation, changed: false, warnings });
+        }
+        self.fixed_at_start(&old.config, &config)?;
+        let opened = self.open(&config.fronts)?;
+        let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
+        self.prober.reconcile(&world);
+        self.planners.adopt(&world);
+        self.shared.world.store(world.clone());
+        self.settle(&world, opened);
+        drop(old);
+        self.registry.sweep();
+        Ok(Applied { generation: world.generation, changed: true, warnings })
+    }
+
+    /// After the swap nothing can fail: new sockets are served, old ones retired, probes brought in line.
+    pub(super) fn settle(&mut self, world: &Arc<World>, opened: Opened) {
+        for (name, configured, sockets) in opened {
+            let listener = self.registry.listener(&name, configured);
+            let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(configured);
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _ = worker.commands.send(Command::Listen { listener, socket });
+            }
+            self.bound.insert((name, configured), Bound { listener, address });
+        }
+        let gone: Vec<_> = self.bound.extract_if(|_, bound| world.front(bound.listener).is_none()).collect();
+        for (_, bound) in gone {
+            for worker in &self.workers {
+                let _ = worker.commands.send(Command::Retire { listener: bound.listener });
+            }
+        }
+        let listening = world.config.fronts.iter().filter_map(|front| {
+            let bound = self.bound.get(&(front.name.clone(), front.address))?;
+            Some(Listening { name: front.name.clone(), configured: front.address, bound: bound.address })
+        });
+        self.shared.listeners.store(Arc::new(listening.collect()));
+        self.agents.reconcile(world);
+    }
+
+    /// What cannot change while the process runs is refused, not ignored.
+    fn fixed_at_start(&self, old: &Config, new: &Config) -> Result<(), Vec<Problem>> {
+        let fixed = [
+            ("proxy.workers", old.proxy.workers != new.proxy.workers),
+            ("proxy.admin", old.proxy.admin != new.proxy.admin),
+            ("proxy.accessLog", self.access_log != new.proxy.access_log),
+        ];
+        let changed = fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(path, _)| Problem {
+            path: path.to_owned(),
+            expected: Some("the value that the process was started with, or a restart".to_owned()),
+            ..problem("fixed-at-start", format!("{path} cannot change while the process runs"))
+        });
+        let changed: Vec<_> = changed.collect();
+        if changed.is_empty() { Ok(()) } else { Err(changed) }
+    }
+
+    /// Opens the sockets of fronts that are not bound yet.
+    pub(super) fn open(&self, fronts: &[Front]) -> Result<Opened, Vec<Problem>> {
+        let mut opened = Opened::new();
+        let mut problems = Vec::new();
+        for front in fronts {
+            if self.bound.contains_key(&(front.name.clone(), front.address)) {
+                continue;
+            }
+            match listen::bind(front.address, self.workers.len()) {
+                Ok(sockets) => opened.push((front.name.clone(), front.address, sockets)),
+                Err(error) => problems.push(Problem {
+                    path: format!("forwardingRules[{}]", front.name),
+                    expected: Some("an address of this machine that no other process uses".to_owned()),
+                    ..problem("cannot-bind", format!("cannot listen on {}: {error}", front.address))
+                }),
+            }
+        }
+        if problems.is_empty() { Ok(opened) } else { Err(problems) }
+    }
+
+    fn refuse(&self, origin: String, problems: Vec<Problem>) {
+        self.note(origin, false, problems);
+    }
+
+    fn note(&self, origin: String, is_ok: bool, problems: Vec<Problem>) {
+        let before = self.shared.reload.load();
+        self.shared.reload.store(Arc::new(ReloadState {
+            is_ok,
+            at: wall(),
+            origin,
+            problems,
+            taken: before.taken + u64::from(is_ok),
+            refused: before.refused + u64::from(!is_ok),
+        }));
+    }
+
+    async fn stop(&mut self) {
+        let mut waiting = Vec::new();
+        for worker in &self.workers {
+            let (done, answer) = oneshot::channel();
+            if worker.commands.send(Command::Stop { grace: STOP_GRACE, done }).is_ok() {
+                waiting.push(answer);
+            }
+        }
+        for answer in waiting {
+            let _ = answer.await;
+        }
+        self.workers.clear();
+        if let Some(log) = self.log.take() {
+            // Joins a thread: aside, so that the runtime goes on.
+            let _ = tokio::task::spawn_blocking(move || log.finish()).await;
+        }
+    }
+}
+
+fn wall() -> SystemTime {
+    clock::wall()
+}
+
+fn problem(code: &'static str, message: String) -> Problem {
+    Problem { severity: Severity::Error, code, path: String::new(), position: None, message, expected: None }
+}

@@ -1,0 +1,177 @@
+//! A data worker: one thread, one runtime, its own listeners, its own connections. A connection never changes thread.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::ledger::process::Traffic;
+use crate::model::unit::{Span, Tick};
+use crate::net::listen::{self, Backoff};
+use crate::proxy::context::{Context, Parts};
+use crate::proxy::serve::serve;
+use crate::proxy::watch::STEP;
+
+/// Passes of the watch between two sweeps of the pool: about a second.
+const PASSES_PER_SWEEP: u64 = 10;
+
+/// What the supervisor asks of a worker.
+pub(super) enum Command {
+    /// Accept on this socket; the number is the listener's in the world.
+    Listen { listener: u32, socket: std::net::TcpListener },
+    /// Stop accepting, serve what is queued already, end idle connections and the others after their request.
+    Retire { listener: u32 },
+    /// Retire all; after `grace` cut what still runs, then answer.
+    Stop { grace: Span, done: oneshot::Sender<()> },
+}
+
+/// A running worker.
+pub(super) struct Worker {
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system gives no thread or no runtime.
+pub(super) fn start(parts: Parts) -> std::io::Result<Worker> {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let name = format!("worker-{}", parts.worker.0);
+    let (started, result) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            // Small: a look at the clock and the sockets after every few tasks keeps latency low under load.
+            .event_interval(61)
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                runtime.block_on(run(Context::new(parts), inbox));
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        }
+    })?;
+    result.recv().unwrap_or_else(|_| Err(std::io::Error::other("worker thread ended at start")))?;
+    Ok(Worker { commands })
+}
+
+async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let mut accepting: Vec<(u32, oneshot::Sender<()>, JoinHandle<()>)> = Vec::new();
+    let ticking = tokio::task::spawn_local(tick(context.clone()));
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Listen { listener, socket } => match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let (retire, retired) = oneshot::channel();
+                    let task = tokio::task::spawn_local(accept(context.clone(), listener, socket, retired));
+                    accepting.push((listener, retire, task));
+                }
+                Err(error) => tracing::error!(listener, %error, "listener unusable"),
+            },
+            Command::Retire { listener } => {
+                for (_, retire, task) in accepting.extract_if(.., |(number, ..)| *number == listener) {
+                    let _ = retire.send(());
+                    let _ = task.await;
+                }
+                context.watch.drain(Some(listener));
+            }
+            Command::Stop { grace, done } => {
+                context.is_draining.set(true);
+                for (_, retire, task) in accepting.drain(..) {
+                    let _ = retire.send(());
+                    let _ = task.await;
+                }
+                finish(&context, grace).await;
+                ticking.abort();
+                context.flush_log();
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until all connections have ended, and cuts them when the grace has passed.
+async fn finish(context: &Rc<Context>, grace: Span) {
+    context.watch.drain(None);
+    let deadline = clock::now() + grace;
+    while context.watch.len() > 0 {
+        if clock::now() >= deadline {
+            tracing::warn!(connections = context.watch.len(), "drain limit reached: connections cut");
+            context.watch.kill();
+            tokio::task::yield_now().await;
+            return;
+        }
+        tokio::time::sleep(Span::millis(20).to_std()).await;
+    }
+}
+
+/// Accepts until told to stop, then takes what the kernel has queued already, so that no connection is lost.
+async fn accept(
+    context: Rc<Context>,
+    listener: u32,
+    socket: TcpListener,
+    mut retired: oneshot::Receiver<()>,
+) {
+    let mut backoff = Backoff::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut retired => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                backoff.succeeded();
+                welcome(&context, stream, peer, listener);
+            }
+            Err(error) => {
+                context.process.count(context.worker, Traffic::AcceptErrors);
+                let pause = backoff.failed(&error, clock::now());
+                tokio::time::sleep(pause.to_std()).await;
+            }
+        }
+    }
+    poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, peer))) = socket.poll_accept(cx) {
+            welcome(&context, stream, peer, listener);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: u32) {
+    listen::prepare(&stream);
+    context.process.count(context.worker, Traffic::Accepted);
+    tokio::task::spawn_local(serve(context.clone(), stream, peer, listener));
+}
+
+/// Deadlines, log lines and idle connections, about ten times a second.
+async fn tick(context: Rc<Context>) {
+    let mut steps = tokio::time::interval(STEP.to_std());
+    steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for pass in 0_u64.. {
+        steps.tick().await;
+        let now = clock::now();
+        context.watch.pass(now);
+        context.flush_log();
+        if pass % PASSES_PER_SWEEP == 0 {
+            sweep(&context, now);
+        }
+    }
+}
+
+fn sweep(context: &Context, now: Tick) {
+    let world = context.world();
+    context.pool.sweep(now, |member| world.member_numbers.contains(&member));
+}

@@ -1,0 +1,233 @@
+//! Bodies in both directions. Streaming with back-pressure: never more than what one socket read brought in.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Upstream;
+use super::record::Record;
+use crate::model::detail::StatusDetail;
+
+/// What goes to a member.
+pub(crate) enum RequestBody {
+    /// Nothing.
+    Empty,
+    /// The client's body, as it comes.
+    Streaming(Incoming, Rc<Progress>),
+}
+
+/// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes handed on.
+    pub(crate) bytes: Cell<u64>,
+    /// Hyper has asked for it at least once.
+    pub(crate) is_touched: Cell<bool>,
+    /// All of it has been handed on.
+    pub(crate) has_ended: Cell<bool>,
+    /// The client broke it off, or its framing is bad.
+    pub(crate) has_failed: Cell<bool>,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
+        progress.is_touched.set(true);
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+                progress.bytes.set(progress.bytes.get() + len);
+                progress.has_ended.set(incoming.is_end_stream());
+            }
+            Poll::Ready(None) => progress.has_ended.set(true),
+            Poll::Ready(Some(Err(_))) => progress.has_failed.set(true),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+/// What goes to the client. Whichever it is, it carries the request's [`Record`], so that a request counts as running
+/// until its last byte is handed over, and is counted right when the client leaves in between.
+pub(crate) enum ResponseBody {
+    /// An answer of our own.
+    Own(Option<Bytes>, Record),
+    /// A member's answer, as it comes.
+    Forwarded(Forwarded),
+    /// None: the connection becomes a tunnel, and the record goes with that.
+    Tunnel,
+}
+
+/// A member's answer under way, with the connection that brings it.
+pub(crate) struct Forwarded {
+    incoming: Incoming,
+    /// `None` once the connection has ended or gone back to the pool.
+    upstream: Option<Box<Upstream>>,
+    /// The request's own body, which may still be on its way.
+    progress: Option<Rc<Progress>>,
+    record: Record,
+}
+
+/// Why a body ended early; hyper then cuts the client's connection.
+#[derive(Debug)]
+pub(crate) struct BrokenOff(pub(crate) StatusDetail);
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl Error for BrokenOff {}
+
+impl ResponseBody {
+    /// An answer of our own; over at once when empty.
+    pub(crate) fn own(bytes: Option<Bytes>, mut record: Record) -> Self {
+        record.has_ended = bytes.is_none();
+        Self::Own(bytes, record)
+    }
+
+    /// A member's answer. What has no body is over at once.
+    pub(crate) fn forwarded(
+        incoming: Incoming,
+        upstream: Box<Upstream>,
+        record: Record,
+        progress: Option<Rc<Progress>>,
+    ) -> Self {
+        let mut forwarded = Forwarded { incoming, upstream: Some(upstream), progress, record };
+        if forwarded.incoming.is_end_stream() {
+            let mut cx = TaskContext::from_waker(std::task::Waker::noop());
+            forwarded.drive(&mut cx);
+            forwarded.finish();
+        }
+        Self::Forwarded(forwarded)
+    }
+}
+
+impl Forwarded {
+    fn drive(&mut self, cx: &mut TaskContext<'_>) {
+        if self.upstream.as_mut().is_some_and(|upstream| upstream.poll(cx).is_ready()) {
+            self.upstream = None;
+        }
+    }
+
+    /// All of the answer is here: the connection goes back to the pool.
+    fn finish(&mut self) {
+        self.record.has_ended = true;
+        if let Some(progress) = self.progress.take() {
+            self.record.bytes_up = progress.bytes.get();
+            if !progress.has_ended.get() {
+                // The member has said all it will say: the rest of the request goes nowhere, and neither connection
+                // can be used again.
+                self.record.detail = Some(StatusDetail::AbortedRequestDueToEarlyResponse);
+                self.upstream = None;
+            }
+        }
+        if let Some(mut upstream) = self.upstream.take() {
+            // Lets hyper see the end of the message, after which it is ready for the next.
+            let mut cx = TaskContext::from_waker(std::task::Waker::noop());
+            if upstream.poll(&mut cx).is_pending() {
+                self.record.client.context.pool.give(upstream, self.record.started);
+            }
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending() {
+            self.drive(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if self.incoming.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))))
+            }
+            Poll::Pending if self.record.client.watched.is_expired() => {
+                Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendTimeout))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn break_off(&mut self, detail: StatusDetail) -> BrokenOff {
+        self.record.detail = Some(detail);
+        self.record.fail_attempt();
+        self.upstream = None;
+        BrokenOff(detail)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Own(bytes, record) => {
+                record.has_ended = true;
+                let frame = bytes.take();
+                record.bytes_down += frame.as_ref().map_or(0, Bytes::len) as u64;
+                Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Forwarded(forwarded) => forwarded.poll_frame(cx),
+            Self::Tunnel => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes, _) => bytes.is_none(),
+            Self::Forwarded(forwarded) => forwarded.incoming.is_end_stream(),
+            Self::Tunnel => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Tunnel => SizeHint::with_exact(0),
+            Self::Own(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Forwarded(forwarded) => forwarded.incoming.size_hint(),
+        }
+    }
+}

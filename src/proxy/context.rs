@@ -1,0 +1,123 @@
+//! What a worker has: its number, its view of the world, its pool, its log. Lives on its thread, never leaves it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use tokio_rustls::rustls::ClientConfig;
+
+use super::access_log::{Channel, Entry, LogBuffer};
+use super::pool::Pool;
+use super::watch::Watch;
+use crate::balance::rng::Rng;
+use crate::ledger::cell::WorkerId;
+use crate::ledger::process::{Process, Traffic};
+use crate::world::World;
+
+/// One per worker, behind an `Rc`.
+pub struct Context {
+    /// Number of this worker.
+    pub worker: WorkerId,
+    /// Numbers of the process.
+    pub process: Arc<Process>,
+    /// TLS to HTTPS backends; certificates are not verified [G 6.4].
+    pub tls: Arc<ClientConfig>,
+    world: RefCell<Cache<Arc<ArcSwap<World>>, Arc<World>>>,
+    shared: RefCell<Rc<Arc<World>>>,
+    /// Kept connections to members.
+    pub(crate) pool: Pool,
+    /// Client connections with their deadlines.
+    pub(crate) watch: Watch,
+    /// Request lines not yet handed to the writer.
+    log: Option<RefCell<LogBuffer>>,
+    /// Trace ids, sampling, cookie keys.
+    pub(crate) rng: RefCell<Rng>,
+    /// Set while the process stops: answers carry `Connection: close`.
+    pub(crate) is_draining: Cell<bool>,
+}
+
+/// What a worker is made from.
+pub struct Parts {
+    /// Number of the worker.
+    pub worker: WorkerId,
+    /// Where worlds are published.
+    pub world: Arc<ArcSwap<World>>,
+    /// Numbers of the process.
+    pub process: Arc<Process>,
+    /// TLS to HTTPS backends.
+    pub tls: Arc<ClientConfig>,
+    /// Log lines go here; `None` = no access log.
+    pub(crate) log: Option<Channel>,
+    /// Seed of this worker's generator.
+    pub seed: u64,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A worker without connections.
+    #[must_use]
+    pub fn new(parts: Parts) -> Rc<Self> {
+        let current = Rc::new(parts.world.load_full());
+        Rc::new(Self {
+            worker: parts.worker,
+            process: parts.process,
+            tls: parts.tls,
+            world: RefCell::new(Cache::new(parts.world)),
+            shared: RefCell::new(current),
+            pool: Pool::default(),
+            watch: Watch::default(),
+            log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
+            rng: RefCell::new(Rng::new(parts.seed)),
+            is_draining: Cell::new(false),
+        })
+    }
+
+    /// The world at this moment. A request calls this once. The worker counts its users with an `Rc`, so that two
+    /// workers do not fight over one atomic count per request.
+    pub(crate) fn world(&self) -> Rc<Arc<World>> {
+        let mut cache = self.world.borrow_mut();
+        let newest = cache.load();
+        let mut shared = self.shared.borrow_mut();
+        if !Arc::ptr_eq(newest, &shared) {
+            *shared = Rc::new(newest.clone());
+        }
+        shared.clone()
+    }
+
+    /// Whether there is an access log.
+    pub(crate) const fn has_log(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Writes a line of the access log. Lines that could not be kept are counted.
+    pub(crate) fn log(&self, entry: &Entry<'_>) {
+        if let Some(log) = &self.log {
+            self.count_dropped(log.borrow_mut().append(entry));
+        }
+    }
+
+    /// Hands waiting lines to the writer.
+    pub(crate) fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            self.count_dropped(log.borrow_mut().flush());
+        }
+    }
+
+    fn count_dropped(&self, lines: u64) {
+        if lines > 0 {
+            self.process.add(self.worker, Traffic::LogLinesDropped, lines);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Why an attempt or a request failed: whose fault, at what stage, whether another attempt is safe, and Google's word.
+
+use crate::model::detail::StatusDetail;
+use crate::model::service::Scheme;
+
+/// A failed request, ready to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// How far it came.
+    pub(crate) stage: Stage,
+    /// Google's word.
+    pub(crate) detail: StatusDetail,
+}
+
+/// How far an attempt came before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The request itself is at fault: never tried again.
+    Client,
+    /// No member could be chosen.
+    Pick,
+    /// No connection: nothing was sent.
+    Connect,
+    /// A kept connection was dead before a byte of the request had gone out.
+    Unsent,
+    /// A kept connection turned out dead before any byte of an answer.
+    Reused,
+    /// A fresh connection ended before any byte of an answer.
+    Sent,
+    /// `timeoutSec` ran out.
+    Timeout,
+    /// What came back is no answer.
+    Answer,
+}
+
+impl Failure {
+    /// A failure of the client's making.
+    pub(crate) const fn client(detail: StatusDetail) -> Self {
+        Self { stage: Stage::Client, detail }
+    }
+
+    /// Status for the client [G 8; 4.16; 5.3]: 502 on the classic scheme and 503 on managed ones where Google lists
+    /// both; 504 for timeouts on the Envoy-based scheme.
+    pub(crate) const fn status(self, scheme: Scheme) -> u16 {
+        use StatusDetail as D;
+        match self.detail {
+            D::ConfigNotFound => 404,
+            D::ClientTimedOut => 408,
+            D::HeadersTooLong => 413,
+            D::FailedParsingClientHeaders
+            | D::InvalidRequestHeaders
+            | D::HttpVersionNotSupported
+            | D::InvalidChunkFraming
+            | D::UnsupportedMethod
+            | D::UpgradeHeaderRejected => 400,
+            D::InternalError => 500,
+            D::BackendTimeout if matches!(scheme, Scheme::InternalManaged) => 504,
+            _ => scheme.backend_failure_status(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Kept connections to members, of one worker: no locks, no `Arc`.
+//!
+//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::forward`]), which saves two
+//! wake-ups per request. While it is idle nobody polls it; it is looked at when taken out and swept once a second, so a
+//! member that closes is noticed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::body::RequestBody;
+use crate::model::unit::{Span, Tick};
+use crate::net::connect::Stream;
+
+/// Idle connections that a worker keeps per member.
+pub(crate) const MAX_IDLE_PER_MEMBER: usize = 4096;
+/// Idle connections that a worker keeps in total.
+pub(crate) const MAX_IDLE: usize = 16_384;
+/// How long an idle connection is kept [G 5: backend keep-alive 600 s].
+pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
+
+/// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
+pub(crate) struct Upstream {
+    pub(crate) conn: http1::Connection<TokioIo<Stream>, RequestBody>,
+    pub(crate) send: http1::SendRequest<RequestBody>,
+    /// Number of the member that it leads to.
+    member: u32,
+    /// Requests that it has served.
+    pub(crate) served: u64,
+    idle_since: Tick,
+}
+
+impl Upstream {
+    pub(crate) fn new(
+        conn: http1::Connection<TokioIo<Stream>, RequestBody>,
+        send: http1::SendRequest<RequestBody>,
+        member: u32,
+    ) -> Box<Self> {
+        Box::new(Self { conn, send, member, served: 0, idle_since: Tick(0) })
+    }
+
+    /// Drives the connection; `Ready` = it has ended.
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), hyper::Error>> {
+        Pin::new(&mut self.conn).poll(cx)
+    }
+
+    /// Whether it can take a request; looks at the socket.
+    fn is_usable(&mut self) -> bool {
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        self.poll(&mut cx).is_pending() && self.send.is_ready()
+    }
+}
+
+/// Idle connections by member number.
+#[derive(Default)]
+pub(crate) struct Pool {
+    idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
+    total: Cell<usize>,
+}
+
+impl Pool {
+    /// The connection used last, if one still lives.
+    pub(crate) fn take(&self, member: u32) -> Option<Box<Upstream>> {
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(&member)?;
+        while let Some(mut upstream) = stack.pop() {
+            self.total.set(self.total.get().saturating_sub(1));
+            if upstream.is_usable() {
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that has ended its request, if it can take another.
+    pub(crate) fn give(&self, mut upstream: Box<Upstream>, now: Tick) {
+        if !upstream.send.is_ready() || self.total.get() >= MAX_IDLE {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.entry(upstream.member).or_default();
+        if stack.len() < MAX_IDLE_PER_MEMBER {
+            upstream.idle_since = now;
+            upstream.served += 1;
+            stack.push(upstream);
+            self.total.set(self.total.get() + 1);
+        }
+    }
+
+    /// Drops what the member has closed, what has idled too long, and what leads to members that are gone.
+    pub(crate) fn sweep(&self, now: Tick, is_member: impl Fn(u32) -> bool) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|member, stack| {
+            if !is_member(*member) {
+                stack.clear();
+            }
+            stack
+                .retain_mut(|upstream| now.since(upstream.idle_since) < IDLE_TIMEOUT && upstream.is_usable());
+            !stack.is_empty()
+        });
+        self.total.set(idle.values().map(Vec::len).sum());
+    }
+}
+
+/// Member numbers are small and dense: spreading them is enough of a hash.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}

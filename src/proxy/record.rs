@@ -1,0 +1,233 @@
+//! One request's book-keeping: opened when its head has come, closed exactly once, by being dropped.
+//!
+//! Whatever happens in between (an answer, a failure, a client that leaves, a future that is cancelled), the drop
+//! counts the outcome, pays the lease back, and writes the log line.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::access_log::{Entry, Way};
+use super::serve::Client;
+use crate::balance::pick::Reason;
+use crate::clock;
+use crate::ledger::lease::Lease;
+use crate::ledger::member::Count;
+use crate::ledger::service::Loss;
+use crate::model::config::ServiceId;
+use crate::model::detail::StatusDetail;
+use crate::model::unit::{Span, Tick};
+use crate::world::{LiveService, World};
+
+/// See the module.
+pub(crate) struct Record {
+    /// The client's connection.
+    pub(crate) client: Rc<Client>,
+    /// The world that this request lives in.
+    pub(crate) world: Rc<Arc<World>>,
+    /// When its head had come.
+    pub(crate) started: Tick,
+    /// Where it was routed; `None` before, and when nothing matched.
+    pub(crate) service: Option<ServiceId>,
+    /// Where its last attempt went.
+    pub(crate) placed: Option<Placed>,
+    /// Status that the client got; `None` = none yet.
+    pub(crate) status: Option<u16>,
+    /// How it ended; `None` = as [`Self::has_ended`] says.
+    pub(crate) detail: Option<StatusDetail>,
+    /// All of the answer was handed over.
+    pub(crate) has_ended: bool,
+    /// Attempts sent.
+    pub(crate) attempts: u32,
+    /// Body bytes from the client.
+    pub(crate) bytes_up: u64,
+    /// Body bytes to the client.
+    pub(crate) bytes_down: u64,
+    /// Why its session left its member, if it did.
+    pub(crate) loss: Option<Loss>,
+    /// What the log line needs of the request; `None` = it is not logged.
+    pub(crate) facts: Option<Box<Facts>>,
+}
+
+/// An attempt's place.
+pub(crate) struct Placed {
+    /// Backend index.
+    pub(crate) backend: u32,
+    /// Member index.
+    pub(crate) member: u32,
+    /// Why there.
+    pub(crate) reason: Reason,
+    /// Paid back when the record closes or the next attempt begins.
+    pub(crate) lease: Lease,
+}
+
+/// Parts of a request's head that the log line shows.
+pub(crate) struct Facts {
+    /// Method.
+    pub(crate) method: http::Method,
+    /// Target as sent.
+    pub(crate) uri: http::Uri,
+    /// `Host`.
+    pub(crate) host: Option<http::HeaderValue>,
+    /// `User-Agent`.
+    pub(crate) user_agent: Option<http::HeaderValue>,
+    /// `Referer`.
+    pub(crate) referer: Option<http::HeaderValue>,
+    /// `X-Cloud-Trace-Context` as it went to the member.
+    pub(crate) trace: Option<http::HeaderValue>,
+}
+
+impl Record {
+    /// A request has come.
+    pub(crate) fn open(client: &Rc<Client>, world: Rc<Arc<World>>, started: Tick) -> Self {
+        client.begin_request(&world, started);
+        Self {
+            client: client.clone(),
+            world,
+            started,
+            service: None,
+            placed: None,
+            status: None,
+            detail: None,
+            has_ended: false,
+            attempts: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            loss: None,
+            facts: None,
+        }
+    }
+
+    /// The service that it was routed to.
+    pub(crate) fn live_service(&self) -> Option<&Arc<LiveService>> {
+        self.world.service(self.service?)
+    }
+
+    /// Counts the attempt under way as failed.
+    pub(crate) fn fail_attempt(&self) {
+        if let Some(placed) = &self.placed {
+            placed.lease.count(Count::Failed);
+        }
+    }
+
+    fn outcome(&self) -> StatusDetail {
+        match (self.detail, self.status, self.has_ended) {
+            (Some(detail), ..) => detail,
+            (None, None, _) => StatusDetail::ClientDisconnectedBeforeAny,
+            (None, Some(_), false) if self.client.watched.is_expired() => StatusDetail::ClientTimedOut,
+            (None, Some(_), false) => StatusDetail::ClientDisconnectedAfterPartial,
+            (None, Some(_), true) => StatusDetail::ResponseSentByBackend,
+        }
+    }
+
+    fn count(&self, detail: StatusDetail, now: Tick) {
+        let worker = self.client.context.worker;
+        let Some(service) = self.live_service() else {
+            self.client.context.process.count_unrouted(worker, detail, self.status);
+            return;
+        };
+        service.ledger.count_detail(worker, detail);
+        let Some(placed) = &self.placed else {
+            service.ledger.count_unplaced(worker, self.status);
+            return;
+        };
+        let member = placed.lease.member();
+        member.count(worker, Count::class(self.status));
+        member.add(worker, Count::BytesUp, self.bytes_up);
+        member.add(worker, Count::BytesDown, self.bytes_down);
+        if let Some(backend) = service.backends.get(placed.backend as usize)
+            && self.has_ended
+        {
+            backend.ledger.latency.observe(worker, now.since(self.started));
+        }
+    }
+
+    fn log(&self, facts: &Facts, detail: StatusDetail, now: Tick) {
+        self.client.context.log(&Entry {
+            at: clock::wall(),
+            latency: now.since(self.started),
+            method: facts.method.as_str(),
+            host: bytes(facts.host.as_ref()).unwrap_or_default(),
+            target: facts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
+            request_size: self.bytes_up,
+            response_size: self.bytes_down,
+            status: self.status,
+            user_agent: bytes(facts.user_agent.as_ref()),
+            referer: bytes(facts.referer.as_ref()),
+            remote_ip: self.client.peer.ip(),
+            way: self.way(),
+            detail,
+            attempts: self.attempts,
+            affinity_loss: self.loss,
+            trace: bytes(facts.trace.as_ref()),
+        });
+    }
+
+    fn way(&self) -> Way<'_> {
+        let mut way = front_way(&self.world, self.client.listener);
+        let Some(service) = self.live_service() else { return way };
+        way.service = service.name();
+        let Some(placed) = &self.placed else { return way };
+        if let Some(backend) = service.config.backends.get(placed.backend as usize) {
+            way.backend = &backend.group.name;
+            way.member = backend.members.get(placed.member as usize).map(|m| (&*m.name, m.address));
+            way.reason = Some(placed.reason);
+        }
+        way
+    }
+}
+
+fn bytes(value: Option<&http::HeaderValue>) -> Option<&[u8]> {
+    value.map(http::HeaderValue::as_bytes)
+}
+
+fn front_way(world: &World, listener: u32) -> Way<'_> {
+    let front = world.front(listener);
+    Way {
+        forwarding_rule: front.map_or("", |f| &f.name),
+        target_proxy: front.map_or("", |f| &f.proxy_name),
+        url_map: front.map_or("", |f| &f.url_map.name),
+        service: "",
+        backend: "",
+        member: None,
+        reason: None,
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let now = clock::now();
+        let detail = self.outcome();
+        self.count(detail, now);
+        if let Some(facts) = self.facts.take() {
+            self.log(&facts, detail, now);
+        }
+        self.placed = None;
+        self.client.end_request(now);
+    }
+}
+
+/// The log line of a head that hyper never saw: what stood in it is not repeated.
+pub(crate) fn log_refusal(client: &Client, status: u16, detail: StatusDetail) {
+    if !client.context.has_log() {
+        return;
+    }
+    let world = client.context.world();
+    client.context.log(&Entry {
+        at: clock::wall(),
+        latency: Span::ZERO,
+        method: "",
+        host: b"",
+        target: b"",
+        request_size: 0,
+        response_size: 0,
+        status: Some(status),
+        user_agent: None,
+        referer: None,
+        remote_ip: client.peer.ip(),
+        way: front_way(&world, client.listener),
+        detail,
+        attempts: 0,
+        affinity_loss: None,
+        trace: None,
+    });
+}

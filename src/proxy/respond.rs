@@ -1,0 +1,78 @@
+//! Answers of our own: the only place where a failure becomes a status and a body.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, VIA};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::ResponseBody;
+use super::failure::Failure;
+use super::record::Record;
+use crate::model::detail::StatusDetail;
+use crate::model::service::Scheme;
+
+/// Answers a failed request. Whatever the client did wrong ends its connection.
+pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<ResponseBody> {
+    let scheme = record.live_service().map_or(Scheme::ExternalManaged, |s| s.config.scheme);
+    let status = failure.status(scheme);
+    record.detail = Some(failure.detail);
+    let closes = status == 400 || status == 408 || status == 413 || record.client.context.is_draining.get();
+    own(record, status, Bytes::from(page(status, failure.detail)), closes)
+}
+
+/// Sends the client to the normal form of its path [G 6b].
+pub(crate) fn redirect(mut record: Record, target: &str) -> Response<ResponseBody> {
+    record.detail = Some(StatusDetail::DirectResponse);
+    let mut response = own(record, 302, Bytes::new(), false);
+    if let Ok(target) = HeaderValue::from_str(target) {
+        response.headers_mut().insert(LOCATION, target);
+    }
+    response
+}
+
+/// The same as [`failure`], as bytes, for when hyper has given up on the connection.
+pub(crate) fn raw(status: u16, detail: StatusDetail) -> Vec<u8> {
+    let body = page(status, detail);
+    format!(
+        "HTTP/1.1 {status} {}\r\ncontent-type: text/html; charset=UTF-8\r\nreferrer-policy: no-referrer\r\n\
+         content-length: {}\r\nvia: 1.1 google\r\nconnection: close\r\n\r\n{body}",
+        reason(status),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<ResponseBody> {
+    record.status = Some(status);
+    let body = ResponseBody::own((!body.is_empty()).then_some(body), record);
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(VIA, HeaderValue::from_static("1.1 google"));
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The body in the manner of Google's [G 5.11], with our word for what happened.
+fn page(status: u16, detail: StatusDetail) -> String {
+    let what = match status {
+        400..=499 => "Your client has issued a request that this server cannot answer.",
+        _ => {
+            "The server encountered a temporary error and could not complete your request.\
+             <p>Please try again in 30 seconds."
+        }
+    };
+    let name = if status >= 500 { "Server Error" } else { reason(status) };
+    format!(
+        "<html><head>\n<title>{status} {name}</title>\n</head><body text=#000000 bgcolor=#ffffff>\n\
+         <h1>Error: {name}</h1>\n<h2>{what}</h2>\n<p>{}</p>\n</body></html>\n",
+        detail.as_str(),
+    )
+}
+
+fn reason(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error")
+}

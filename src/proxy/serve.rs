@@ -1,0 +1,197 @@
+//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::context::Context;
+use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
+use super::handle::handle;
+use super::headers::Hop;
+use super::watch::Watched;
+use super::{record, respond};
+use crate::clock;
+use crate::ledger::process::Traffic;
+use crate::model::config::Front;
+use crate::model::detail::StatusDetail;
+use crate::model::service::Scheme;
+use crate::model::unit::{Span, Tick};
+use crate::world::World;
+
+/// How long a client may take over the head of a request, and over taking an answer of our own.
+pub(crate) const HEAD_TIMEOUT: Span = Span::secs(30);
+/// How long we listen to a client that we have refused, so that our answer is not lost in a reset.
+const LINGER: Span = Span::secs(1);
+/// How much of what it still sends is read meanwhile.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// A client's connection, as its requests see it.
+pub(crate) struct Client {
+    pub(crate) context: Rc<Context>,
+    /// Number of the listener that it came in by.
+    pub(crate) listener: u32,
+    pub(crate) peer: SocketAddr,
+    /// The address that it asked for.
+    pub(crate) local: SocketAddr,
+    pub(crate) watched: Rc<Watched>,
+    /// What is the same for all its requests' headers.
+    pub(crate) hop: Hop,
+    guard: Arc<guard::Shared>,
+    keep_alive: Cell<Span>,
+    is_in_flight: Cell<bool>,
+}
+
+impl Client {
+    /// A request has come.
+    pub(crate) fn begin_request(&self, world: &World, now: Tick) {
+        self.is_in_flight.set(true);
+        self.watched.set_deadline(now + HEAD_TIMEOUT);
+        if let Some(front) = world.front(self.listener) {
+            self.keep_alive.set(front.keep_alive);
+        }
+    }
+
+    /// Its answer is handed over, or nobody waits for it any more.
+    pub(crate) fn end_request(&self, now: Tick) {
+        self.is_in_flight.set(false);
+        self.watched.set_deadline(now + self.keep_alive.get());
+        self.guard.request_done();
+    }
+
+    /// Why the body of the request under way is refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<StatusDetail> {
+        self.guard.refusal().map(|refusal| refusal.answer().1)
+    }
+
+    /// The connection becomes a tunnel.
+    pub(crate) fn pass_through(&self) {
+        self.guard.pass_through();
+    }
+}
+
+/// Counts the connection as closed, whichever way it ends.
+struct Open(Rc<Client>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.watched.forget();
+        let (process, worker) = (&self.0.context.process, self.0.context.worker);
+        process.count(worker, Traffic::Closed);
+        if std::thread::panicking() {
+            process.count(worker, Traffic::Panics);
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
+    let Ok(local) = stream.local_addr() else { return };
+    let world = context.world();
+    let front = world.front(listener);
+    let (io, guard) = GuardedIo::new(stream, max_head(&world, front));
+    let client = Rc::new(Client {
+        listener,
+        peer,
+        local,
+        watched: Rc::new(Watched::new(listener)),
+        guard,
+        hop: Hop::new(peer.ip(), local.ip(), false),
+        keep_alive: Cell::new(front.map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
+        is_in_flight: Cell::new(false),
+        context,
+    });
+    drop(world);
+    let open = Open(client.clone());
+    client.watched.set_deadline(clock::now() + client.keep_alive.get());
+    client.context.watch.add(client.watched.clone());
+    if let Some(mut io) = drive(&client, io).await {
+        refuse(&open.0, &mut io).await;
+    }
+}
+
+/// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
+async fn drive(client: &Rc<Client>, io: GuardedIo<TcpStream>) -> Option<GuardedIo<TcpStream>> {
+    let of_request = client.clone();
+    let service = service_fn(move |request| handle(of_request.clone(), request));
+    let conn = http1::Builder::new()
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut conn = conn;
+    let mut is_registered = false;
+    let mut is_draining = false;
+    poll_fn(|cx| {
+        if !is_registered {
+            client.watched.register(cx.waker());
+            is_registered = true;
+        }
+        if client.watched.drain.get() && !is_draining {
+            is_draining = true;
+            Pin::new(&mut conn).graceful_shutdown();
+        }
+        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() || is_over(client) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    let is_owed =
+        client.guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client);
+    let parts = if is_owed { conn.into_parts() } else { None };
+    parts.map(|parts| parts.io.into_inner())
+}
+
+/// Whether a deadline has passed that ends the connection itself.
+fn is_over(client: &Client) -> bool {
+    if !client.is_in_flight.get() && client.guard.phase() == Phase::Head {
+        let deadline = client.guard.phase_since() + HEAD_TIMEOUT;
+        client.watched.lower_deadline(deadline);
+    }
+    client.watched.is_expired()
+}
+
+fn has_timed_out(client: &Client) -> bool {
+    client.watched.is_expired() && client.guard.phase() == Phase::Head && !client.is_in_flight.get()
+}
+
+fn max_head(world: &World, front: Option<&Front>) -> usize {
+    let service = front.and_then(|f| world.service(f.url_map.default_service));
+    match service.map(|s| s.config.scheme) {
+        Some(Scheme::External) => MAX_HEAD_CLASSIC,
+        _ => MAX_HEAD,
+    }
+}
+
+/// Answers a head that was refused or never came whole, and waits a moment for the client to read it.
+async fn refuse(client: &Client, io: &mut GuardedIo<TcpStream>) {
+    let (status, detail) =
+        client.guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
+    client.context.process.count_unrouted(client.context.worker, detail, Some(status));
+    record::log_refusal(client, status, detail);
+    let answer = respond::raw(status, detail);
+    let said = async {
+        io.write_all(&answer).await?;
+        io.shutdown().await?;
+        let mut rest = [0; 4096];
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            match io.socket().read(&mut rest).await? {
+                0 => break,
+                some => read += some,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    // The client may be gone already; then there is nobody to tell.
+    let _ = tokio::time::timeout(LINGER.to_std(), pin!(said)).await;
+}

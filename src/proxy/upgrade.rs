@@ -1,0 +1,164 @@
+//! WebSocket: after a member's 101 the two connections become one tunnel.
+//!
+//! Time limits [G 5.4]: on managed schemes an idle tunnel ends at `timeoutSec` and an active one after 24 hours; on the
+//! classic one it ends at `timeoutSec`, idle or not.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+
+use super::body::ResponseBody;
+use super::failure::{Failure, Stage};
+use super::pool::Upstream;
+use super::record::Record;
+use super::respond;
+use super::watch::Watched;
+use crate::clock;
+use crate::model::detail::StatusDetail;
+use crate::model::service::Scheme;
+use crate::model::unit::{Span, Tick};
+
+/// Longest life of a tunnel on managed schemes [G 5.4].
+pub(crate) const LONGEST: Span = Span::secs(24 * 3600);
+/// Bytes that a tunnel holds per direction.
+const BUFFER: usize = 16 * 1024;
+
+/// Answers with the member's 101 and starts the tunnel.
+pub(crate) fn open(
+    record: Record,
+    mut response: Response<Incoming>,
+    upstream: Box<Upstream>,
+    client_side: Option<OnUpgrade>,
+) -> Response<ResponseBody> {
+    let Some(client_side) = client_side else {
+        let detail = StatusDetail::WebsocketHandshakeFailed;
+        return respond::failure(record, Failure { stage: Stage::Answer, detail });
+    };
+    let member_side = hyper::upgrade::on(&mut response);
+    record.client.pass_through();
+    let conn = upstream.conn;
+    tokio::task::spawn_local(async move {
+        // How the connection ends is the tunnel's to notice.
+        let _ = conn.with_upgrades().await;
+    });
+    tokio::task::spawn_local(run(record, client_side, member_side));
+    let mut answer = Response::new(ResponseBody::Tunnel);
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = std::mem::take(response.headers_mut());
+    answer
+}
+
+async fn run(mut record: Record, client_side: OnUpgrade, member_side: OnUpgrade) {
+    record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
+    let (Ok(client_side), Ok(member_side)) = (client_side.await, member_side.await) else { return };
+    record.detail = Some(StatusDetail::WebsocketClosed);
+    let limits = limits(&record);
+    let watched = Rc::new(Watched::new(record.client.listener));
+    record.client.context.watch.add(watched.clone());
+    let _forget = Forget(watched.clone());
+    watched.set_deadline(limits.deadline(clock::now()));
+    let up = Rc::new(Cell::new(0));
+    let down = Rc::new(Cell::new(0));
+    let mut from_client = Counted::new(client_side, up.clone(), watched.clone(), limits);
+    let mut from_member = Counted::new(member_side, down.clone(), watched.clone(), limits);
+    {
+        let mut copying =
+            pin!(copy_bidirectional_with_sizes(&mut from_client, &mut from_member, BUFFER, BUFFER));
+        poll_fn(|cx| {
+            watched.register(cx.waker());
+            if copying.as_mut().poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+    record.bytes_up = up.get();
+    record.bytes_down = down.get();
+    record.has_ended = true;
+}
+
+struct Forget(Rc<Watched>);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
+
+/// When a tunnel ends.
+#[derive(Clone, Copy)]
+struct Limits {
+    end: Tick,
+    idle: Option<Span>,
+}
+
+impl Limits {
+    fn deadline(self, now: Tick) -> Tick {
+        self.idle.map_or(self.end, |idle| (now + idle).min(self.end))
+    }
+}
+
+fn limits(record: &Record) -> Limits {
+    let (scheme, timeout) = record
+        .live_service()
+        .map_or((Scheme::ExternalManaged, Span::secs(30)), |s| (s.config.scheme, s.config.timeout));
+    match scheme {
+        Scheme::External => Limits { end: record.started + timeout, idle: None },
+        _ => Limits { end: record.started + LONGEST, idle: Some(timeout) },
+    }
+}
+
+/// One side of a tunnel: counts what it brings and pushes the idle deadline ahead.
+struct Counted {
+    io: TokioIo<Upgraded>,
+    bytes: Rc<Cell<u64>>,
+    watched: Rc<Watched>,
+    limits: Limits,
+}
+
+impl Counted {
+    fn new(io: Upgraded, bytes: Rc<Cell<u64>>, watched: Rc<Watched>, limits: Limits) -> Self {
+        Self { io: TokioIo::new(io), bytes, watched, limits }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.bytes.set(self.bytes.get() + read as u64);
+            self.watched.set_deadline(self.limits.deadline(clock::now()));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,169 @@
+//! Client connections with their deadlines, looked through about ten times a second.
+//!
+//! One pass over plain cells costs less than a timer per request, and an idle connection needs no timer at all.
+//! Deadlines are therefore kept to within [`STEP`].
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::model::unit::{Span, Tick};
+
+/// From pass to pass.
+pub(crate) const STEP: Span = Span::millis(100);
+
+/// All client connections of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    all: RefCell<Vec<Rc<Watched>>>,
+}
+
+/// One client connection, as far as the watch is concerned.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// The front it came in by: name of its forwarding rule and the address that was asked for.
+    pub(crate) listener: u32,
+    /// When something must have happened; [`NEVER`] = no deadline.
+    deadline: Cell<Tick>,
+    /// Set by the watch when the deadline has passed, cleared by [`Self::set_deadline`].
+    expired: Cell<bool>,
+    /// Asked to end after the request under way.
+    pub(crate) drain: Cell<bool>,
+    /// Asked to end now.
+    pub(crate) kill: Cell<bool>,
+    is_gone: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// No deadline.
+pub(crate) const NEVER: Tick = Tick(u64::MAX);
+
+impl Watched {
+    pub(crate) fn new(listener: u32) -> Self {
+        Self {
+            listener,
+            deadline: Cell::new(NEVER),
+            expired: Cell::new(false),
+            drain: Cell::new(false),
+            kill: Cell::new(false),
+            is_gone: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Replaces the deadline.
+    pub(crate) fn set_deadline(&self, at: Tick) {
+        self.deadline.set(at);
+        self.expired.set(false);
+    }
+
+    /// Brings the deadline forward to `at`, if it is later.
+    pub(crate) fn lower_deadline(&self, at: Tick) {
+        if at < self.deadline.get() {
+            self.deadline.set(at);
+        }
+    }
+
+    /// Whether the deadline has passed.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expired.get()
+    }
+
+    /// The task to wake.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut held = self.waker.borrow_mut();
+        if !held.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            *held = Some(waker.clone());
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn forget(&self) {
+        self.is_gone.set(true);
+        self.waker.borrow_mut().take();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Watch {
+    /// Adds a connection.
+    pub(crate) fn add(&self, watched: Rc<Watched>) {
+        self.all.borrow_mut().push(watched);
+    }
+
+    /// Connections that have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.all.borrow().iter().filter(|w| !w.is_gone.get()).count()
+    }
+
+    /// Wakes what has passed its deadline and forgets what has ended.
+    pub(crate) fn pass(&self, now: Tick) {
+        self.all.borrow_mut().retain(|watched| {
+            if watched.deadline.get() <= now && !watched.expired.replace(true) {
+                watched.wake();
+            }
+            !watched.is_gone.get()
+        });
+    }
+
+    /// Asks the connections of a listener (`None`: all) to end after the request under way.
+    pub(crate) fn drain(&self, listener: Option<u32>) {
+        self.each(listener, |watched| watched.drain.set(true));
+    }
+
+    /// Asks all connections to end now.
+    pub(crate) fn kill(&self) {
+        self.each(None, |watched| watched.kill.set(true));
+    }
+
+    fn each(&self, listener: Option<u32>, ask: impl Fn(&Watched)) {
+        for watched in self.all.borrow().iter().filter(|w| listener.is_none_or(|l| l == w.listener)) {
+            ask(watched);
+            watched.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passed_deadline_is_told_once_and_a_new_one_clears_it() {
+        let (watch, watched) = (Watch::default(), Rc::new(Watched::new(0)));
+        watch.add(watched.clone());
+        watched.set_deadline(Tick(100));
+        watch.pass(Tick(99));
+        assert!(!watched.is_expired());
+        watch.pass(Tick(100));
+        assert!(watched.is_expired());
+        watched.set_deadline(Tick(300));
+        watch.pass(Tick(200));
+        assert!(!watched.is_expired());
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten_at_the_next_pass() {
+        let (watch, watched) = (Watch::default(), Rc::new(Watched::new(0)));
+        watch.add(watched.clone());
+        watched.forget();
+        assert_eq!(watch.len(), 0);
+        watch.pass(Tick(1));
+        assert!(watch.all.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_retired_listener_drains_only_its_own() {
+        let watch = Watch::default();
+        let (mine, other) = (Rc::new(Watched::new(1)), Rc::new(Watched::new(2)));
+        watch.add(mine.clone());
+        watch.add(other.clone());
+        watch.drain(Some(1));
+        assert!(mine.drain.get() && !other.drain.get());
+    }
+}
