@@ -88,7 +88,7 @@ pub(crate) enum ResponseBody {
 /// A member's answer under way, with the connection that brings it.
 pub(crate) struct Forwarded {
     incoming: Incoming,
-    /// `None` once the connection has ended or gone back to the pool.
+    /// `None` once the connection has gone back to the pool.
     upstream: Option<Box<Upstream>>,
     /// The request's own body, which may still be on its way.
     progress: Option<Rc<Progress>>,
@@ -123,8 +123,6 @@ impl ResponseBody {
     ) -> Self {
         let mut forwarded = Forwarded { incoming, upstream: Some(upstream), progress, record };
         if forwarded.incoming.is_end_stream() {
-            let mut cx = TaskContext::from_waker(std::task::Waker::noop());
-            forwarded.drive(&mut cx);
             forwarded.finish();
         }
         Self::Forwarded(forwarded)
@@ -133,8 +131,8 @@ impl ResponseBody {
 
 impl Forwarded {
     fn drive(&mut self, cx: &mut TaskContext<'_>) {
-        if self.upstream.as_mut().is_some_and(|upstream| upstream.poll(cx).is_ready()) {
-            self.upstream = None;
+        if let Some(upstream) = &mut self.upstream {
+            upstream.drive(cx);
         }
     }
 
@@ -150,12 +148,8 @@ impl Forwarded {
                 self.upstream = None;
             }
         }
-        if let Some(mut upstream) = self.upstream.take() {
-            // Lets hyper see the end of the message, after which it is ready for the next.
-            let mut cx = TaskContext::from_waker(std::task::Waker::noop());
-            if upstream.poll(&mut cx).is_pending() {
-                self.record.client.context.pool.give(upstream, self.record.started);
-            }
+        if let Some(upstream) = self.upstream.take() {
+            self.record.client.context.pool.give(upstream, self.record.started);
         }
     }
 

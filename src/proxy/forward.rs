@@ -1,7 +1,7 @@
 //! One attempt: a connection, the request out, the head of the answer in, and what went wrong if it did.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use http::{Request, Response};
@@ -69,10 +69,10 @@ pub(crate) async fn send(
     let answer = {
         let mut sending = pin!(upstream.send.try_send_request(request));
         let conn = &mut upstream.conn;
-        let mut conn_ended = false;
         poll_fn(|cx| {
-            if !conn_ended {
-                conn_ended = std::pin::Pin::new(&mut *conn).poll(cx).is_ready();
+            // A connection that has ended is dropped at once: that is what makes `sending` end too.
+            if conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
+                *conn = None;
             }
             match sending.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
-use super::headers::{self, Upgrade};
+use super::headers::{self, Seen, Upgrade};
 use super::record::{Facts, Record};
 use super::respond;
 use super::serve::Client;
@@ -48,8 +48,9 @@ enum Admitted {
 fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Failure> {
     let client = record.client.clone();
     let world = record.world.clone();
-    let upgrade = refuse(head)?;
-    origin_form(head, &client)?;
+    let seen = Seen::survey(&head.headers);
+    let upgrade = refuse(head, seen)?;
+    origin_form(head, seen, &client)?;
     if let Some(path) = headers::normalised_path(head.uri.path()) {
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         return Ok(Admitted::Redirect(path + &query));
@@ -63,10 +64,11 @@ fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Fai
 
     let trusted = &world.config.proxy.trusted_proxies;
     let address = session::client_address(client.peer.ip(), &head.headers, trusted);
-    let (key, cookie) = session_of(&client, service, head, address);
+    let (key, cookie) = session_of(&client, service, (head, seen), address);
     let random = client.context.rng.borrow_mut().next();
     headers::to_backend(
         &mut head.headers,
+        seen,
         &headers::Facts {
             hop: &client.hop,
             keep_upgrade: upgrade == Upgrade::WebSocket,
@@ -87,12 +89,15 @@ fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Fai
 }
 
 /// What is refused whatever the configuration says [G 6b].
-fn refuse(head: &request::Parts) -> Result<Upgrade, Failure> {
+fn refuse(head: &request::Parts, seen: Seen) -> Result<Upgrade, Failure> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Failure::client(StatusDetail::UnsupportedMethod));
     }
-    if headers::is_loop(&head.headers) {
+    if seen.has(Seen::VIA) && headers::is_loop(&head.headers) {
         return Err(Failure { stage: Stage::Client, detail: StatusDetail::RequestLoopDetected });
+    }
+    if !seen.has(Seen::UPGRADE) {
+        return Ok(Upgrade::None);
     }
     match headers::upgrade_of(&head.method, head.version, &head.headers) {
         Upgrade::Other => Err(Failure::client(StatusDetail::UpgradeHeaderRejected)),
@@ -102,18 +107,20 @@ fn refuse(head: &request::Parts) -> Result<Upgrade, Failure> {
 
 /// Absolute form → origin form with `Host` from the authority [RFC 9112 3.2.2]; `Host` for clients that send none
 /// (HTTP/1.0); `Expect` ends here, since hyper answers it.
-fn origin_form(head: &mut request::Parts, client: &Client) -> Result<(), Failure> {
+fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result<(), Failure> {
     let malformed = Failure::client(StatusDetail::InvalidRequestHeaders);
     if let Some(authority) = head.uri.authority() {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| malformed)?;
         head.headers.insert(HOST, host);
         let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
-    } else if !head.headers.contains_key(HOST) {
+    } else if !seen.has(Seen::HOST) {
         let host = HeaderValue::from_str(&client.local.to_string()).map_err(|_| malformed)?;
         head.headers.insert(HOST, host);
     }
-    head.headers.remove(EXPECT);
+    if seen.has(Seen::EXPECT) {
+        head.headers.remove(EXPECT);
+    }
     Ok(())
 }
 
@@ -121,7 +128,7 @@ fn origin_form(head: &mut request::Parts, client: &Client) -> Result<(), Failure
 fn session_of(
     client: &Client,
     service: &LiveService,
-    head: &request::Parts,
+    (head, seen): (&request::Parts, Seen),
     address: IpAddr,
 ) -> (Option<u64>, Option<HeaderValue>) {
     let ttl = match service.config.affinity {
@@ -131,7 +138,9 @@ fn session_of(
     };
     let (worker, ledger) = (client.context.worker, &service.ledger);
     let name = service.config.scheme.cookie_name();
-    match session::cookie_key(&head.headers, name) {
+    let state =
+        if seen.has(Seen::COOKIE) { session::cookie_key(&head.headers, name) } else { CookieState::Absent };
+    match state {
         CookieState::Key(key) => return (Some(key), None),
         CookieState::Malformed => ledger.count_extra(worker, Extra::CookiesMalformed),
         CookieState::Absent => {}

@@ -60,21 +60,52 @@ impl Hop {
     }
 }
 
-/// Makes a client's headers those that a backend gets [G 6a, 6.1].
-pub(crate) fn to_backend(headers: &mut HeaderMap, facts: &Facts<'_>) {
-    strip_hop_by_hop(headers, facts.keep_upgrade);
+/// Makes a client's headers those that a backend gets [G 6a, 6.1]. `seen` is their survey.
+pub(crate) fn to_backend(headers: &mut HeaderMap, seen: Seen, facts: &Facts<'_>) {
+    strip_hop_by_hop(headers, seen, facts.keep_upgrade);
     headers.append(VIA, HeaderValue::from_static(OUR_VIA));
-    append_forwarded_for(headers, facts.hop);
+    if seen.has(Seen::FORWARDED_FOR) {
+        append_forwarded_for(headers, facts.hop);
+    } else {
+        headers.append(X_FORWARDED_FOR, facts.hop.forwarded_for.clone());
+    }
     headers.insert(X_FORWARDED_PROTO, facts.hop.proto.clone());
-    if !headers.contains_key(TRACE_CONTEXT) {
-        headers.insert(TRACE_CONTEXT, trace_context(facts.trace));
+    if !seen.has(Seen::TRACE) {
+        headers.append(TRACE_CONTEXT, trace_context(facts.trace));
     }
 }
 
 /// Makes a backend's headers those that a client gets [G 6a].
-pub(crate) fn to_client(headers: &mut HeaderMap, keep_upgrade: bool) {
-    strip_hop_by_hop(headers, keep_upgrade);
+pub(crate) fn to_client(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool) {
+    strip_hop_by_hop(headers, seen, keep_upgrade);
     headers.append(VIA, HeaderValue::from_static(OUR_VIA));
+}
+
+/// Which of the names that a proxy must know are there. One pass over a head's names replaces a search for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen(u32);
+
+impl Seen {
+    pub(crate) const UPGRADE: Self = Self(1 << 8);
+    pub(crate) const VIA: Self = Self(1 << 9);
+    pub(crate) const FORWARDED_FOR: Self = Self(1 << 10);
+    pub(crate) const TRACE: Self = Self(1 << 11);
+    pub(crate) const EXPECT: Self = Self(1 << 12);
+    pub(crate) const HOST: Self = Self(1 << 13);
+    pub(crate) const COOKIE: Self = Self(1 << 14);
+    pub(crate) const ORCA: Self = Self(1 << 15);
+    /// The names in [`HOP_BY_HOP`], in its order.
+    const HOPS: u32 = (1 << HOP_BY_HOP.len()) - 1;
+
+    /// Looks at all names once.
+    pub(crate) fn survey(headers: &HeaderMap) -> Self {
+        Self(headers.keys().filter_map(|name| bit_of(name.as_str())).fold(0, |seen, bit| seen | 1 << bit))
+    }
+
+    /// Whether one of `names` is there.
+    pub(crate) const fn has(self, names: Self) -> bool {
+        self.0 & names.0 != 0
+    }
 }
 
 /// Whether a request asks for another protocol.
@@ -157,14 +188,12 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Takes away what ends at a proxy. With `keep_upgrade`, `Upgrade` stays, and `Connection` says so.
-fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
-    let mut found = 0_u16;
-    for name in headers.keys() {
-        if let Some(index) = hop_by_hop_index(name.as_str()) {
-            found |= 1 << index;
-        }
+fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool) {
+    let found = seen.0 & Seen::HOPS;
+    if found == 0 {
+        return;
     }
-    if found & 1 != 0 {
+    if found & 1 != 0 && !has_usual_connection(headers) {
         strip_named_by_connection(headers);
     }
     for (index, name) in HOP_BY_HOP.iter().enumerate() {
@@ -184,8 +213,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
 /// Index of Transfer-Encoding in [`HOP_BY_HOP`].
 const CHUNKED: usize = 7;
 
-/// Index into [`HOP_BY_HOP`]. The test holds the two together.
-fn hop_by_hop_index(name: &str) -> Option<usize> {
+/// Bit in [`Seen`]; the first are indices into [`HOP_BY_HOP`], and a test holds the two together.
+fn bit_of(name: &str) -> Option<usize> {
     Some(match name {
         "connection" => 0,
         "keep-alive" => 1,
@@ -196,8 +225,21 @@ fn hop_by_hop_index(name: &str) -> Option<usize> {
         "trailer" => 6,
         "transfer-encoding" => CHUNKED,
         "upgrade" => 8,
+        "via" => 9,
+        "x-forwarded-for" => 10,
+        "x-cloud-trace-context" => 11,
+        "expect" => 12,
+        "host" => 13,
+        "cookie" => 14,
+        "endpoint-load-metrics" | "endpoint-load-metrics-bin" => 15,
         _ => return None,
     })
+}
+
+/// Whether there is one `Connection` with one usual option: the rule, and nothing to look for.
+fn has_usual_connection(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONNECTION).iter();
+    values.next().is_some_and(|value| is_usual_option(value.as_bytes())) && values.next().is_none()
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap) {
@@ -265,9 +307,29 @@ fn append_forwarded_for(headers: &mut HeaderMap, hop: &Hop) {
     headers.insert(X_FORWARDED_FOR, value);
 }
 
-/// `<trace in 32 hex digits>/<span>`.
+/// `<trace in 32 hex digits>/<span in decimal>`. Written by hand: the formatting machinery costs ten times as much,
+/// and this is done for most requests.
 fn trace_context((trace, span): (u128, u64)) -> HeaderValue {
-    printed(format_args!("{trace:032x}/{span}"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'/'; 32 + 1 + 20];
+    for (at, byte) in trace.to_be_bytes().into_iter().enumerate() {
+        text[2 * at] = DIGITS[usize::from(byte >> 4)];
+        text[2 * at + 1] = DIGITS[usize::from(byte & 15)];
+    }
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = span;
+    while first > 0 {
+        first -= 1;
+        digits[first] = DIGITS[usize::try_from(rest % 10).unwrap_or(0)];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let length = 33 + digits.len() - first;
+    text[33..length].copy_from_slice(&digits[first..]);
+    HeaderValue::from_bytes(&text[..length]).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A value of at most 96 visible characters, such as two addresses (91).
@@ -305,7 +367,8 @@ mod tests {
     fn sent(lines: &[(&str, &str)]) -> HeaderMap {
         let mut map = headers(lines);
         let hop = hop("192.0.2.1", "198.51.100.9");
-        to_backend(&mut map, &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7) });
+        let seen = Seen::survey(&map);
+        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7) });
         map
     }
 
@@ -364,7 +427,8 @@ mod tests {
         assert_eq!(all(&map, "x-cloud-trace-context"), ["1/2"]);
         let mut map = HeaderMap::new();
         let hop = Hop::new("::1".parse().unwrap(), "::1".parse().unwrap(), true);
-        to_backend(&mut map, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
+        let seen = Seen::survey(&map);
+        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
         assert_eq!(all(&map, "x-forwarded-proto"), ["https"]);
     }
 
@@ -372,7 +436,7 @@ mod tests {
     fn hop_by_hop_headers_end_here_in_both_directions() {
         // [G 6a]
         for (index, name) in HOP_BY_HOP.iter().enumerate() {
-            assert_eq!(hop_by_hop_index(name.as_str()), Some(index));
+            assert_eq!(bit_of(name.as_str()), Some(index));
         }
         let lines: Vec<_> =
             HOP_BY_HOP.iter().map(|name| (name.as_str(), "x")).chain([("x-mine", "y")]).collect();
@@ -380,17 +444,20 @@ mod tests {
         assert!(HOP_BY_HOP.iter().all(|name| !map.contains_key(name)));
         assert_eq!(all(&map, "x-mine"), ["y"]);
         let mut map = headers(&lines);
-        to_client(&mut map, false);
+        let seen = Seen::survey(&map);
+        to_client(&mut map, seen, false);
         assert_eq!((map.len(), all(&map, "x-mine"), all(&map, "via")), (2, vec!["y"], vec!["1.1 google"]));
     }
 
     #[test]
     fn length_beside_transfer_encoding_goes() {
         let mut map = headers(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
-        to_client(&mut map, false);
+        let seen = Seen::survey(&map);
+        to_client(&mut map, seen, false);
         assert!(!map.contains_key("content-length"));
         let mut map = headers(&[("content-length", "5")]);
-        to_client(&mut map, false);
+        let seen = Seen::survey(&map);
+        to_client(&mut map, seen, false);
         assert_eq!(all(&map, "content-length"), ["5"]);
     }
 
@@ -426,11 +493,13 @@ mod tests {
         let lines = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("keep-alive", "5")];
         let mut map = headers(&lines);
         let hop = hop("::1", "::1");
-        to_backend(&mut map, &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1) });
+        let seen = Seen::survey(&map);
+        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1) });
         assert_eq!((all(&map, "connection"), all(&map, "upgrade")), (vec!["upgrade"], vec!["websocket"]));
         assert!(!map.contains_key("keep-alive"));
         let mut map = headers(&lines);
-        to_client(&mut map, true);
+        let seen = Seen::survey(&map);
+        to_client(&mut map, seen, true);
         assert_eq!((all(&map, "connection"), all(&map, "upgrade")), (vec!["upgrade"], vec!["websocket"]));
         assert!(!sent(&lines).contains_key("upgrade"));
     }
@@ -460,7 +529,8 @@ mod tests {
         let hop = hop("::1", "::1");
         for _ in 0..=MAX_HOPS {
             assert!(!is_loop(&map));
-            to_backend(&mut map, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
+            let seen = Seen::survey(&map);
+            to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
         }
         assert!(is_loop(&map));
         assert!(is_loop(&headers(&[("via", &["1.1 Google"; MAX_HOPS + 1].join(", "))])));

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, Method, Request, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
 use hyper::body::{Body, Incoming};
 
 use super::body::{Progress, RequestBody};
@@ -12,8 +12,10 @@ use super::retry::BodyState;
 pub(crate) struct Outbound {
     method: Method,
     uri: Uri,
-    /// `None` while an attempt has them and no copy was needed.
+    /// `None` while an attempt has them.
     headers: Option<HeaderMap>,
+    /// A copy for another attempt, made when a request without body goes out. A list costs a third of a map.
+    copy: Vec<(HeaderName, HeaderValue)>,
     body: Option<Incoming>,
     /// `None` when the request has no body.
     progress: Option<Rc<Progress>>,
@@ -26,6 +28,7 @@ impl Outbound {
             method: head.method,
             uri: head.uri,
             headers: Some(head.headers),
+            copy: Vec::new(),
             body: has_body.then_some(incoming),
             progress: has_body.then(Rc::default),
         }
@@ -34,7 +37,7 @@ impl Outbound {
     /// The next attempt's request; `None` when it cannot be sent again. A request without body keeps a copy of its
     /// head, since it may have to be retried [G 5.7].
     pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
-        let headers = if self.progress.is_none() { self.headers.clone() } else { self.headers.take() };
+        let headers = self.take_headers();
         let body = match (&self.progress, self.body.take()) {
             (None, _) => RequestBody::Empty,
             (Some(progress), Some(incoming)) => RequestBody::Streaming(incoming, progress.clone()),
@@ -43,8 +46,21 @@ impl Outbound {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers?;
+        *request.headers_mut() = headers;
         Some(request)
+    }
+
+    fn take_headers(&mut self) -> HeaderMap {
+        let Some(headers) = self.headers.take() else {
+            return self.copy.iter().cloned().fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            });
+        };
+        if self.progress.is_none() && self.copy.is_empty() {
+            self.copy = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        }
+        headers
     }
 
     /// Takes back a request that never went out.

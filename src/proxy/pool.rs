@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Waker};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -27,7 +27,8 @@ pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
 
 /// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
 pub(crate) struct Upstream {
-    pub(crate) conn: http1::Connection<TokioIo<Stream>, RequestBody>,
+    /// `None` once it has ended: hyper gives back what it had not sent when the connection is dropped.
+    pub(crate) conn: Option<http1::Connection<TokioIo<Stream>, RequestBody>>,
     pub(crate) send: http1::SendRequest<RequestBody>,
     /// Number of the member that it leads to.
     member: u32,
@@ -42,18 +43,20 @@ impl Upstream {
         send: http1::SendRequest<RequestBody>,
         member: u32,
     ) -> Box<Self> {
-        Box::new(Self { conn, send, member, served: 0, idle_since: Tick(0) })
+        Box::new(Self { conn: Some(conn), send, member, served: 0, idle_since: Tick(0) })
     }
 
-    /// Drives the connection; `Ready` = it has ended.
-    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), hyper::Error>> {
-        Pin::new(&mut self.conn).poll(cx)
+    /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
+    pub(crate) fn drive(&mut self, cx: &mut TaskContext<'_>) {
+        if self.conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
+            self.conn = None;
+        }
     }
 
     /// Whether it can take a request; looks at the socket.
     fn is_usable(&mut self) -> bool {
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        self.poll(&mut cx).is_pending() && self.send.is_ready()
+        self.drive(&mut TaskContext::from_waker(Waker::noop()));
+        self.send.is_ready()
     }
 }
 
@@ -69,9 +72,10 @@ impl Pool {
     pub(crate) fn take(&self, member: u32) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&member)?;
-        while let Some(mut upstream) = stack.pop() {
+        while let Some(upstream) = stack.pop() {
             self.total.set(self.total.get().saturating_sub(1));
-            if upstream.is_usable() {
+            // Whether the member has closed it shows when it is first driven; the request then comes back unsent.
+            if upstream.send.is_ready() {
                 return Some(upstream);
             }
         }
@@ -80,6 +84,10 @@ impl Pool {
 
     /// Keeps a connection that has ended its request, if it can take another.
     pub(crate) fn give(&self, mut upstream: Box<Upstream>, now: Tick) {
+        if !upstream.send.is_ready() {
+            // Hyper has to see the end of the message before it is ready for the next.
+            upstream.drive(&mut TaskContext::from_waker(Waker::noop()));
+        }
         if !upstream.send.is_ready() || self.total.get() >= MAX_IDLE {
             return;
         }

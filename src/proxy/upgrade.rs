@@ -44,8 +44,11 @@ pub(crate) fn open(
         return respond::failure(record, Failure { stage: Stage::Answer, detail });
     };
     let member_side = hyper::upgrade::on(&mut response);
+    let Some(conn) = upstream.conn else {
+        let detail = StatusDetail::WebsocketHandshakeFailed;
+        return respond::failure(record, Failure { stage: Stage::Answer, detail });
+    };
     record.client.pass_through();
-    let conn = upstream.conn;
     tokio::task::spawn_local(async move {
         // How the connection ends is the tunnel's to notice.
         let _ = conn.with_upgrades().await;

@@ -10,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed};
-use super::headers::{self, Upgrade};
+use super::headers::{self, Seen, Upgrade};
 use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
@@ -175,7 +175,9 @@ impl Visit {
     ) -> Response<ResponseBody> {
         let Reached { mut response, upstream } = reached;
         let status = response.status().as_u16();
-        if let Some((group, member)) = self.place_of(&record)
+        let seen = Seen::survey(response.headers());
+        if seen.has(Seen::ORCA)
+            && let Some((group, member)) = self.place_of(&record)
             && group.utilization == UtilizationSource::OrcaHeader
         {
             hear_report(response.headers(), &member.endpoint, record.started);
@@ -185,7 +187,7 @@ impl Visit {
         }
         record.status = Some(status);
         let is_tunnel = status == 101;
-        headers::to_client(response.headers_mut(), is_tunnel);
+        headers::to_client(response.headers_mut(), seen, is_tunnel);
         if let Some(cookie) = self.cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
