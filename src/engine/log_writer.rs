@@ -117,7 +117,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, received: &Receiver<Chunk>) {
+    fn run(&mut self, received: &Receiver<Chunk>) {
         while let Ok(chunk) = received.recv() {
             self.sink.refresh();
             match self.write(&chunk) {
@@ -198,12 +198,17 @@ mod tests {
         let lost = Arc::new(AtomicU64::new(0));
         let mut writer =
             Writer { sink: Box::new(disk.clone()), lost: lost.clone(), is_torn: false, is_failing: false };
-        writer.write(&chunk("one\n")).unwrap();
-        assert!(writer.write(&chunk("two\n")).is_err());
-        assert!(writer.write(&chunk("three\n")).is_err());
+        let mut run = |texts: &[&str]| {
+            let (chunks, received) = sync_channel(texts.len());
+            texts.iter().for_each(|text| chunks.send(chunk(text)).unwrap());
+            drop(chunks);
+            writer.run(&received);
+        };
+        run(&["one\n", "two\nmore\n", "three\n"]);
         disk.0.lock().unwrap().1 = 100;
-        writer.write(&chunk("four\n")).unwrap();
+        run(&["four\n"]);
         assert_eq!(disk.0.lock().unwrap().0, b"one\ntw\nfour\n");
+        assert_eq!(lost.load(Relaxed), 3);
     }
 
     #[test]
