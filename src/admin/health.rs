@@ -103,3 +103,60 @@ pub(super) fn error(status: StatusCode, reason: &str, message: &str) -> Response
     }});
     (status, Json(body)).into_response()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::member::{Health, ProbeDetail};
+    use crate::telemetry::fixture;
+
+    fn base() -> Base {
+        Base { host: "127.0.0.1:9901".to_owned(), version: "v1".to_owned(), project: "p".to_owned() }
+    }
+
+    fn ask(world: &World, name: &str, body: &str) -> Result<Value, StatusCode> {
+        find(world, &base(), name, body.as_bytes()).map_err(|response| response.status())
+    }
+
+    #[test]
+    fn a_member_is_healthy_or_unhealthy_and_unknown_counts_as_unhealthy() {
+        let world = fixture::world(2);
+        world.services[0].backends[0].members[0]
+            .numbered
+            .member
+            .record_probe(Health::Healthy, ProbeDetail::default());
+        let health = ask(&world, "web", r#"{"group": "zones/us-central1-a/instanceGroups/near"}"#).unwrap();
+        let instance = "http://127.0.0.1:9901/compute/v1/projects/p/zones/us-central1-a/instances/near-1";
+        let first =
+            json!({"healthState": "HEALTHY", "ipAddress": "127.0.0.1", "port": 1001, "instance": instance});
+        assert_eq!(health["kind"], "compute#backendServiceGroupHealth");
+        assert_eq!(
+            (&health["healthStatus"][0], &health["healthStatus"][1]["healthState"]),
+            (&first, &json!("UNHEALTHY"))
+        );
+    }
+
+    #[test]
+    fn a_group_is_named_by_any_tail_of_its_url() {
+        let world = fixture::world(1);
+        for group in [
+            "near",
+            "instanceGroups/near",
+            "https://www.googleapis.com/compute/v1/projects/p/zones/us-central1-a/instanceGroups/near",
+        ] {
+            assert!(ask(&world, "web", &json!({"group": group}).to_string()).is_ok(), "{group}");
+        }
+        for group in ["", "nearer", "zones/us-central1-b/instanceGroups/near", "networkEndpointGroups/near"] {
+            let asked = ask(&world, "web", &json!({"group": group}).to_string());
+            assert_eq!(asked, Err(StatusCode::BAD_REQUEST), "{group}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_service_is_404_and_a_bad_body_400() {
+        let world = fixture::world(1);
+        assert_eq!(ask(&world, "nope", "{}"), Err(StatusCode::NOT_FOUND));
+        assert_eq!(ask(&world, "web", "{"), Err(StatusCode::BAD_REQUEST));
+    }
+}

@@ -218,3 +218,53 @@ pub(crate) fn targets(backend: &Backend) -> Vec<(&'static str, f64)> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::balance::plan::Figures;
+    use crate::ledger::cell::WorkerId;
+    use crate::ledger::member::{Health, ProbeDetail};
+    use crate::model::unit::Span;
+    use crate::telemetry::fixture;
+
+    #[test]
+    fn the_world_is_shown_down_to_each_members_last_probe() {
+        let world = fixture::world(2);
+        let near = &world.services[0].backends[0];
+        near.ledger.shown.store(Figures {
+            capacity: 200.0,
+            rate: 50.0,
+            fullness: 0.25,
+            utilization: f64::NAN,
+        });
+        near.ledger.count_pick(WorkerId(0), Reason::Nearest);
+        let probe = ProbeDetail {
+            at: Some(Tick(5)),
+            succeeded: false,
+            reason: "connection refused".to_owned(),
+            latency: Span::millis(2),
+            streak: 3,
+        };
+        near.members[1].numbered.member.record_probe(Health::Unhealthy, probe);
+        let status = of_world(&world, Tick(5) + Span::secs(2));
+        let backend = &status["services"][0]["backends"][0];
+        assert_eq!(status["fingerprint"], "0000000000000abc");
+        assert_eq!(backend["group"], "near");
+        assert_eq!(
+            (&backend["balancingMode"], &backend["maxRatePerInstance"]),
+            (&json!("RATE"), &json!(100.0))
+        );
+        assert_eq!((&backend["fullness"], &backend["utilization"]), (&json!(0.25), &Value::Null));
+        assert_eq!(backend["picks"]["nearest"], 1);
+        assert_eq!(backend["members"][0]["lastProbe"], Value::Null);
+        let sick = &backend["members"][1];
+        assert_eq!(
+            (&sick["healthState"], &sick["lastProbe"]["ageSeconds"]),
+            (&json!("UNHEALTHY"), &json!(2.0))
+        );
+        assert_eq!(sick["lastProbe"]["reason"], "connection refused");
+        assert_eq!(status["services"][0]["backends"][1]["maxUtilization"], 0.8);
+    }
+}

@@ -100,3 +100,43 @@ fn counted(n: usize, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::member::{Health, ProbeDetail};
+    use crate::telemetry::fixture;
+
+    #[test]
+    fn the_banner_says_what_is_bound_and_balanced() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let bound = [Listening { name: "front".into(), configured: address(0), bound: address(8080) }];
+        let text = start(&fixture::world(2), "a.yaml", &bound, Some(address(9901)));
+        let expected = format!(
+            "overspill {} serves a.yaml\n\
+             \x20 listener  front          http://127.0.0.1:8080\n\
+             \x20 service   web            2 backends, 3 members, health check basic\n\
+             \x20           us-central1    near           RATE maxRatePerInstance 100, capacityScaler 1: up to 200 requests/s, 2 members\n\
+             \x20           europe-west1   far            UTILIZATION maxUtilization 0.8, capacityScaler 1, 1 member\n\
+             \x20 admin     http://127.0.0.1:9901/ (dashboard, /status, /metrics)\n\
+             \x20 config    0000000000000abc, generation 1\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn first_health_names_the_sick_with_the_reason() {
+        let world = fixture::world(2);
+        let near = world.services.first().map(|s| &s.backends).and_then(|b| b.first());
+        for (member, health) in
+            near.into_iter().flat_map(|b| &b.members).zip([Health::Healthy, Health::Timeout])
+        {
+            let detail = ProbeDetail { reason: "no answer within 5 s".to_owned(), ..ProbeDetail::default() };
+            member.numbered.member.record_probe(health, detail);
+        }
+        let text = super::health(&world);
+        assert!(text.contains("web            1 of 3 members healthy\n"), "{text}");
+        assert!(text.contains("near/near-2 (127.0.0.1:1002) is not healthy: no answer within 5 s"), "{text}");
+    }
+}

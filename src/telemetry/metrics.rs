@@ -312,3 +312,104 @@ fn backends(world: &World) -> impl Iterator<Item = (&LiveService, &Group, &LiveB
 fn labels<'a>(service: &'a LiveService, group: &'a Group) -> [(&'static str, &'a str); 3] {
     [("service", service.name()), ("backend", &group.name), ("zone", &group.zone)]
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ledger::cell::WorkerId;
+    use crate::model::unit::Span;
+    use crate::telemetry::fixture;
+
+    const WORKER: WorkerId = WorkerId(0);
+
+    fn render_world(world: &World, process: &Process) -> String {
+        let reload = ReloadState {
+            is_ok: true,
+            at: clock::wall(),
+            origin: String::new(),
+            problems: Vec::new(),
+            taken: 3,
+            refused: 1,
+        };
+        render(&View { world, process, reload: &reload, is_ready: true, started: clock::wall() })
+    }
+
+    #[test]
+    fn requests_add_up_over_members_services_and_the_unrouted() {
+        let (world, process) = (fixture::world(2), Process::new(1));
+        let service = &world.services[0];
+        service.backends[0].members[0].numbered.member.count(WORKER, Count::Class2);
+        service.backends[1].members[0].numbered.member.count(WORKER, Count::Class4);
+        service.ledger.count_unplaced(WORKER, Some(503));
+        process.count_unrouted(WORKER, StatusDetail::ConfigNotFound, Some(404));
+        let page = render_world(&world, &process);
+        for line in [
+            r#"overspill_requests_total{service="web",backend="near",zone="us-central1-a",member="near-1",code_class="200"} 1"#,
+            r#"overspill_requests_total{service="web",backend="far",zone="europe-west1-b",member="far-1",code_class="400"} 1"#,
+            r#"overspill_requests_total{service="web",backend="",zone="",member="",code_class="500"} 1"#,
+            r#"overspill_requests_total{service="",backend="",zone="",member="",code_class="400"} 1"#,
+            r#"overspill_outcomes_total{service="",status_details="config_not_found"} 1"#,
+            r#"overspill_config_reloads_total{result="refused"} 1"#,
+            r#"overspill_config_info{fingerprint="0000000000000abc"} 1"#,
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+        let requests = page.lines().filter_map(|l| l.strip_prefix("overspill_requests_total{"));
+        let total: u64 = requests.map(|l| l.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+        assert_eq!(total, 4);
+    }
+
+    #[test]
+    fn figures_histograms_and_health_are_there() {
+        let (world, process) = (fixture::world(2), Process::new(1));
+        let near = &world.services[0].backends[0];
+        near.ledger.latency.observe(WORKER, Span::millis(4));
+        near.ledger.shown.store(Figures {
+            capacity: 200.0,
+            rate: 50.0,
+            fullness: 0.25,
+            utilization: f64::NAN,
+        });
+        let page = render_world(&world, &process);
+        let near = r#"service="web",backend="near",zone="us-central1-a""#;
+        for line in [
+            format!("overspill_backend_capacity{{{near}}} 200"),
+            format!("overspill_backend_fullness{{{near}}} 0.25"),
+            format!("overspill_request_duration_seconds_bucket{{{near},le=\"0.003\"}} 0"),
+            format!("overspill_request_duration_seconds_bucket{{{near},le=\"0.005\"}} 1"),
+            format!("overspill_request_duration_seconds_sum{{{near}}} 0.004"),
+            format!("overspill_request_duration_seconds_count{{{near}}} 1"),
+            format!("overspill_member_healthy{{{near},member=\"near-2\"}} 0"),
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+        assert!(!page.contains(&format!("overspill_backend_utilization{{{near}}}")));
+    }
+
+    #[test]
+    fn each_family_stands_once_and_no_sample_twice() {
+        let page = render_world(&fixture::world(3), &Process::new(1));
+        let mut families = BTreeSet::new();
+        let mut samples = BTreeSet::new();
+        let mut family = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                family = rest.split(' ').next().unwrap();
+                assert!(families.insert(family), "{family}");
+            } else if !line.starts_with('#') {
+                assert!(line.starts_with(family), "{line} is not of {family}");
+                assert!(samples.insert(line.rsplit_once(' ').unwrap().0), "{line}");
+            }
+        }
+        assert_eq!(families.len(), FAMILIES.len());
+    }
+
+    #[test]
+    fn ten_thousand_members_are_shown() {
+        let page = render_world(&fixture::world(10_000), &Process::new(1));
+        assert_eq!(page.lines().filter(|l| l.starts_with("overspill_member_healthy{")).count(), 10_001);
+    }
+}
