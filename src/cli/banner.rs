@@ -135,7 +135,7 @@ mod tests {
             let detail = ProbeDetail { reason: "no answer within 5 s".to_owned(), ..ProbeDetail::default() };
             member.numbered.member.record_probe(health, detail);
         }
-        let text = super::health(&world);
+        let text = health(&world);
         assert!(text.contains("web            1 of 3 members healthy\n"), "{text}");
         assert!(text.contains("near/near-2 (127.0.0.1:1002) is not healthy: no answer within 5 s"), "{text}");
     }

@@ -32,7 +32,7 @@ pub(super) struct Group {
     /// Requests per second; infinite = not limited.
     pub(super) capacity: f64,
     pub(super) rate: f64,
-    /// NaN = unknown.
+    /// Not finite = unknown, or nothing is allowed.
     pub(super) fullness: f64,
     /// Requests per second that came here because nearer groups had no room, with the reason.
     pub(super) spill: Option<(f64, &'static str)>,
@@ -106,7 +106,7 @@ pub(super) fn live(frame: &Frame) -> String {
     );
     let _ = writeln!(
         out,
-        " {DIM}Dashboard{PLAIN} {}   {DIM}Proxy{PLAIN} {}   {DIM}Ctrl-C ends it{PLAIN}",
+        " {DIM}Dashboard{PLAIN} {}  {DIM}Proxy{PLAIN} {}  {DIM}Ctrl-C ends{PLAIN}",
         frame.admin, frame.proxy
     );
     let refusal =
@@ -130,7 +130,7 @@ fn live_group(out: &mut String, group: &Group) {
         group.region,
         target(group)
     );
-    let full = if group.fullness.is_nan() { 0.0 } else { group.fullness };
+    let full = if group.fullness.is_finite() { group.fullness } else { 0.0 };
     let color = if full > 1.05 {
         RED
     } else if full > 0.97 {
@@ -139,7 +139,7 @@ fn live_group(out: &mut String, group: &Group) {
         GREEN
     };
     let percent =
-        if group.fullness.is_nan() { "  –".to_owned() } else { format!("{:3.0} %", full * 100.0) };
+        if group.fullness.is_finite() { format!("{:3.0} %", full * 100.0) } else { "  –  ".to_owned() };
     let _ = writeln!(out, "   {color}{}{PLAIN} {percent}  {:6.1} requests/s", bar(full), group.rate);
     let mut members = String::from("   ");
     for member in &group.members {
@@ -163,7 +163,7 @@ pub(super) fn plain(frame: &Frame) -> String {
     for group in &frame.groups {
         let healthy = group.members.iter().filter(|m| m.is_healthy).count();
         let _ = write!(out, " | {} {:5.1}/s", group.name, group.rate);
-        if !group.fullness.is_nan() {
+        if group.fullness.is_finite() {
             let _ = write!(out, " {:3.0} % full", group.fullness * 100.0);
         }
         let _ = write!(out, ", scaler {}, healthy {healthy}/{}", group.scaler, group.members.len());

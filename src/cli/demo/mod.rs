@@ -96,11 +96,10 @@ impl Stage {
             Addresses { front: free_address(8080)?, admin: free_address(9901)?, near: [a, b], far: [c, d] };
         let text = config::text(&addresses);
         let file = TemporaryFile::write(&text)?;
-        let handle =
-            start(text.clone(), &file.path, Overrides { workers: None }).await.map_err(|refused| {
-                let Refused { problems } = refused;
-                io::Error::other(check::render(&problems, &file.path.display().to_string(), &text))
-            })?;
+        let handle = start(text.clone(), &file.path, Overrides::default()).await.map_err(|refused| {
+            let Refused { problems } = refused;
+            io::Error::other(check::render(&problems, &file.path.display().to_string(), &text))
+        })?;
         let admin = AdminServer::start(handle.clone(), addresses.admin).await?;
         // Nobody forces a look here.
         let forced = mpsc::channel(1).1;

@@ -39,8 +39,8 @@ pub(super) fn phases(seconds: f64) -> Vec<Phase> {
             8.0,
             150.0,
             Action::None,
-            "Now 150 requests/s. The near group is filled to its target of 100, exactly; the 50 that are over spill \
-             to europe-west1.",
+            "Now 150 requests/s. After a burst of one second's worth the near group is filled to its target of 100, \
+             exactly; the 50 that are over spill to europe-west1.",
         ),
         phase(
             22.0,
