@@ -85,26 +85,22 @@ pub(super) async fn proxy(document: Document, process: &Process) -> u8 {
 async fn attend(handle: &Handle, document: &Document, process: &Process) -> io::Result<()> {
     let mut signals = Signals::new()?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let mut admin = Admin { server: None, wanted: None, is_fixed: process.admin.is_some() };
-    admin.serve(handle, process.admin.or(handle.world().config.proxy.admin)).await?;
-    greet(handle, document, admin.server.as_ref().map(AdminServer::address));
+    // The engine refuses a file that moves the admin address of a running process.
+    let admin = match process.admin.or(handle.world().config.proxy.admin) {
+        None => None,
+        Some(address) => Some(AdminServer::start(handle.clone(), address).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("admin: cannot listen on {address}: {error}"))
+        })?),
+    };
+    greet(handle, document, admin.as_ref().map(AdminServer::address));
     let (force, forced) = mpsc::channel(1);
     let watch = document.is_file.then(|| Watch::new(&document.origin, &document.text));
     let follower =
         watch.map(|watch| tokio::spawn(file::follow(handle.clone(), watch, forced, check::render)));
-    let mut world = handle.world();
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(250));
     loop {
         tokio::select! {
             () = signals.stop() => break,
             _ = hang_up.recv() => drop(force.try_send(())),
-            _ = look.tick() => {
-                let now = handle.world();
-                if now.generation != world.generation {
-                    admin.follow(handle, now.config.proxy.admin).await;
-                    world = now;
-                }
-            }
         }
     }
     if let Some(follower) = follower {
@@ -130,40 +126,6 @@ fn greet(handle: &Handle, document: &Document, admin: Option<SocketAddr>) {
         handle.ready().await;
         eprint!("{}", banner::health(&handle.world()));
     });
-}
-
-/// The admin server at the address that the configuration wants.
-struct Admin {
-    server: Option<AdminServer>,
-    wanted: Option<SocketAddr>,
-    /// The command line decides, not the file.
-    is_fixed: bool,
-}
-
-impl Admin {
-    async fn serve(&mut self, handle: &Handle, wanted: Option<SocketAddr>) -> io::Result<()> {
-        self.server = match wanted {
-            None => None,
-            Some(address) => Some(AdminServer::start(handle.clone(), address).await.map_err(|error| {
-                io::Error::new(error.kind(), format!("admin: cannot listen on {address}: {error}"))
-            })?),
-        };
-        self.wanted = wanted;
-        Ok(())
-    }
-
-    /// After a reload: moves where the file says. If that fails, the old one stays.
-    async fn follow(&mut self, handle: &Handle, wanted: Option<SocketAddr>) {
-        if self.is_fixed || wanted == self.wanted {
-            return;
-        }
-        match self.serve(handle, wanted).await {
-            Ok(()) => {
-                tracing::info!(address = ?self.server.as_ref().map(AdminServer::address), "admin moved")
-            }
-            Err(error) => tracing::error!(%error, "admin stays where it was"),
-        }
-    }
 }
 
 /// Both ways to be told to stop.

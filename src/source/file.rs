@@ -84,14 +84,16 @@ async fn apply(handle: &Handle, path: &Path, text: String, (cause, render): (&st
     let file = path.display();
     match handle.apply(text.clone(), path).await {
         Ok(applied) => {
-            tracing::info!(%file, generation = applied.generation, changed = applied.changed, cause, "configuration taken");
+            let (generation, changed) = (applied.generation, applied.changed);
+            tracing::info!(%file, generation, changed, cause, "configuration taken");
             if !applied.warnings.is_empty() {
-                tracing::warn!(%file, "warnings:\n{}", render(&applied.warnings, &file.to_string(), &text));
+                tracing::warn!("{}", render(&applied.warnings, &file.to_string(), &text).trim_end());
             }
         }
         Err(Refused { problems }) => {
             let said = render(&problems, &file.to_string(), &text);
-            tracing::error!(%file, problems = problems.len(), cause, "configuration refused; nothing changes\n{said}");
+            // The text last: it has lines of its own.
+            tracing::error!("configuration refused ({cause}); nothing changes\n{}", said.trim_end());
         }
     }
 }

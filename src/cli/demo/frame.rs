@@ -186,13 +186,13 @@ pub(super) fn summary(frame: &Frame, served: &[(String, u64)]) -> String {
         let _ = write!(out, " {group} served {requests}.");
     }
     out.push_str(
-        "\n\nNext things to try:\n  \
-         overspill run 3000 3001                           balance over two servers of your own\n  \
-         overspill run 3000,rate=50 europe-west1-b=3001    the first takes 50/s, the rest spills\n  \
-         overspill run --print-config 3000 3001            a configuration file to start from\n  \
-         overspill backend --listen 127.0.0.1:3000         a toy server to balance over\n  \
-         overspill check FILE                              everything that is wrong with a file\n  \
-         overspill serve -c FILE                           run it; edits take effect at once\n",
+        "\n\nNext things to try, each after `overspill`:\n  \
+         run 3000 3001                         balance over two servers of your own\n  \
+         run 3000,rate=50 europe-west1-b=3001  the first gets 50/s, the rest spills\n  \
+         run --print-config 3000 3001          a configuration to start from\n  \
+         backend --listen 127.0.0.1:3000       a toy server to balance over\n  \
+         check FILE                            all that is wrong with a file\n  \
+         serve -c FILE                         run it; edits take effect at once\n",
     );
     out
 }
@@ -335,6 +335,6 @@ mod tests {
     fn the_summary_counts_and_says_what_to_try() {
         let text = summary(&frame(), &[("near".to_owned(), 2000), ("far".to_owned(), 345)]);
         assert!(text.contains("2345 requests, 0 errors. near served 2000. far served 345."));
-        assert!(text.contains("overspill run 3000 3001"));
+        assert!(text.contains("\n  run 3000 3001 ") && text.lines().all(|line| line.chars().count() < 80));
     }
 }
