@@ -10,6 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::health::error;
 
+/// Longest body that is read, in bytes.
+pub(super) const BODY_LIMIT: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
@@ -18,6 +20,12 @@ pub(super) async fn check(State(bound): State<SocketAddr>, request: Request, nex
     if !host.is_none_or(|host| is_ours(host, bound.ip())) {
         let message = "Host is neither a loopback name nor the address of the admin API";
         return error(StatusCode::FORBIDDEN, "forbidden", message);
+    }
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > BODY_LIMIT) {
+        // Said at once, not after a megabyte.
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "invalid", "The request is longer than 1 MiB");
     }
     match tokio::time::timeout(TIMEOUT, next.run(request)).await {
         Ok(response) => response,

@@ -23,7 +23,6 @@ use crate::engine::handle::Handle;
 use crate::telemetry::metrics;
 
 const CONNECTIONS: usize = 64;
-const BODY_LIMIT: usize = 1 << 20;
 /// For a head, and for the wait between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -99,7 +98,7 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
             post(health::answer),
         )
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
         .layer(middleware::from_fn_with_state(address, guard::check))
         .with_state(handle)
 }

@@ -60,8 +60,71 @@ fn document(backend: &str, health: &Value) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::admin::AdminServer;
+    use crate::cli::args::{Arguments, Command};
+    use crate::cli::run;
+    use crate::cli::toy::{self, ToyBackend};
+    use crate::engine::start::{Overrides, start};
+
+    async fn raw(admin: &AdminServer, head: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(admin.address()).await.unwrap();
+        stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_running_proxy_tells_health_status_and_metrics() {
+        let toy = ToyBackend::start(toy::Options::new("a")).unwrap();
+        let port = toy.address().port().to_string();
+        let arguments = ["overspill", "run", "--listen", "127.0.0.1:0", "--workers", "1", &port];
+        let Command::Run(run) = Arguments::try_parse_from(arguments).unwrap().command else { panic!() };
+        let text = run::document(&run).unwrap();
+        let handle = start(text, Path::new("test"), Overrides::default()).await.unwrap();
+        let server = AdminServer::start(handle.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+        handle.ready().await;
+        let admin = Admin::parse(&server.address().to_string()).unwrap();
+
+        let health = documents(&admin, "web").await.unwrap();
+        assert!(health.contains("/zones/us-central1-a/instanceGroups/ig-us-central1-a\n"), "{health}");
+        assert!(
+            health.contains("  - healthState: HEALTHY\n") && health.contains(&format!("port: {port}\n")),
+            "{health}"
+        );
+        let unknown = documents(&admin, "nope").await;
+        assert!(
+            matches!(unknown, Err(Failure::Refused(why)) if why.contains("backendServices/nope' was not found"))
+        );
+
+        assert!(raw(&server, "GET /readyz HTTP/1.1\r\nhost: localhost").await.starts_with("HTTP/1.1 200"));
+        let metrics = raw(&server, "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1").await;
+        assert!(
+            metrics.contains("text/plain; version=0.0.4") && metrics.contains("\noverspill_ready 1\n"),
+            "{metrics}"
+        );
+        assert!(raw(&server, "GET / HTTP/1.1\r\nhost: localhost").await.contains("<title>Overspill</title>"));
+        let stranger = raw(&server, "GET /status HTTP/1.1\r\nhost: evil.example").await;
+        assert!(stranger.starts_with("HTTP/1.1 403"), "{stranger}");
+        let nothing = raw(&server, "GET /nothing HTTP/1.1\r\nhost: localhost").await;
+        assert!(
+            nothing.starts_with("HTTP/1.1 404") && nothing.contains("\"reason\":\"notFound\""),
+            "{nothing}"
+        );
+        let long = "POST /compute/v1/projects/p/global/backendServices/web/getHealth HTTP/1.1\r\nhost: localhost\r\n\
+                    content-length: 1048577";
+        assert!(raw(&server, long).await.starts_with("HTTP/1.1 413"));
+        drop(server);
+        handle.stop().await;
+    }
 
     #[test]
     fn a_document_looks_as_gcloud_prints_it() {

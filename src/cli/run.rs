@@ -52,7 +52,7 @@ pub(super) fn run(run: &args::Run) -> u8 {
 }
 
 /// The document that the command line stands for.
-fn document(run: &args::Run) -> Result<String, String> {
+pub(super) fn document(run: &args::Run) -> Result<String, String> {
     let groups = groups(&run.targets)?;
     let mut text =
         "# Written by `overspill run --print-config`; serve it with `overspill serve -c FILE`.\n".to_owned();
