@@ -91,6 +91,9 @@ impl LogLevel {
     }
 }
 
+const TARGET_HELP: &str =
+    "[ZONE=]ADDR[,rate=N][,name=NAME]: ADDR is a port, or HOST:PORT with an IP address or localhost";
+
 /// `overspill run`.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -103,8 +106,8 @@ pub struct Run {
     /// Print the configuration file that the targets stand for, and exit
     #[arg(long)]
     pub print_config: bool,
-    /// [ZONE=]ADDR[,rate=N][,name=NAME]: ADDR is a port, or HOST:PORT with an IP address or localhost
-    #[arg(required = true, value_name = "TARGET")]
+    /// Where requests go.
+    #[arg(required = true, value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<Target>,
 }
 

@@ -1,12 +1,14 @@
 //! The thread that writes the access log: takes chunks from the workers, writes them to standard output or a file.
 //!
 //! A write that fails, as on a full disk, loses that chunk: its lines are counted, it is said once until a write
-//! succeeds again, and the next line starts on a line of its own.
+//! succeeds again, and the next line starts on a line of its own. A file that was renamed or removed, as log rotation
+//! does, is opened anew under its name before the next chunk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -20,7 +22,6 @@ const WAITING: usize = 256;
 #[derive(Debug)]
 pub struct LogWriter {
     channel: Option<Channel>,
-    reopen: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -30,13 +31,10 @@ impl LogWriter {
     /// # Errors
     /// When the file cannot be opened for appending, or the thread cannot be started.
     pub fn start(target: &AccessLogTarget) -> io::Result<Self> {
-        let reopen = Arc::new(AtomicBool::new(false));
         let sink: Box<dyn Sink> = match target {
-            AccessLogTarget::None => return Ok(Self { channel: None, reopen, thread: None }),
+            AccessLogTarget::None => return Ok(Self { channel: None, thread: None }),
             AccessLogTarget::Stdout => Box::new(io::stdout()),
-            AccessLogTarget::File(path) => {
-                Box::new(Appended { file: open(path)?, path: path.clone(), reopen: reopen.clone() })
-            }
+            AccessLogTarget::File(path) => Box::new(Appended { file: open(path)?, path: path.clone() }),
         };
         let (chunks, received) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -44,18 +42,13 @@ impl LogWriter {
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || Writer { sink, lost, is_torn: false, is_failing: false }.run(&received))?;
-        Ok(Self { channel: Some(channel), reopen, thread: Some(thread) })
+        Ok(Self { channel: Some(channel), thread: Some(thread) })
     }
 
     /// For a worker's buffer; `None` without an access log.
     #[must_use]
     pub(crate) fn channel(&self) -> Option<Channel> {
         self.channel.clone()
-    }
-
-    /// Opens the file anew before the next chunk, as a log rotation wants it.
-    pub fn reopen(&self) {
-        self.reopen.store(true, Relaxed);
     }
 
     /// Waits until all is written. Call it when the workers have dropped their channels.
@@ -78,16 +71,24 @@ impl Sink for io::Stdout {}
 struct Appended {
     file: File,
     path: Arc<str>,
-    reopen: Arc<AtomicBool>,
+}
+
+impl Appended {
+    /// Whether the name still leads to the open file. One look for 32 KiB of lines costs nothing.
+    fn is_current(&self) -> bool {
+        let named = std::fs::metadata(&*self.path).map(|m| (m.dev(), m.ino()));
+        let held = self.file.metadata().map(|m| (m.dev(), m.ino()));
+        matches!((named, held), (Ok(named), Ok(held)) if named == held)
+    }
 }
 
 impl Sink for Appended {
     fn refresh(&mut self) {
-        if self.reopen.swap(false, Relaxed) {
+        if !self.is_current() {
             match open(&self.path) {
                 Ok(file) => self.file = file,
                 Err(error) => {
-                    tracing::error!(path = &*self.path, %error, "access log stays with the old file")
+                    tracing::warn!(path = &*self.path, %error, "access log stays with the old file")
                 }
             }
         }
@@ -212,26 +213,33 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_appended_to_and_reopened() {
+    fn a_file_is_appended_to_and_opened_anew_after_a_rotation() {
         let path = std::env::temp_dir().join(format!("overspill-log-{}", std::process::id()));
         let moved = path.with_extension("1");
         std::fs::write(&path, "before\n").unwrap();
-        let target = AccessLogTarget::File(path.to_str().unwrap().into());
-        let writer = LogWriter::start(&target).unwrap();
-        let channel = writer.channel().unwrap();
-        channel.chunks.send(chunk("one\n")).unwrap();
-        drop(channel);
-        writer.finish();
+        let mut log =
+            Appended { file: open(path.to_str().unwrap()).unwrap(), path: path.to_str().unwrap().into() };
+        log.refresh();
+        log.write_all(b"one\n").unwrap();
         std::fs::rename(&path, &moved).unwrap();
-        let writer = LogWriter::start(&target).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        writer.reopen();
-        writer.channel().unwrap().chunks.send(chunk("two\n")).unwrap();
-        writer.finish();
+        log.refresh();
+        log.write_all(b"two\n").unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "before\none\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
         std::fs::remove_file(&path).unwrap();
         std::fs::remove_file(&moved).unwrap();
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_is_written() {
+        let path = std::env::temp_dir().join(format!("overspill-log-end-{}", std::process::id()));
+        let writer = LogWriter::start(&AccessLogTarget::File(path.to_str().unwrap().into())).unwrap();
+        let channel = writer.channel().unwrap();
+        channel.chunks.send(chunk("one\n")).unwrap();
+        drop(channel);
+        writer.finish();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
