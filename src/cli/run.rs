@@ -242,4 +242,15 @@ mod tests {
         assert_eq!(value["backendServices"][0]["backends"][1]["maxRatePerInstance"], 5);
         assert_eq!(value["instanceGroups"][1]["instances"][0]["ports"]["http"], 3001);
     }
+
+    #[test]
+    fn the_document_passes_check() {
+        for line in [
+            "overspill run 3000",
+            "overspill run --workers 2 3000,rate=0.5 3001,rate=0.5 asia-east1-a=[::1]:3",
+        ] {
+            let text = document(&parse(line)).unwrap();
+            assert_eq!(crate::model::resolve::document(&text).problems, [], "{text}");
+        }
+    }
 }

@@ -34,7 +34,9 @@ impl LogWriter {
         let sink: Box<dyn Sink> = match target {
             AccessLogTarget::None => return Ok(Self { channel: None, thread: None }),
             AccessLogTarget::Stdout => Box::new(io::stdout()),
-            AccessLogTarget::File(path) => Box::new(Appended { file: open(path)?, path: path.clone() }),
+            AccessLogTarget::File(path) => {
+                Box::new(Appended { file: open(path)?, path: path.clone(), is_astray: false })
+            }
         };
         let (chunks, received) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -71,6 +73,8 @@ impl Sink for io::Stdout {}
 struct Appended {
     file: File,
     path: Arc<str>,
+    /// The name leads elsewhere and cannot be opened; said once.
+    is_astray: bool,
 }
 
 impl Appended {
@@ -84,13 +88,16 @@ impl Appended {
 
 impl Sink for Appended {
     fn refresh(&mut self) {
-        if !self.is_current() {
-            match open(&self.path) {
-                Ok(file) => self.file = file,
-                Err(error) => {
-                    tracing::warn!(path = &*self.path, %error, "access log stays with the old file")
-                }
+        if self.is_current() {
+            return;
+        }
+        match open(&self.path) {
+            Ok(file) => (self.file, self.is_astray) = (file, false),
+            Err(error) if !self.is_astray => {
+                self.is_astray = true;
+                tracing::warn!(path = &*self.path, %error, "access log stays with the old file");
             }
+            Err(_) => {}
         }
     }
 }
@@ -217,8 +224,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("overspill-log-{}", std::process::id()));
         let moved = path.with_extension("1");
         std::fs::write(&path, "before\n").unwrap();
-        let mut log =
-            Appended { file: open(path.to_str().unwrap()).unwrap(), path: path.to_str().unwrap().into() };
+        let mut log = Appended {
+            file: open(path.to_str().unwrap()).unwrap(),
+            path: path.to_str().unwrap().into(),
+            is_astray: false,
+        };
         log.refresh();
         log.write_all(b"one\n").unwrap();
         std::fs::rename(&path, &moved).unwrap();

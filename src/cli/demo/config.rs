@@ -95,6 +95,7 @@ mod tests {
         let value: serde_yaml::Value = serde_yaml::from_str(&example()).unwrap();
         assert_eq!(value["instanceGroups"][1]["instances"][1]["ports"]["http"], 4);
         assert_eq!(value["forwardingRules"][0]["portRange"], "8080");
+        assert_eq!(crate::model::resolve::document(&example()).problems, []);
     }
 
     #[test]
