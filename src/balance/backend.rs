@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::burst::Burst;
+use super::burst::{self, Burst};
 use super::gcra::{self, Limit};
 use super::plan::{BackendSample, Figures, MemberSample, Usable};
+use super::reading::Reader;
 use super::ring::Ring;
+use super::utilization::Governor;
 use super::{capacity, hash};
 use crate::model::service;
 use crate::model::unit::{PerSecond, Ratio, Span, Tick};
@@ -26,6 +28,8 @@ pub(super) struct Backend {
     /// Target utilization × scaler; `None` in RATE.
     utilization: Option<Ratio>,
     usable: Members,
+    /// Healthy members at the last tick.
+    healthy: usize,
     learned: Learned,
 }
 
@@ -37,6 +41,8 @@ struct Learned {
     /// Requests that asked for room, at the last tick.
     offered: u64,
     burst: Burst,
+    reader: Reader,
+    governor: Governor,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,7 @@ impl Backend {
             rate: capacity::of_backend(config),
             utilization: capacity::utilization(config),
             usable: Members { is_healthy: Vec::new(), has_ring: has_affinity, now: None },
+            healthy: 0,
             learned: Learned::default(),
         }
     }
@@ -73,18 +80,45 @@ impl Backend {
     /// The limit until the next tick, and the figures now.
     pub(super) fn tick(&mut self, now: Tick, sample: &BackendSample) -> (Limit, Figures) {
         let rate = self.measure(now, sample.admitted.saturating_add(sample.overfilled));
+        let by_rate = self.limit_by_rate(now, sample);
+        let by_load = self.limit_by_load(now, sample);
+        let limit = match (by_rate, by_load) {
+            (Some(one), Some(other)) => {
+                if one.0.get() <= other.0.get() {
+                    one
+                } else {
+                    other
+                }
+            }
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => (PerSecond::new(f64::INFINITY), Span::ZERO),
+        };
+        let utilization = self.utilization.and(self.learned.reader.shown()).map_or(f64::NAN, Ratio::get);
+        let by_rate = self.rate.map_or(f64::NAN, |target| rate / target.get());
+        let by_load = self.utilization.map_or(f64::NAN, |target| utilization / target.get());
+        // `max` prefers a number to NaN: what is unknown does not hide what is known.
+        let figures = Figures { capacity: limit.0.get(), rate, fullness: by_rate.max(by_load), utilization };
+        let limit = if limit.0.get().is_finite() { Limit::new(limit.0, limit.1) } else { Limit::OPEN };
+        (limit, figures)
+    }
+
+    fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
         let offered = sample.admitted.saturating_add(sample.refused);
         let fresh = offered.saturating_sub(std::mem::replace(&mut self.learned.offered, offered));
-        let Some(target) = self.rate else {
-            return (
-                Limit::OPEN,
-                Figures { capacity: f64::INFINITY, rate, fullness: f64::NAN, utilization: f64::NAN },
-            );
-        };
+        let target = self.rate?;
         let tolerance = self.learned.burst.tolerance(now, fresh, target, gcra::span(sample.backlog));
-        let figures =
-            Figures { capacity: target.get(), rate, fullness: rate / target.get(), utilization: f64::NAN };
-        (Limit::new(target, tolerance), figures)
+        Some((target, tolerance))
+    }
+
+    /// A burst would show as overshoot in the very next report: only what arrivals need to follow one another.
+    fn limit_by_load(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
+        let target = self.utilization?;
+        let look = self.learned.reader.look(now, &sample.members);
+        self.learned.governor.update(look, target);
+        self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
+        let limit = self.learned.governor.limit(self.healthy)?;
+        let gaps = Span::secs(2).as_secs() / limit.get();
+        Some((limit, Span::millis(20).max(burst::span(gaps.min(1.0)))))
     }
 
     /// Requests per second over the last [`RATE_WINDOW`].
@@ -102,9 +136,12 @@ impl Backend {
         if seconds > 0.0 { total.saturating_sub(*before) as f64 / seconds } else { 0.0 }
     }
 
-    /// Measured capacity in requests per second; `None` when only the configuration says how large it is.
+    /// Measured capacity in requests per second; `None` when only the configuration says how large it is. A rate
+    /// target alone is configuration.
     pub(super) fn weight(&self) -> Option<f64> {
-        self.rate.map(PerSecond::get)
+        let learned =
+            self.learned.governor.is_learned().then(|| self.learned.governor.limit(self.healthy))??;
+        Some(self.rate.map_or(learned.get(), |rate| rate.get().min(learned.get())))
     }
 
     /// The members that may get requests. As long as their health stands, the lists stay the very same.

@@ -114,6 +114,6 @@ impl Burst {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn span(seconds: f64) -> Span {
+pub(super) fn span(seconds: f64) -> Span {
     Span((seconds * 1e9) as u64)
 }

@@ -55,7 +55,9 @@ pub(crate) struct Member {
     pub(crate) reports: bool,
     pub(crate) served: u64,
     failed: u64,
-    at_last_report: u64,
+    /// Requests that have ended; behind `served` when more came than the member can do.
+    finished: f64,
+    at_last_report: f64,
     pending: VecDeque<f64>,
     report: Option<ReportSample>,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Member {
 #[derive(Clone)]
 pub(crate) struct Reporting {
     pub(crate) curve: Curve,
+    /// Requests per second at which a member has nothing left; what is more waits.
+    pub(crate) most: f64,
     /// From report to report.
     pub(crate) interval: Span,
     /// Reports that each is late.
@@ -86,6 +90,7 @@ pub(crate) struct Lab {
     /// (when, where), in order.
     pub(crate) log: Vec<(Tick, Pick)>,
     pub(crate) lost: u64,
+    worked: Tick,
     next_tick: Tick,
     next_report: Tick,
     jitter: Option<Rng>,
@@ -104,7 +109,8 @@ impl Lab {
             reports: true,
             served: 0,
             failed: 0,
-            at_last_report: 0,
+            finished: 0.0,
+            at_last_report: 0.0,
             pending: VecDeque::new(),
             report: None,
         };
@@ -120,6 +126,7 @@ impl Lab {
             plans: 0,
             log: Vec::new(),
             lost: 0,
+            worked: Tick(0),
             next_tick: Tick(0),
             next_report: Tick(0),
             jitter: None,
@@ -196,6 +203,7 @@ impl Lab {
     /// Time goes by: ticks and reports.
     pub(crate) fn advance(&mut self, to: Tick) {
         while self.next_tick.min(self.next_report_due()) <= to {
+            self.work(self.next_tick.min(self.next_report_due()));
             if self.next_report_due() <= self.next_tick {
                 self.report();
             } else {
@@ -208,6 +216,17 @@ impl Lab {
         self.now = to;
     }
 
+    /// Members do what they can until `to`.
+    fn work(&mut self, to: Tick) {
+        let most = self.reporting.as_ref().map_or(f64::INFINITY, |reporting| reporting.most);
+        let seconds = to.since(self.worked).as_secs();
+        self.worked = self.worked.max(to);
+        for member in self.members.iter_mut().flatten() {
+            let can = if member.fails_fast { f64::INFINITY } else { most * seconds };
+            member.finished = (member.served as f64).min(member.finished + can.max(0.0));
+        }
+    }
+
     fn next_report_due(&self) -> Tick {
         if self.reporting.is_some() { self.next_report } else { Tick(u64::MAX) }
     }
@@ -216,9 +235,9 @@ impl Lab {
         let reporting = self.reporting.clone().unwrap();
         let now = self.next_report;
         for member in self.members.iter_mut().flatten() {
-            let served = member.served - member.at_last_report;
-            member.at_last_report = member.served;
-            let rate = served as f64 / reporting.interval.as_secs();
+            let ended = member.finished - member.at_last_report;
+            member.at_last_report = member.finished;
+            let rate = ended / reporting.interval.as_secs();
             let noise = 1.0 + reporting.noise * (2.0 * self.noise.unit() - 1.0);
             let value = if member.fails_fast { 0.0 } else { (reporting.curve)(rate) * noise };
             member.pending.push_back(value);
@@ -256,7 +275,7 @@ impl Lab {
     pub(crate) fn sample(&self) -> Sample {
         let member = |member: &Member| MemberSample {
             is_healthy: member.is_healthy,
-            finished: member.served,
+            finished: member.finished as u64,
             failed: member.failed,
             report: member.report,
         };

@@ -4,4 +4,6 @@
 mod burst;
 mod fleet;
 mod lab;
+mod laws;
+mod utilization;
 mod worked;

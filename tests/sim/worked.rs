@@ -1,9 +1,13 @@
 //! The worked numbers W1 to W7 of the rules [G 13], and what drains, fails and is preferred.
 
 use overspill::balance::pick::Reason;
+use overspill::model::target::{Mode, RateTarget};
+use overspill::model::unit::{PerSecond, Ratio, Span};
 
-use crate::fleet::{backend, group_rate, member_rate, places, preferred, scaled, service, with_affinity};
-use crate::lab::Lab;
+use crate::fleet::{
+    backend, group_rate, member_rate, places, preferred, scaled, service, utilization, with_affinity,
+};
+use crate::lab::{Lab, Reporting};
 
 /// Long enough that the second's worth of burst is used up at any demand from 1.1 × target.
 const SETTLED: f64 = 15.0;
@@ -79,6 +83,20 @@ fn w6_demand_of_180_overfills_100_and_50_to_120_and_60() {
     assert!((lab.rate(0, 5.0, SETTLED) - 120.0).abs() <= 1.2);
     assert!((lab.rate(1, 5.0, SETTLED) - 60.0).abs() <= 1.0);
     assert_eq!(lab.lost, 0);
+}
+
+#[test]
+fn w7_with_cpu_at_30_percent_and_100_per_member_the_backend_is_full_by_rate() {
+    let mode =
+        Mode::Utilization { max: Ratio::new(0.8), rate: Some(RateTarget::PerMember(PerSecond::new(100.0))) };
+    let curve = std::sync::Arc::new(|rate: f64| rate * 0.003);
+    let mut lab =
+        Lab::new(service(vec![backend(0, 0, 2, mode), backend(1, 1, 2, utilization(0.8))]), places(2))
+            .reporting(Reporting { curve, most: 333.0, interval: Span::secs(1), lag: 0, noise: 0.0 });
+    lab.even(300.0, 30.0);
+    assert!((lab.rate(0, 20.0, 30.0) - 200.0).abs() <= 2.0, "{}", lab.rate(0, 20.0, 30.0));
+    assert!((lab.figures[0].fullness - 1.0).abs() < 0.05, "{:?}", lab.figures[0]);
+    assert!((lab.figures[0].utilization - 0.3).abs() < 0.02);
 }
 
 #[test]
