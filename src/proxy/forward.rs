@@ -2,16 +2,17 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 
 use super::body::{Progress, RequestBody};
 use super::failure::{Failure, Stage};
-use super::pool::Upstream;
+use super::pool::{Conn, Upstream};
 use super::serve::Client;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
@@ -25,7 +26,7 @@ pub(crate) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 /// What failed, and the request if it never went out.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
-    pub(crate) unsent: Option<Request<RequestBody>>,
+    pub(crate) unsent: Option<Box<Request<RequestBody>>>,
 }
 
 /// A fresh connection to a member.
@@ -57,47 +58,64 @@ pub(crate) async fn connect_to(
     Ok(Upstream::new(conn, send, member.numbered.number))
 }
 
+pin_project! {
+    /// An attempt under way: see [`send`]. Written out, since an `async` block would keep what it waits for twice.
+    pub(crate) struct Sending<'a, F> {
+        #[pin]
+        answer: F,
+        client: &'a Client,
+        conn: &'a mut Option<Conn>,
+        served: u64,
+        progress: Option<&'a Progress>,
+    }
+}
+
 /// Sends the request and waits for the head of the answer. Dropping the future closes the connection, so that a
 /// client that leaves stops the member's work.
-pub(crate) async fn send(
-    client: &Client,
-    upstream: &mut Upstream,
+pub(crate) fn send<'a>(
+    client: &'a Client,
+    upstream: &'a mut Upstream,
     request: Request<RequestBody>,
-    progress: Option<&Progress>,
-) -> Result<Response<Incoming>, Failed> {
-    let served = upstream.served;
-    let answer = {
-        let mut sending = pin!(upstream.send.try_send_request(request));
-        let conn = &mut upstream.conn;
-        poll_fn(|cx| {
-            // A connection that has ended is dropped at once: that is what makes `sending` end too.
-            if conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
-                *conn = None;
+    progress: Option<&'a Progress>,
+) -> impl Future<Output = Result<Response<Incoming>, Failed>> + 'a {
+    let (served, answer) = (upstream.served, upstream.send.try_send_request(request));
+    Sending { answer, client, conn: &mut upstream.conn, served, progress }
+}
+
+impl<F> Future for Sending<'_, F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+{
+    type Output = Result<Response<Incoming>, Failed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // A connection that has ended is dropped at once: that is what makes `answer` end too.
+        if this.conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
+            **this.conn = None;
+        }
+        Poll::Ready(match this.answer.poll(cx) {
+            Poll::Ready(Ok(response)) => Ok(response),
+            Poll::Ready(Err(mut refused)) => {
+                let unsent = refused.take_message().map(Box::new);
+                let failure =
+                    classify(this.client, refused.error(), *this.served, unsent.is_some(), *this.progress);
+                Err(Failed { failure, unsent })
             }
-            match sending.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if client.watched.is_expired() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            Poll::Pending if this.client.watched.is_expired() => {
+                Err(Failed { failure: timed_out(*this.progress), unsent: None })
             }
+            Poll::Pending => return Poll::Pending,
         })
-        .await
-    };
-    let body_open = progress.is_some_and(|p| !p.has_ended.get());
-    match answer {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut refused)) => {
-            let unsent = refused.take_message();
-            let failure = classify(client, refused.error(), served, unsent.is_some(), progress);
-            Err(Failed { failure, unsent })
-        }
-        None if body_open => {
-            Err(Failed { failure: Failure::client(StatusDetail::ClientTimedOut), unsent: None })
-        }
-        None => Err(Failed {
-            failure: Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout },
-            unsent: None,
-        }),
     }
+}
+
+/// Whose fault it is that time ran out: the client's while it still owes a part of its request.
+fn timed_out(progress: Option<&Progress>) -> Failure {
+    if progress.is_some_and(|progress| !progress.has_ended.get()) {
+        return Failure::client(StatusDetail::ClientTimedOut);
+    }
+    Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout }
 }
 
 fn classify(

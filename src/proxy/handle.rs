@@ -1,23 +1,29 @@
 //! A request comes in: refused, redirected, or routed and made ready for a member. [`super::visit`] takes it from there.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::header::{EXPECT, HOST, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
 use super::headers::{self, Seen, Upgrade};
+use super::outbound::Outbound;
 use super::record::{Facts, Record};
 use super::respond;
 use super::serve::Client;
 use super::session::{self, CookieState};
-use super::visit::Visit;
+use super::visit::{Session, Visit};
 use crate::clock;
 use crate::ledger::service::Extra;
 use crate::model::detail::StatusDetail;
@@ -25,27 +31,67 @@ use crate::model::service::Affinity;
 use crate::world::LiveService;
 
 /// Answers a request. Never fails: every failure becomes an answer or a cut connection, and is counted.
-pub(crate) async fn handle(
-    client: Rc<Client>,
+///
+/// Not an `async fn`: all but the attempts is done at once, and the future that waits carries no request.
+pub(crate) fn handle(
+    client: &Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let mut record = Record::open(&client, client.context.world(), clock::now());
-    let (mut head, incoming) = request.into_parts();
-    Ok(match admit(&mut record, &mut head) {
-        Ok(Admitted::Forward(visit)) => visit.run(record, head, incoming).await,
-        Ok(Admitted::Redirect(target)) => respond::redirect(record, &target),
-        Err(failure) => respond::failure(record, failure),
-    })
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
+    let record = Record::open(client, client.context.world(), clock::now());
+    let (head, incoming) = request.into_parts();
+    match admit(record, head, incoming) {
+        Ok(visit) => Handling::Visiting { visit: visit.run() },
+        Err(answer) => Handling::Answered { answer: Some(answer) },
+    }
+}
+
+pin_project! {
+    #[project = Handled]
+    enum Handling<V> {
+        Visiting { #[pin] visit: V },
+        Answered { answer: Option<Box<Response<ResponseBody>>> },
+    }
+}
+
+impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Handled::Visiting { visit } => visit.poll(cx).map(Ok),
+            Handled::Answered { answer } => {
+                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(*answer)))
+            }
+        }
+    }
 }
 
 /// What is to become of a request that has come in.
-enum Admitted {
-    Forward(Visit),
-    Redirect(String),
+enum Turned {
+    Away(Failure),
+    To(String),
+}
+
+impl From<Failure> for Turned {
+    fn from(failure: Failure) -> Self {
+        Self::Away(failure)
+    }
 }
 
 /// Refuses, routes, finds the session, and makes the head ready for a member.
-fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Failure> {
+fn admit(
+    mut record: Record,
+    mut head: request::Parts,
+    incoming: Incoming,
+) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
+    match session_of(&mut record, &mut head) {
+        Ok(session) => Ok(Visit::new(record, Outbound::new(head, incoming), session)),
+        Err(Turned::To(target)) => Err(Box::new(respond::redirect(record, &target))),
+        Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
+    }
+}
+
+fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session, Turned> {
     let client = record.client.clone();
     let world = record.world.clone();
     let seen = Seen::survey(&head.headers);
@@ -53,7 +99,7 @@ fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Fai
     origin_form(head, seen, &client)?;
     if let Some(path) = headers::normalised_path(head.uri.path()) {
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        return Ok(Admitted::Redirect(path + &query));
+        return Err(Turned::To(path + &query));
     }
     let not_found = Failure::client(StatusDetail::ConfigNotFound);
     let front = world.front(client.listener).ok_or(not_found)?;
@@ -64,28 +110,21 @@ fn admit(record: &mut Record, head: &mut request::Parts) -> Result<Admitted, Fai
 
     let trusted = &world.config.proxy.trusted_proxies;
     let address = session::client_address(client.peer.ip(), &head.headers, trusted);
-    let (key, cookie) = session_of(&client, service, (head, seen), address);
+    let (key, cookie) = key_of(&client, service, (head, seen), address);
     let random = client.context.rng.borrow_mut().next();
-    headers::to_backend(
-        &mut head.headers,
-        seen,
-        &headers::Facts {
-            hop: &client.hop,
-            keep_upgrade: upgrade == Upgrade::WebSocket,
-            trace: (
-                u128::from(random) << 64 | u128::from(random.rotate_left(29) ^ record.started.0),
-                random >> 1,
-            ),
-        },
-    );
+    let facts = headers::Facts {
+        hop: &client.hop,
+        keep_upgrade: upgrade == Upgrade::WebSocket,
+        trace: (
+            u128::from(random) << 64 | u128::from(random.rotate_left(29) ^ record.started.0),
+            random >> 1,
+        ),
+    };
+    headers::to_backend(&mut head.headers, seen, &facts);
     keep_facts(record, service, head);
-    Ok(Admitted::Forward(Visit::new(
-        service.clone(),
-        world.config.places.origin_of(address),
-        key,
-        cookie,
-        upgrade,
-    )))
+    let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
+    let origin = world.config.places.origin_of(address);
+    Ok(Session { service: service.clone(), origin, key, cookie, upgrade, tunnel })
 }
 
 /// What is refused whatever the configuration says [G 6b].
@@ -125,7 +164,7 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
 }
 
 /// The session's key, and the cookie to give out with the answer.
-fn session_of(
+fn key_of(
     client: &Client,
     service: &LiveService,
     (head, seen): (&request::Parts, Seen),

@@ -64,7 +64,7 @@ impl Outbound {
     }
 
     /// Takes back a request that never went out.
-    pub(crate) fn restore(&mut self, unsent: Option<Request<RequestBody>>) {
+    pub(crate) fn restore(&mut self, unsent: Option<Box<Request<RequestBody>>>) {
         let Some(request) = unsent else { return };
         let (head, body) = request.into_parts();
         self.headers = Some(head.headers);
@@ -88,8 +88,13 @@ impl Outbound {
     }
 
     /// How far the body has come.
-    pub(crate) const fn progress(&self) -> Option<&Rc<Progress>> {
-        self.progress.as_ref()
+    pub(crate) fn progress(&self) -> Option<&Progress> {
+        self.progress.as_deref()
+    }
+
+    /// The same, for the answer, which may come before the body has ended.
+    pub(crate) fn into_progress(self) -> Option<Rc<Progress>> {
+        self.progress
     }
 
     /// Body bytes handed on so far.

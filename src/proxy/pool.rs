@@ -25,10 +25,13 @@ pub(crate) const MAX_IDLE: usize = 16_384;
 /// How long an idle connection is kept [G 5: backend keep-alive 600 s].
 pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
 
+/// Hyper's side of a connection to a member.
+pub(crate) type Conn = http1::Connection<TokioIo<Stream>, RequestBody>;
+
 /// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
 pub(crate) struct Upstream {
     /// `None` once it has ended: hyper gives back what it had not sent when the connection is dropped.
-    pub(crate) conn: Option<http1::Connection<TokioIo<Stream>, RequestBody>>,
+    pub(crate) conn: Option<Conn>,
     pub(crate) send: http1::SendRequest<RequestBody>,
     /// Number of the member that it leads to.
     member: u32,
@@ -38,11 +41,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn new(
-        conn: http1::Connection<TokioIo<Stream>, RequestBody>,
-        send: http1::SendRequest<RequestBody>,
-        member: u32,
-    ) -> Box<Self> {
+    pub(crate) fn new(conn: Conn, send: http1::SendRequest<RequestBody>, member: u32) -> Box<Self> {
         Box::new(Self { conn: Some(conn), send, member, served: 0, idle_since: Tick(0) })
     }
 

@@ -122,7 +122,7 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
 /// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
 async fn drive(client: &Rc<Client>, io: GuardedIo<TcpStream>) -> Option<GuardedIo<TcpStream>> {
     let of_request = client.clone();
-    let service = service_fn(move |request| handle(of_request.clone(), request));
+    let service = service_fn(move |request| handle(&of_request, request));
     let conn = http1::Builder::new()
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, Response, request};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -18,28 +18,41 @@ use super::{respond, retry, upgrade};
 use crate::balance::pick::{self, Ask, NoPick, Room};
 use crate::balance::report;
 use crate::clock;
-use crate::ledger::endpoint::Endpoint;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::{Extra, Loss};
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
-use crate::model::service::{Group, UtilizationSource};
+use crate::model::service::UtilizationSource;
 use crate::model::unit::Tick;
 use crate::world::{LiveMember, LiveService};
 
+/// A plan that names what is not there: a fault of ours.
+const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
 /// Members that one request may try.
 const MAX_TRIED: usize = 1 + retry::MAX_CONNECT_RETRIES as usize;
 
-/// A routed request.
+/// A routed request. Boxed: it is handed from step to step, and futures that carried it would be copied with it.
 pub(crate) struct Visit {
-    service: Arc<LiveService>,
-    origin: OriginId,
-    key: Option<u64>,
-    cookie: Option<HeaderValue>,
-    upgrade: Upgrade,
+    pub(crate) record: Record,
+    pub(crate) outbound: Outbound,
+    pub(crate) session: Session,
     tried: [(u32, u32); MAX_TRIED],
     retries: u32,
+}
+
+/// What a request brings to the choice of its member, and to its answer.
+pub(crate) struct Session {
+    pub(crate) service: Arc<LiveService>,
+    /// Where the client comes from.
+    pub(crate) origin: OriginId,
+    /// Session key; `None` without affinity.
+    pub(crate) key: Option<u64>,
+    /// To be given out with the answer.
+    pub(crate) cookie: Option<HeaderValue>,
+    pub(crate) upgrade: Upgrade,
+    /// The client's side of a tunnel.
+    pub(crate) tunnel: Option<OnUpgrade>,
 }
 
 /// An answer's head, and the connection that brings the rest.
@@ -49,63 +62,48 @@ struct Reached {
 }
 
 impl Visit {
-    pub(crate) const fn new(
-        service: Arc<LiveService>,
-        origin: OriginId,
-        key: Option<u64>,
-        cookie: Option<HeaderValue>,
-        upgrade: Upgrade,
-    ) -> Self {
-        Self { service, origin, key, cookie, upgrade, tried: [(u32::MAX, u32::MAX); MAX_TRIED], retries: 0 }
+    pub(crate) fn new(record: Record, outbound: Outbound, session: Session) -> Box<Self> {
+        Box::new(Self { record, outbound, session, tried: [(u32::MAX, u32::MAX); MAX_TRIED], retries: 0 })
     }
 
     /// Attempts until there is an answer or nothing more to try.
-    pub(crate) async fn run(
-        mut self,
-        mut record: Record,
-        mut head: request::Parts,
-        incoming: Incoming,
-    ) -> Response<ResponseBody> {
-        let mut tunnel = head.extensions.remove::<OnUpgrade>();
-        let mut outbound = Outbound::new(head, incoming);
+    pub(crate) async fn run(mut self: Box<Self>) -> Response<ResponseBody> {
         loop {
-            let failure = match self.place(&mut record) {
+            let failure = match self.place() {
                 Err(failure) => failure,
-                Ok(()) => match self.attempt(&mut record, &mut outbound).await {
-                    Ok(reached) => {
-                        record.bytes_up = outbound.bytes();
-                        return self.answer(record, reached, &outbound, tunnel.take());
-                    }
+                Ok(()) => match self.attempt().await {
+                    Ok(reached) => return self.answer(reached),
                     Err(failure) => {
-                        record.fail_attempt();
+                        self.record.fail_attempt();
                         failure
                     }
                 },
             };
-            record.bytes_up = outbound.bytes();
-            let (stage, body) = (failure.stage, outbound.state());
-            let may_retry = record.placed.is_some()
-                && retry::may_retry(stage, body, outbound.is_idempotent(), self.retries);
+            self.record.bytes_up = self.outbound.bytes();
+            let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
+            let may_retry = self.record.placed.is_some()
+                && retry::may_retry(failure.stage, body, is_idempotent, self.retries);
             if !may_retry {
-                return respond::failure(record, failure);
+                return respond::failure(self.record, failure);
             }
-            self.exclude(&record);
+            self.exclude();
         }
     }
 
     /// Chooses a member and takes its lease.
-    fn place(&mut self, record: &mut Record) -> Result<(), Failure> {
-        let (now, worker) =
-            (if self.retries == 0 { record.started } else { clock::now() }, record.client.context.worker);
-        record.client.watched.set_deadline(now + self.service.config.timeout);
+    fn place(&mut self) -> Result<(), Failure> {
+        let (record, session) = (&mut self.record, &self.session);
+        let worker = record.client.context.worker;
+        let now = if self.retries == 0 { record.started } else { clock::now() };
+        record.client.watched.set_deadline(now + session.service.config.timeout);
         let ask = Ask {
-            origin: self.origin,
-            key: self.key,
-            turn: self.service.ledger.turn.next(),
+            origin: session.origin,
+            key: session.key,
+            turn: session.service.ledger.turn.next(),
             tried: self.tried.get(..self.retries as usize).unwrap_or(&[]),
         };
-        let backends = &self.service.backends;
-        let pick = pick::choose(&self.service.plan.load(), ask, |backend, room| {
+        let backends = &session.service.backends;
+        let pick = pick::choose(&session.service.plan.load(), ask, |backend, room| {
             let gate = &backends.get(backend as usize)?.ledger.gate;
             match room {
                 Room::IfFree => gate.admit(now),
@@ -119,9 +117,8 @@ impl Visit {
                 NoPick::AllTried => StatusDetail::FailedToConnectToBackend,
             },
         })?;
-        let missing = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
-        let backend = backends.get(pick.backend as usize).ok_or(missing)?;
-        let member = backend.members.get(pick.member as usize).ok_or(missing)?;
+        let backend = backends.get(pick.backend as usize).ok_or(MISPLACED)?;
+        let member = backend.members.get(pick.member as usize).ok_or(MISPLACED)?;
         if self.retries == 0 {
             backend.ledger.count_pick(worker, pick.reason);
         }
@@ -129,101 +126,131 @@ impl Visit {
         let lease = Lease::take(member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });
-        self.remember(record, member, pick.backend as usize);
+        if let Some(key) = session.key
+            && let Some(before) = session.service.ledger.remember(key, member.numbered.number)
+        {
+            let loss = if self.retries > 0 { Loss::Failed } else { session.why_left(before, now) };
+            record.loss = Some(loss);
+            session.service.ledger.count_loss(worker, loss);
+        }
         Ok(())
     }
 
     /// One attempt on the chosen member. A kept connection that turns out dead is replaced once by a fresh one.
-    async fn attempt(&self, record: &mut Record, outbound: &mut Outbound) -> Result<Reached, Failure> {
-        let client = record.client.clone();
-        let missing = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
-        let member = record.placed.as_ref().and_then(|p| self.member(p.backend, p.member)).ok_or(missing)?;
-        let kept = match self.upgrade {
-            Upgrade::None => client.context.pool.take(member.numbered.number),
+    async fn attempt(&mut self) -> Result<Reached, Failure> {
+        let number = self.member().ok_or(MISPLACED)?.numbered.number;
+        let kept = match self.session.upgrade {
+            Upgrade::None => self.record.client.context.pool.take(number),
             _ => None,
         };
         if let Some(upstream) = kept {
-            match send_on(record, upstream, outbound).await {
-                Err(failure)
-                    if retry::may_replay(failure.stage, outbound.state(), outbound.is_idempotent()) =>
-                {
-                    self.service.ledger.count_extra(client.context.worker, Extra::Replays);
+            match self.send_on(upstream).await {
+                Err(failure) if self.may_replay(failure) => {
+                    let worker = self.record.client.context.worker;
+                    self.session.service.ledger.count_extra(worker, Extra::Replays);
                 }
                 settled => return settled,
             }
         }
-        let upstream = forward::connect_to(&client, member, self.service.config.protocol).await?;
-        send_on(record, upstream, outbound).await
+        let member = self.member().ok_or(MISPLACED)?;
+        let protocol = self.session.service.config.protocol;
+        // Boxed: seldom needed, and its state would make every request's future twice as large.
+        let upstream = Box::pin(forward::connect_to(&self.record.client, member, protocol)).await?;
+        self.send_on(upstream).await
+    }
+
+    fn may_replay(&self, failure: Failure) -> bool {
+        retry::may_replay(failure.stage, self.outbound.state(), self.outbound.is_idempotent())
+    }
+
+    async fn send_on(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
+        let sending = {
+            let request = self.outbound.next().ok_or(MISPLACED)?;
+            forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
+        };
+        match sending.await {
+            Ok(response) => Ok(Reached { response, upstream }),
+            Err(Failed { failure, unsent }) => {
+                self.outbound.restore(unsent);
+                Err(failure)
+            }
+        }
     }
 
     /// Another member next time.
-    fn exclude(&mut self, record: &Record) {
-        if let (Some(placed), Some(slot)) = (&record.placed, self.tried.get_mut(self.retries as usize)) {
+    fn exclude(&mut self) {
+        if let (Some(placed), Some(slot)) = (&self.record.placed, self.tried.get_mut(self.retries as usize)) {
             *slot = (placed.backend, placed.member);
         }
         self.retries += 1;
-        self.service.ledger.count_extra(record.client.context.worker, Extra::Retries);
+        self.session.service.ledger.count_extra(self.record.client.context.worker, Extra::Retries);
     }
 
     /// Makes a member's answer ready for the client.
-    fn answer(
-        self,
-        mut record: Record,
-        reached: Reached,
-        outbound: &Outbound,
-        tunnel: Option<OnUpgrade>,
-    ) -> Response<ResponseBody> {
+    fn answer(self, reached: Reached) -> Response<ResponseBody> {
         let Reached { mut response, upstream } = reached;
-        let status = response.status().as_u16();
+        let status = response.status();
         let seen = Seen::survey(response.headers());
-        if seen.has(Seen::ORCA)
-            && let Some((group, member)) = self.place_of(&record)
-            && group.utilization == UtilizationSource::OrcaHeader
-        {
-            hear_report(response.headers(), &member.endpoint, record.started);
+        if seen.has(Seen::ORCA) {
+            self.hear_report(response.headers());
         }
-        if let (true, Some(placed)) = (status >= 500, &record.placed) {
+        let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
+        headers::to_client(response.headers_mut(), seen, is_tunnel);
+        let Self { mut record, outbound, session, .. } = self;
+        if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {
             placed.lease.count(Count::ServerErrors);
         }
-        record.status = Some(status);
-        let is_tunnel = status == 101;
-        headers::to_client(response.headers_mut(), seen, is_tunnel);
-        if let Some(cookie) = self.cookie {
+        record.status = Some(status.as_u16());
+        record.bytes_up = outbound.bytes();
+        if let Some(cookie) = session.cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         if is_tunnel {
-            return upgrade::open(record, response, upstream, tunnel);
+            return upgrade::open(record, response, upstream, session.tunnel);
         }
-        if self.upgrade == Upgrade::WebSocket {
+        if session.upgrade == Upgrade::WebSocket {
             record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
         }
         let (head, incoming) = response.into_parts();
-        let mut answer =
-            Response::new(ResponseBody::forwarded(incoming, upstream, record, outbound.progress().cloned()));
+        let body = ResponseBody::forwarded(incoming, upstream, record, outbound.into_progress());
+        let mut answer = Response::new(body);
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
         answer
     }
 
-    fn member(&self, backend: u32, member: u32) -> Option<&LiveMember> {
-        self.service.backends.get(backend as usize)?.members.get(member as usize)
+    /// The member that the attempt under way is for.
+    fn member(&self) -> Option<&LiveMember> {
+        let placed = self.record.placed.as_ref()?;
+        self.session.service.backends.get(placed.backend as usize)?.members.get(placed.member as usize)
     }
 
-    fn place_of(&self, record: &Record) -> Option<(&Group, &LiveMember)> {
-        let placed = record.placed.as_ref()?;
-        let group = &self.service.config.backends.get(placed.backend as usize)?.group;
-        Some((group, self.member(placed.backend, placed.member)?))
+    /// Hears an ORCA report in an answer's head [G 1.41, 1.42], if this member's group listens to them. The binary
+    /// header wins.
+    fn hear_report(&self, headers: &HeaderMap) {
+        let Some((placed, member)) = self.record.placed.as_ref().zip(self.member()) else { return };
+        let group = self.session.service.config.backends.get(placed.backend as usize).map(|b| &b.group);
+        if group.is_none_or(|group| group.utilization != UtilizationSource::OrcaHeader) {
+            return;
+        }
+        let report = match (headers.get(headers::ORCA_BIN), headers.get(headers::ORCA)) {
+            (Some(binary), _) => binary.to_str().map(report::parse_binary),
+            (None, Some(text)) => text.to_str().map(report::parse_header),
+            (None, None) => return,
+        };
+        match report {
+            Ok(Ok(report)) => {
+                if let Some(utilization) = report.utilization() {
+                    member.endpoint.observe(utilization, self.record.started);
+                }
+            }
+            Ok(Err(_)) | Err(_) => member.endpoint.count_malformed(),
+        }
     }
+}
 
-    /// Notes where the session is served, and counts why it left its member, if it did.
-    fn remember(&self, record: &mut Record, member: &LiveMember, _backend: usize) {
-        let Some(key) = self.key else { return };
-        let Some(before) = self.service.ledger.remember(key, member.numbered.number) else { return };
-        let loss = if self.retries > 0 { Loss::Failed } else { self.why_left(before, record.started) };
-        record.loss = Some(loss);
-        self.service.ledger.count_loss(record.client.context.worker, loss);
-    }
-
+impl Session {
+    /// Why a session is not served where it was.
     fn why_left(&self, member: u32, now: Tick) -> Loss {
         for (config, live) in self.service.config.backends.iter().zip(&self.service.backends) {
             let Some(left) = live.members.iter().find(|m| m.numbered.number == member) else { continue };
@@ -235,39 +262,5 @@ impl Visit {
             };
         }
         Loss::Gone
-    }
-}
-
-async fn send_on(
-    record: &Record,
-    mut upstream: Box<Upstream>,
-    outbound: &mut Outbound,
-) -> Result<Reached, Failure> {
-    let progress = outbound.progress().cloned();
-    let gone = Failure { stage: Stage::Sent, detail: StatusDetail::InternalError };
-    let request = outbound.next().ok_or(gone)?;
-    match forward::send(&record.client, &mut upstream, request, progress.as_deref()).await {
-        Ok(response) => Ok(Reached { response, upstream }),
-        Err(Failed { failure, unsent }) => {
-            outbound.restore(unsent);
-            Err(failure)
-        }
-    }
-}
-
-/// Hears an ORCA report in an answer's head [G 1.41, 1.42]. The binary header wins.
-fn hear_report(headers: &HeaderMap, endpoint: &Endpoint, now: Tick) {
-    let report = match (headers.get(headers::ORCA_BIN), headers.get(headers::ORCA)) {
-        (Some(binary), _) => binary.to_str().map(report::parse_binary),
-        (None, Some(text)) => text.to_str().map(report::parse_header),
-        (None, None) => return,
-    };
-    match report {
-        Ok(Ok(report)) => {
-            if let Some(utilization) = report.utilization() {
-                endpoint.observe(utilization, now);
-            }
-        }
-        Ok(Err(_)) | Err(_) => endpoint.count_malformed(),
     }
 }

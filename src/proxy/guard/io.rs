@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Guard, Phase, Refusal, Verdict};
 use crate::clock;
 use crate::model::unit::Tick;
+use crate::net::join;
 
 /// A client's socket with the guard on it. hyper owns it; what others need to know stands in [`Shared`].
 #[derive(Debug)]
@@ -177,8 +178,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
+        join::poll_write(&mut self.get_mut().io, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
