@@ -23,6 +23,8 @@ const MAX_HISTORY: usize = 128;
 #[derive(Debug)]
 pub(super) struct Backend {
     identity: u64,
+    /// Identities of the members, in order.
+    members: Vec<u64>,
     /// The rate target × scaler; `None` without one.
     rate: Option<PerSecond>,
     /// Target utilization × scaler; `None` in RATE.
@@ -56,6 +58,7 @@ impl Backend {
     pub(super) fn new(config: &service::Backend, has_affinity: bool) -> Self {
         Self {
             identity: hash::group(&config.group),
+            members: config.members.iter().map(hash::member).collect(),
             rate: capacity::of_backend(config),
             utilization: capacity::utilization(config),
             usable: Members { is_healthy: Vec::new(), has_ring: has_affinity, now: None },
@@ -73,6 +76,10 @@ impl Backend {
     pub(super) fn adopt(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             self.learned = old.learned.clone();
+            if self.members != old.members {
+                // Samples are by place in the list: another list is read anew.
+                self.learned.reader = Reader::default();
+            }
         }
         self
     }
@@ -94,8 +101,9 @@ impl Backend {
             (None, None) => (PerSecond::new(f64::INFINITY), Span::ZERO),
         };
         let utilization = self.utilization.and(self.learned.reader.shown()).map_or(f64::NAN, Ratio::get);
-        let by_rate = self.rate.map_or(f64::NAN, |target| rate / target.get());
-        let by_load = self.utilization.map_or(f64::NAN, |target| utilization / target.get());
+        let part = |load: f64, target: f64| if target > 0.0 { load / target } else { f64::NAN };
+        let by_rate = self.rate.map_or(f64::NAN, |target| part(rate, target.get()));
+        let by_load = self.utilization.map_or(f64::NAN, |target| part(utilization, target.get()));
         // `max` prefers a number to NaN: what is unknown does not hide what is known.
         let figures = Figures { capacity: limit.0.get(), rate, fullness: by_rate.max(by_load), utilization };
         let limit = if limit.0.get().is_finite() { Limit::new(limit.0, limit.1) } else { Limit::OPEN };
@@ -145,32 +153,31 @@ impl Backend {
     }
 
     /// The members that may get requests. As long as their health stands, the lists stay the very same.
-    pub(super) fn usable(&mut self, config: &service::Backend, members: &[MemberSample]) -> Usable {
+    pub(super) fn usable(&mut self, members: &[MemberSample]) -> Usable {
         let is_healthy = |index: usize| members.get(index).is_some_and(|member| member.is_healthy);
         let mut changed = false;
-        self.usable.is_healthy.resize(config.members.len(), false);
+        self.usable.is_healthy.resize(self.members.len(), false);
         for (index, before) in self.usable.is_healthy.iter_mut().enumerate() {
             changed |= std::mem::replace(before, is_healthy(index)) != *before;
         }
         match &self.usable.now {
             Some(now) if !changed => now.clone(),
             _ => {
-                let now = self.build(config);
+                let now = self.build();
                 self.usable.now = Some(now.clone());
                 now
             }
         }
     }
 
-    fn build(&self, config: &service::Backend) -> Usable {
+    fn build(&self) -> Usable {
         let healthy = || {
-            let members = (0_u32..).zip(&config.members).zip(&self.usable.is_healthy);
-            members.filter(|(_, is_healthy)| **is_healthy).map(|(member, _)| member)
+            let members = (0_u32..).zip(&self.members).zip(&self.usable.is_healthy);
+            members.filter(|(_, is_healthy)| **is_healthy).map(|((index, identity), _)| (index, *identity))
         };
-        let ring = || Arc::new(Ring::new(healthy().map(|(index, member)| (index, hash::member(member)))));
         Usable {
             members: healthy().map(|(index, _)| index).collect(),
-            ring: self.usable.has_ring.then(ring),
+            ring: self.usable.has_ring.then(|| Arc::new(Ring::new(healthy()))),
             identity: self.identity,
         }
     }

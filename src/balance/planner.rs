@@ -104,12 +104,10 @@ impl ServicePlanner {
     /// Members that may get requests; lists that did not change are the same as before, not only equal.
     fn usable<'a>(&mut self, samples: impl Iterator<Item = &'a BackendSample>) -> Vec<Usable> {
         let layout = &self.layout;
-        let backends = self.backends.iter_mut().zip(&self.service.backends).zip(samples).enumerate();
-        backends
-            .map(|(index, ((backend, config), sample))| {
-                backend.usable(config, if layout.is_drained(index) { &[] } else { &sample.members })
-            })
-            .collect()
+        let usable = |(index, (backend, sample)): (usize, (&mut Backend, &BackendSample))| {
+            backend.usable(if layout.is_drained(index) { &[] } else { &sample.members })
+        };
+        (0..).zip(self.backends.iter_mut().zip(samples)).map(usable).collect()
     }
 
     /// Measured capacity; a backend that is not limited yet counts as its configured size.

@@ -69,7 +69,13 @@ impl Layout {
         };
         let origins = self.origins.iter().map(|rows| rows.iter().map(tier).collect()).collect();
         let all: Vec<u32> = (0..).take(usable.len()).collect();
-        let overfill = shares(&all, weights.measured);
+        let overfill = match shares(&all, weights.measured) {
+            // Nothing is dropped because of capacity, not even where all of it is zero.
+            none if none.is_empty() => {
+                Shares::new(all.into_iter().filter(is_usable).map(|backend| (backend, 1.0)))
+            }
+            some => some,
+        };
         Plan { origins, overfill, backends: usable }
     }
 
