@@ -67,12 +67,16 @@ impl Shares {
                 return Some(only.1);
             }
             // No list is kept, so that nothing is allocated: the next one is the best of those behind the last.
-            let next = self
-                .arcs
-                .iter()
-                .map(|(_, backend, weight)| (draw(hash::mix(key, identity(*backend))) / weight, *backend))
-                .filter(|one| last.is_none_or(|last| is_before(last, *one)))
-                .reduce(|a, b| if is_before(b, a) { b } else { a })?;
+            let mut next: Option<(f64, u32)> = None;
+            for (_, backend, weight) in &self.arcs {
+                let one = (draw(hash::mix(key, identity(*backend))) / weight, *backend);
+                if next.is_none_or(|next| is_before(one, next))
+                    && last.is_none_or(|last| is_before(last, one))
+                {
+                    next = Some(one);
+                }
+            }
+            let next = next?;
             last = Some(next);
             Some(next.1)
         })
@@ -86,11 +90,11 @@ fn is_before(a: (f64, u32), b: (f64, u32)) -> bool {
 /// -log2 of `bits` read as a fraction of 2^64: exponentially distributed, 0 and up. The polynomial for the mantissa
 /// is good to 0.00002, which shifts shares by less than that; a true logarithm costs several times as much.
 #[inline]
-#[allow(clippy::cast_precision_loss)]
 fn draw(bits: u64) -> f64 {
     let bits = bits | 1;
     let zeros = bits.leading_zeros();
-    let x = ((bits << zeros) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0; // mantissa - 1, in [0, 1)
+    // The bits behind the leading one as the mantissa of a number from 1 to 2; minus 1, as the polynomial wants it.
+    let x = f64::from_bits(0x3FF0_0000_0000_0000 | ((bits << zeros) << 1 >> 12)) - 1.0;
     // log2(1 + x) in Horner form; exact at both ends.
     let log =
         x * (1.441_775_4 + x * (-0.707_782_2 + x * (0.411_788_35 + x * (-0.189_187_46 + x * 0.043_405_91))));

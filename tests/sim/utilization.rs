@@ -198,3 +198,42 @@ fn an_idle_time_forgets_nothing() {
     lab.even(400.0, 5.0);
     assert!((lab.rate(0, 150.0, 155.0) - 150.0).abs() < 7.5);
 }
+
+#[test]
+fn random_arrivals_and_reports_on_every_answer_settle_as_well() {
+    for (millis, lag, rate) in
+        [(1000, 0, 50.0), (1000, 1, 50.0), (100, 0, 50.0), (100, 5, 300.0), (5000, 0, 50.0)]
+    {
+        for seed in 1..=4 {
+            let interval = Span::millis(millis);
+            let reporting = Reporting { interval, lag, noise: 0.1, ..proportional(rate) };
+            let mut lab = lab(reporting, seed);
+            let full = rate * f64::from(MEMBERS);
+            lab.poisson(full * 0.3, 60.0);
+            lab.poisson(full * 2.0, 120.0);
+            let means: Vec<_> = (0..6)
+                .map(|n| 120.0 + f64::from(n) * 10.0)
+                .map(|at| lab.rate(0, at, at + 10.0) / full)
+                .collect();
+            println!("every {millis} ms, {lag} late, {rate}, seed {seed}: {means:.3?}");
+            assert!(means.iter().all(|mean| (mean - 1.0).abs() < 0.06));
+        }
+    }
+}
+
+#[test]
+fn when_a_request_comes_to_cost_more_or_less_the_limit_follows() {
+    for lag in [0, 1, 2] {
+        for factor in [0.5, 0.8, 1.25, 2.0] {
+            let mut lab = lab(Reporting { lag, ..proportional(100.0) }, 3);
+            lab.even(900.0, 60.0);
+            lab.reporting = Some(Reporting { lag, ..proportional(100.0 * factor) });
+            lab.even(900.0, 60.0);
+            let full = 100.0 * factor * f64::from(MEMBERS);
+            let rates: Vec<_> =
+                (0..20).map(f64::from).map(|n| lab.rate(0, 60.0 + n, 61.0 + n) / full).collect();
+            println!("{lag} late, capacity × {factor}: {rates:.2?}");
+            assert!((lab.rate(0, 75.0, 120.0) / full - 1.0).abs() < 0.05);
+        }
+    }
+}
