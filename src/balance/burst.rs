@@ -2,7 +2,7 @@
 //!
 //! With one second's worth of tolerance, random arrivals below the target do not spill. But demand of 1.1 × target
 //! would use that second up over ten seconds, and for so long the backend would get 10 % too much. So arrivals are
-//! watched over the last [`WINDOW`]: when they exceed the target by more than their own scatter explains, demand is
+//! watched over the last `WINDOW`: when they exceed the target by more than their own scatter explains, demand is
 //! steadily above it, and the tolerance is cut to what is in use, so that no more of it leaks away. It is one second
 //! again once arrivals fall below the target.
 //!

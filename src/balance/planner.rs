@@ -1,7 +1,7 @@
 //! One service's planner: state from tick to tick, and the tick.
 //!
 //! A tick judges each backend by itself (its limit, its figures) and then asks whether anything that the plan holds
-//! has changed: who is healthy, or a weight by more than [`WEIGHT_STEP`]. If not, the old plan stays, and only limits
+//! has changed: who is healthy, or a weight by more than `WEIGHT_STEP`. If not, the old plan stays, and only limits
 //! go out. The first tick always brings a plan.
 
 use std::sync::Arc;

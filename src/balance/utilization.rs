@@ -1,11 +1,11 @@
 //! UTILIZATION as a closed loop: late and noisy reports become an admitted rate (design.md 3.6).
 //!
-//! From each [`Reading`](super::reading) follows what a request costs, u = k · r^p: cost k and how steeply it grows, p
+//! From each reading follows what a request costs, u = k · r^p: cost k and how steeply it grows, p
 //! (1 = in proportion). The rate at which u reaches the target is the capacity, and the limit goes there. Three
 //! things keep it from swinging:
 //!
 //! * Reports are late by an unknown time. While the rate moves, a report may belong to any rate of the last few
-//!   readings, [`LATE`] until a step in the rate shows how late they are. To raise the limit the least of these rates
+//!   readings, `LATE` until a step in the rate shows how late they are. To raise the limit the least of these rates
 //!   is believed, to cut it the greatest; when the two disagree, the limit stays and waits.
 //! * Until a step has shown how steeply cost grows, it is taken to grow faster than in proportion.
 //! * The limit is raised only when it is used, and at most doubled. What was learned under load is kept over idle
@@ -13,8 +13,8 @@
 //! * At a steady rate the cost is averaged over about ten readings, so that noise does not move the limit. A change
 //!   beyond noise starts the average anew.
 //!
-//! Start: [`START`] per member, doubled every second while it is used, until the first report. **Unknown means not
-//! limited**: after [`PATIENCE`] looks with traffic and no report the backend is open. When reports stop, the last limit stays and is
+//! Start: `START` per member, doubled every second while it is used, until the first report. **Unknown means not
+//! limited**: after `PATIENCE` looks with traffic and no report the backend is open. When reports stop, the last limit stays and is
 //! not raised. Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
 
 use std::collections::VecDeque;
@@ -43,6 +43,9 @@ const RAMP: f64 = 1.4;
 
 /// The most by which a limit grows at one reading, and by which a rate may exceed one whose cost is known.
 const GROWTH: f64 = 2.0;
+
+/// A utilization below the target by this factor is far from it: the limit may grow by the square of [`GROWTH`].
+const FAR: f64 = 16.0;
 
 /// The least that a limit falls to at one reading.
 const FALL: f64 = 0.4;
@@ -199,7 +202,8 @@ impl Governor {
         };
         let is_used = reading.rate >= USED * limit;
         let next = if next > limit {
-            let most = (limit * GROWTH).min(reading.rate * GROWTH).max(limit);
+            let growth = if utilization < target / FAR { GROWTH * GROWTH } else { GROWTH };
+            let most = (limit.min(reading.rate) * growth).max(limit);
             if is_used { next.min(most) } else { limit }
         } else if self.is_above(target, is_steady, utilization) {
             next.max(limit * FALL)
@@ -278,7 +282,7 @@ impl Governor {
             return limit;
         }
         let steep = self.steepness.unwrap_or(STEEP.1);
-        let careful = least * (target / utilization).powf(1.0 / steep).min(GROWTH);
+        let careful = least * (target / utilization).powf(1.0 / steep).min(GROWTH * GROWTH);
         let Some(known) = self.known else { return careful.max(limit) };
         let by_known = self.capacity(known.rate, known.utilization, target).min(known.rate * GROWTH);
         let bold = match self.late {

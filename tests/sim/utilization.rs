@@ -85,6 +85,10 @@ fn run((curve, most): (&Curve, f64), rate: f64, lag: usize, noise: f64) -> Verdi
 /// A load that hardly grows at first says little about what the next request costs: the climb is slow, from below.
 const SLOW: &str = "with a high base load";
 
+/// A load that shows only when it is nearly too late: a first climb with late reports saturates the members, and what
+/// has piled up is worked off first.
+const LATE_SIGN: &str = "square";
+
 #[test]
 fn once_learned_a_step_in_demand_meets_the_right_limit_at_once() {
     for rate in [50.0, 300.0] {
@@ -103,7 +107,7 @@ fn once_learned_a_step_in_demand_meets_the_right_limit_at_once() {
                 // The greatest of thirty single seconds, each with the noise of three members in it.
                 let over = if noise > 0.0 { 0.06 } else { 0.05 };
                 assert!(step.0 <= 10 && step.1 <= over && again.0 <= 10 && again.1 <= over);
-                assert!(cold.0 <= 25 || name == SLOW);
+                assert!(cold.0 <= 25 || [SLOW, LATE_SIGN].contains(&name));
             }
         }
     }
