@@ -24,7 +24,7 @@ pub struct Context {
     /// TLS to HTTPS backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
     world: RefCell<Cache<Arc<ArcSwap<World>>, Arc<World>>>,
-    shared: RefCell<Rc<Arc<World>>>,
+    current: RefCell<Rc<Current>>,
     /// Kept connections to members.
     pub(crate) pool: Pool,
     /// Client connections with their deadlines.
@@ -35,6 +35,18 @@ pub struct Context {
     pub(crate) rng: RefCell<Rng>,
     /// Set while the process stops: answers carry `Connection: close`.
     pub(crate) is_draining: Cell<bool>,
+}
+
+/// A world as the requests of one worker hold it.
+#[derive(Debug)]
+pub(crate) struct Current(Arc<World>);
+
+impl std::ops::Deref for Current {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
 }
 
 /// What a worker is made from.
@@ -69,13 +81,13 @@ impl Context {
     /// A worker without connections.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        let current = Rc::new(parts.world.load_full());
+        let current = Rc::new(Current(parts.world.load_full()));
         Rc::new(Self {
             worker: parts.worker,
             process: parts.process,
             tls: parts.tls,
             world: RefCell::new(Cache::new(parts.world)),
-            shared: RefCell::new(current),
+            current: RefCell::new(current),
             pool: Pool::default(),
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
@@ -86,14 +98,14 @@ impl Context {
 
     /// The world at this moment. A request calls this once. The worker counts its users with an `Rc`, so that two
     /// workers do not fight over one atomic count per request.
-    pub(crate) fn world(&self) -> Rc<Arc<World>> {
+    pub(crate) fn world(&self) -> Rc<Current> {
         let mut cache = self.world.borrow_mut();
         let newest = cache.load();
-        let mut shared = self.shared.borrow_mut();
-        if !Arc::ptr_eq(newest, &shared) {
-            *shared = Rc::new(newest.clone());
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(newest, &current.0) {
+            *current = Rc::new(Current(newest.clone()));
         }
-        shared.clone()
+        current.clone()
     }
 
     /// Whether there is an access log.

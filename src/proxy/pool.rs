@@ -61,6 +61,8 @@ impl Upstream {
 
 /// Idle connections by member number.
 #[derive(Default)]
+// A connection is some kilobytes; it goes in and out of here at every request, and only its box moves.
+#[allow(clippy::vec_box)]
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
     total: Cell<usize>,

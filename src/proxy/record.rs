@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::access_log::{Entry, Way};
+use super::context::Current;
 use super::serve::Client;
 use crate::balance::pick::Reason;
 use crate::clock;
@@ -23,7 +24,7 @@ pub(crate) struct Record {
     /// The client's connection.
     pub(crate) client: Rc<Client>,
     /// The world that this request lives in.
-    pub(crate) world: Rc<Arc<World>>,
+    pub(crate) world: Rc<Current>,
     /// When its head had come.
     pub(crate) started: Tick,
     /// Where it was routed; `None` before, and when nothing matched.
@@ -78,7 +79,7 @@ pub(crate) struct Facts {
 
 impl Record {
     /// A request has come.
-    pub(crate) fn open(client: &Rc<Client>, world: Rc<Arc<World>>, started: Tick) -> Self {
+    pub(crate) fn open(client: &Rc<Client>, world: Rc<Current>, started: Tick) -> Self {
         client.begin_request(&world, started);
         Self {
             client: client.clone(),
