@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
+use bytes::BytesMut;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
@@ -33,6 +34,8 @@ pub struct Context {
     log: Option<RefCell<LogBuffer>>,
     /// Trace ids, sampling, cookie keys.
     pub(crate) rng: RefCell<Rng>,
+    /// Text of trace headers is cut from here.
+    pub(crate) arena: RefCell<BytesMut>,
     /// Set while the process stops: answers carry `Connection: close`.
     pub(crate) is_draining: Cell<bool>,
 }
@@ -92,6 +95,7 @@ impl Context {
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
             rng: RefCell::new(Rng::new(parts.seed)),
+            arena: RefCell::default(),
             is_draining: Cell::new(false),
         })
     }

@@ -9,9 +9,11 @@
 //! Lengths and Transfer-Encoding: hyper writes the framing of what it sends. That no request has both is the guard's
 //! promise; of an answer that has both, the length goes.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -48,6 +50,8 @@ pub(crate) struct Facts<'a> {
     pub keep_upgrade: bool,
     /// Trace and span, used where the client sent none.
     pub trace: (u128, u64),
+    /// Where its text is cut from.
+    pub arena: &'a RefCell<BytesMut>,
 }
 
 impl Hop {
@@ -71,7 +75,7 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, seen: Seen, facts: &Facts<'_>)
     }
     headers.insert(X_FORWARDED_PROTO, facts.hop.proto.clone());
     if !seen.has(Seen::TRACE) {
-        headers.append(TRACE_CONTEXT, trace_context(facts.trace));
+        headers.append(TRACE_CONTEXT, trace_context(facts.trace, &mut facts.arena.borrow_mut()));
     }
 }
 
@@ -307,9 +311,12 @@ fn append_forwarded_for(headers: &mut HeaderMap, hop: &Hop) {
     headers.insert(X_FORWARDED_FOR, value);
 }
 
-/// `<trace in 32 hex digits>/<span in decimal>`. Written by hand: the formatting machinery costs ten times as much,
-/// and this is done for most requests.
-fn trace_context((trace, span): (u128, u64)) -> HeaderValue {
+/// Bytes of trace text that are allocated at once.
+const ARENA: usize = 4096;
+
+/// `<trace in 32 hex digits>/<span in decimal>`. Written by hand and cut from a larger piece: this is done for most
+/// requests, formatting costs ten times as much, and a text of its own two allocations.
+fn trace_context((trace, span): (u128, u64), arena: &mut BytesMut) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'/'; 32 + 1 + 20];
     for (at, byte) in trace.to_be_bytes().into_iter().enumerate() {
@@ -329,7 +336,11 @@ fn trace_context((trace, span): (u128, u64)) -> HeaderValue {
     }
     let length = 33 + digits.len() - first;
     text[33..length].copy_from_slice(&digits[first..]);
-    HeaderValue::from_bytes(&text[..length]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    if arena.capacity() < length {
+        arena.reserve(ARENA);
+    }
+    arena.extend_from_slice(&text[..length]);
+    HeaderValue::from_maybe_shared(arena.split().freeze()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A value of at most 96 visible characters, such as two addresses (91).
@@ -368,7 +379,11 @@ mod tests {
         let mut map = headers(lines);
         let hop = hop("192.0.2.1", "198.51.100.9");
         let seen = Seen::survey(&map);
-        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7) });
+        to_backend(
+            &mut map,
+            seen,
+            &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7), arena: &RefCell::default() },
+        );
         map
     }
 
@@ -412,7 +427,7 @@ mod tests {
         }
         let long = "1111:2222:3333:4444:5555:6666:7777:8888";
         assert_eq!(hop(long, long).forwarded_for, format!("{long},{long}"));
-        let trace = trace_context((u128::MAX, u64::MAX));
+        let trace = trace_context((u128::MAX, u64::MAX), &mut BytesMut::new());
         assert_eq!(trace, format!("{}/{}", "f".repeat(32), u64::MAX));
     }
 
@@ -428,7 +443,11 @@ mod tests {
         let mut map = HeaderMap::new();
         let hop = Hop::new("::1".parse().unwrap(), "::1".parse().unwrap(), true);
         let seen = Seen::survey(&map);
-        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
+        to_backend(
+            &mut map,
+            seen,
+            &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), arena: &RefCell::default() },
+        );
         assert_eq!(all(&map, "x-forwarded-proto"), ["https"]);
     }
 
@@ -494,7 +513,11 @@ mod tests {
         let mut map = headers(&lines);
         let hop = hop("::1", "::1");
         let seen = Seen::survey(&map);
-        to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1) });
+        to_backend(
+            &mut map,
+            seen,
+            &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1), arena: &RefCell::default() },
+        );
         assert_eq!((all(&map, "connection"), all(&map, "upgrade")), (vec!["upgrade"], vec!["websocket"]));
         assert!(!map.contains_key("keep-alive"));
         let mut map = headers(&lines);
@@ -530,7 +553,11 @@ mod tests {
         for _ in 0..=MAX_HOPS {
             assert!(!is_loop(&map));
             let seen = Seen::survey(&map);
-            to_backend(&mut map, seen, &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1) });
+            to_backend(
+                &mut map,
+                seen,
+                &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), arena: &RefCell::default() },
+            );
         }
         assert!(is_loop(&map));
         assert!(is_loop(&headers(&[("via", &["1.1 Google"; MAX_HOPS + 1].join(", "))])));

@@ -115,7 +115,8 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
     client.watched.set_deadline(clock::now() + client.keep_alive.get());
     client.context.watch.add(client.watched.clone());
     if let Some(mut io) = drive(&client, io).await {
-        refuse(&open.0, &mut io).await;
+        // Boxed: rare, and its buffer would be part of every connection.
+        Box::pin(refuse(&open.0, &mut io)).await;
     }
 }
 
