@@ -1,0 +1,7 @@
+//! The whole balancer over real sockets, in one test binary.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod headers;
+mod retries;
+mod smuggling;
+mod support;

@@ -1,0 +1,208 @@
+//! The real engine in this process, on ports that the system chooses.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use overspill::engine::handle::{Applied, Handle, Refused};
+use overspill::engine::start::{Overrides, start};
+use overspill::ledger::process::Traffic;
+use overspill::ledger::service::{Extra, Loss};
+use overspill::model::detail::StatusDetail;
+use overspill::telemetry::metrics;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use super::client::{Answer, Client};
+use super::wait_until;
+
+/// A running balancer. Dropping it stops it and checks that nothing was left behind.
+pub(crate) struct Lb {
+    pub(crate) handle: Handle,
+    runtime: runtime::Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lb {
+    /// With two workers, ready to serve: listeners bound, first health sweep done, plans made.
+    #[track_caller]
+    pub(crate) fn start(yaml: &str) -> Self {
+        Self::with_workers(yaml, 2)
+    }
+
+    #[track_caller]
+    pub(crate) fn with_workers(yaml: &str, workers: usize) -> Self {
+        let lb = match Self::try_start(yaml, workers) {
+            Ok(lb) => lb,
+            Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
+        };
+        wait_until("the balancer is ready", || lb.handle.is_ready());
+        lb
+    }
+
+    pub(crate) fn try_start(yaml: &str, workers: usize) -> Result<Self, Refused> {
+        let (started, result) = mpsc::channel();
+        let text = yaml.to_owned();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let overrides = Overrides { workers: Some(workers), seed: Some(7) };
+                runtime.block_on(async {
+                    let engine = start(text, Path::new("test.yaml"), overrides).await;
+                    let is_refused = engine.is_err();
+                    started.send((engine, runtime.handle().clone())).unwrap();
+                    if !is_refused {
+                        let _ = stopped.await;
+                    }
+                });
+            })
+            .unwrap();
+        let (engine, runtime) = result.recv().unwrap();
+        engine.map(|handle| Self { handle, runtime, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where the first forwarding rule listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.listeners().first().expect("a listener").bound
+    }
+
+    /// Where this forwarding rule listens.
+    pub(crate) fn front(&self, name: &str) -> SocketAddr {
+        let listeners = self.handle.listeners();
+        listeners.iter().find(|l| &*l.name == name).expect("a listener of that name").bound
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address())
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.client().get(path)
+    }
+
+    pub(crate) fn try_reload(&self, yaml: &str) -> Result<Applied, Refused> {
+        self.runtime.block_on(self.handle.apply(yaml.to_owned(), Path::new("test.yaml")))
+    }
+
+    #[track_caller]
+    pub(crate) fn reload(&self, yaml: &str) -> Applied {
+        match self.try_reload(yaml) {
+            Ok(applied) => applied,
+            Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
+        }
+    }
+
+    /// Stops as SIGTERM does; returns when all running requests have ended.
+    pub(crate) fn stop(&self) {
+        self.runtime.block_on(self.handle.stop());
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::parse(&metrics::page(&self.handle))
+    }
+
+    /// Requests that ended with this word, with a service and without.
+    pub(crate) fn ended(&self, detail: StatusDetail) -> u64 {
+        let services = self.handle.world().services.iter().map(|s| s.ledger.details(detail)).sum::<u64>();
+        services + self.handle.process().details(detail)
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_ended(&self, detail: StatusDetail, times: u64) {
+        wait_until(&format!("{times} × {}", detail.as_str()), || self.ended(detail) >= times);
+        assert_eq!(self.ended(detail), times, "{}", detail.as_str());
+    }
+
+    pub(crate) fn losses(&self, loss: Loss) -> u64 {
+        self.handle.world().services.iter().map(|s| s.ledger.losses(loss)).sum()
+    }
+
+    pub(crate) fn extra(&self, what: Extra) -> u64 {
+        self.handle.world().services.iter().map(|s| s.ledger.extra(what)).sum()
+    }
+
+    /// Attempts under way on all members.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let world = self.handle.world();
+        world.services.iter().flat_map(|s| s.members()).map(|(.., m)| m.numbered.member.in_flight()).sum()
+    }
+
+    pub(crate) fn panics(&self) -> u64 {
+        self.handle.process().sum(Traffic::Panics)
+    }
+
+    pub(crate) fn open_connections(&self) -> u64 {
+        let process = self.handle.process();
+        process.sum(Traffic::Accepted).saturating_sub(process.sum(Traffic::Closed))
+    }
+
+    pub(crate) fn is_healthy(&self, member: &str) -> bool {
+        let world = self.handle.world();
+        world
+            .services
+            .iter()
+            .flat_map(|s| s.members())
+            .any(|(.., m)| &*m.config.name == member && m.is_healthy())
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_health(&self, member: &str, is_healthy: bool) {
+        wait_until(&format!("{member} healthy = {is_healthy}"), || self.is_healthy(member) == is_healthy);
+        // The planner is woken by a change; its plan is there when its next tick is.
+        wait_until("the plan follows", || self.plan_has(member) == is_healthy);
+    }
+
+    fn plan_has(&self, member: &str) -> bool {
+        let world = self.handle.world();
+        world.services.iter().any(|service| {
+            let plan = service.plan.load();
+            plan.backends.iter().zip(&service.backends).any(|(planned, live)| {
+                planned
+                    .members
+                    .iter()
+                    .any(|m| live.members.get(*m as usize).is_some_and(|m| &*m.config.name == member))
+            })
+        })
+    }
+}
+
+impl Drop for Lb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            wait_until("no attempt is under way", || self.in_flight() == 0);
+            assert_eq!(self.panics(), 0, "a connection panicked");
+        }
+        // Without a stop the workers end when their commands' sender does: at once.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Samples of a scrape, by name with labels.
+pub(crate) struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    fn parse(page: &str) -> Self {
+        let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Self(samples.collect())
+    }
+
+    /// Sum of all samples of this name whose labels contain all of `labels`, each written `name="value"`.
+    pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let of =
+            |key: &str| key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label));
+        self.0.iter().filter(|(key, _)| of(key)).map(|(_, value)| value).sum()
+    }
+}
