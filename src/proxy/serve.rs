@@ -182,7 +182,8 @@ async fn refuse(client: &Client, io: &mut GuardedIo<TcpStream>) {
     let answer = respond::raw(status, detail);
     let said = async {
         io.write_all(&answer).await?;
-        io.shutdown().await?;
+        // Past the guard, which keeps the socket open after a refused head for the sake of this very answer.
+        io.socket().shutdown().await?;
         let mut rest = [0; 4096];
         let mut read = 0;
         while read < LINGER_BYTES {
