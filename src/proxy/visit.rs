@@ -68,25 +68,24 @@ impl Visit {
 
     /// Attempts until there is an answer or nothing more to try.
     pub(crate) async fn run(mut self: Box<Self>) -> Response<ResponseBody> {
+        let mut last = None;
         loop {
-            let failure = match self.place() {
+            if let Err(failure) = self.place() {
+                // Nobody is left to try: what the last attempt met is the better word.
+                return respond::failure(self.record, last.unwrap_or(failure));
+            }
+            let failure = match self.attempt().await {
+                Ok(reached) => return self.answer(reached),
                 Err(failure) => failure,
-                Ok(()) => match self.attempt().await {
-                    Ok(reached) => return self.answer(reached),
-                    Err(failure) => {
-                        self.record.fail_attempt();
-                        failure
-                    }
-                },
             };
+            self.record.fail_attempt();
             self.record.bytes_up = self.outbound.bytes();
             let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
-            let may_retry = self.record.placed.is_some()
-                && retry::may_retry(failure.stage, body, is_idempotent, self.retries);
-            if !may_retry {
+            if !retry::may_retry(failure.stage, body, is_idempotent, self.retries) {
                 return respond::failure(self.record, failure);
             }
             self.exclude();
+            last = Some(failure);
         }
     }
 
@@ -121,6 +120,8 @@ impl Visit {
         let member = backend.members.get(pick.member as usize).ok_or(MISPLACED)?;
         if self.retries == 0 {
             backend.ledger.count_pick(worker, pick.reason);
+        } else {
+            session.service.ledger.count_extra(worker, Extra::Retries);
         }
         record.attempts += 1;
         let lease = Lease::take(member.numbered.member.clone(), worker);
@@ -183,7 +184,6 @@ impl Visit {
             *slot = (placed.backend, placed.member);
         }
         self.retries += 1;
-        self.session.service.ledger.count_extra(self.record.client.context.worker, Extra::Retries);
     }
 
     /// Makes a member's answer ready for the client.

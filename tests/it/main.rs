@@ -1,7 +1,12 @@
 //! The whole balancer over real sockets, in one test binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_backends;
+mod bounded;
+mod client_gone;
 mod headers;
 mod retries;
 mod smuggling;
 mod support;
+mod timeouts;
+mod websocket;

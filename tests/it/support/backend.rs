@@ -211,6 +211,14 @@ impl Conn {
         }
     }
 
+    /// Whatever comes next, at least a byte; `None` at the end.
+    pub(crate) fn raw(&mut self) -> Option<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     /// False when the peer has gone.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.as_deref().is_some_and(|mut stream| stream.write_all(bytes.as_ref()).is_ok())

@@ -91,6 +91,7 @@ pub(crate) struct Setup {
     health: String,
     proxy: String,
     scheme: String,
+    target: String,
     fronts: Vec<(String, String)>,
     more: String,
     groups: Vec<Group>,
@@ -103,6 +104,7 @@ pub(crate) fn setup(groups: &[Group]) -> Setup {
         health: "healthyThreshold: 1, unhealthyThreshold: 1".to_owned(),
         proxy: "accessLog: {path: none}".to_owned(),
         scheme: String::new(),
+        target: String::new(),
         fronts: vec![("web".to_owned(), "0".to_owned())],
         more: String::new(),
         groups: groups.to_vec(),
@@ -125,6 +127,12 @@ impl Setup {
     /// Of the forwarding rules; the service has its own line.
     pub(crate) fn scheme(mut self, scheme: &str) -> Self {
         self.scheme = format!(", loadBalancingScheme: {scheme}");
+        self
+    }
+
+    /// More of the target proxy: `key: value`.
+    pub(crate) fn target(mut self, more: &str) -> Self {
+        self.target = format!(", {more}");
         self
     }
 
@@ -167,7 +175,7 @@ impl Setup {
                 self.scheme
             );
         }
-        out += "targetHttpProxies:\n  - {name: web-proxy, urlMap: web-map}\n";
+        let _ = writeln!(out, "targetHttpProxies:\n  - {{name: web-proxy, urlMap: web-map{}}}", self.target);
         out += "urlMaps:\n  - {name: web-map, defaultService: web}\nbackendServices:\n";
         let _ = write!(
             out,

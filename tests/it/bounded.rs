@@ -1,0 +1,101 @@
+//! Too much of something: a limit, a clear word, and others go on.
+
+use overspill::model::detail::StatusDetail;
+
+use crate::support::backend::{Scripted, toy};
+use crate::support::lb::Lb;
+use crate::support::setup::{NEAR, group, scripted, setup};
+use crate::support::wait_until;
+
+#[test]
+fn two_thousand_idle_connections_do_not_disturb_a_working_one() {
+    rlimit::increase_nofile_limit(8_192).unwrap();
+    let toys = [toy("a")];
+    let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
+    let mut idle: Vec<_> = (0..2_000).map(|_| lb.client()).collect();
+    wait_until("all are accepted", || lb.open_connections() == 2_000);
+    for (n, client) in idle.iter_mut().enumerate().filter(|(n, _)| n % 2 == 0) {
+        client.send(if n % 4 == 0 { "GET / HTTP/1.1\r\nhost: a" } else { "G" });
+    }
+    let mut working = lb.client();
+    for _ in 0..200 {
+        assert_eq!(working.get("/").status, 200);
+    }
+    // The idle ones are served when they wake up.
+    for client in idle.iter_mut().filter(|_| true).step_by(100) {
+        client.send("\r\n\r\n");
+    }
+    for client in idle.iter_mut().step_by(100) {
+        assert_eq!(client.answer().status, 200);
+    }
+    drop(idle);
+    drop(working);
+    wait_until("all are closed", || lb.open_connections() == 0);
+}
+
+#[test]
+fn g_6b_a_megabyte_of_headers_gets_413() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let one = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(30_000));
+    let url = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "y".repeat(1 << 20));
+    for text in [one, many, url] {
+        let mut client = lb.client();
+        let mut writer = client.writer();
+        let answer = std::thread::scope(|scope| {
+            // A refused client may well be cut while it still writes.
+            scope.spawn(|| drop(std::io::Write::write_all(&mut writer, text.as_bytes())));
+            client.answer()
+        });
+        assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
+        assert!(answer.text().contains("headers_too_long"), "{}", answer.text());
+    }
+    lb.wait_ended(StatusDetail::HeadersTooLong, 3);
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn g_6b_60_kib_of_headers_pass_and_more_do_not() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let head = |length: usize| {
+        let bare = "GET / HTTP/1.1\r\nhost: a\r\nx: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(length - bare))
+    };
+    for (length, status) in [(60 * 1024, 200), (60 * 1024 + 1, 413)] {
+        let mut client = lb.client();
+        client.send(head(length));
+        assert_eq!(client.answer().status, status, "{length}");
+    }
+}
+
+#[test]
+fn a_stop_lets_running_requests_finish_and_takes_no_new_ones() {
+    let health = toy("health");
+    let go = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let may_answer = go.clone();
+    let backend = Scripted::start(move |conn| {
+        while conn.request().is_some() {
+            wait_until("it may answer", || may_answer.load(std::sync::atomic::Ordering::SeqCst));
+            conn.ok("late");
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let address = lb.address();
+    let (mut running, mut idle) = (lb.client(), lb.client());
+    running.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    wait_until("the request is under way", || backend.requests() == 1);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| lb.stop());
+        idle.assert_closed();
+        wait_until("nobody listens", || std::net::TcpStream::connect(address).is_err());
+        assert!(!stopping.is_finished(), "it stopped with a request under way");
+        go.store(true, std::sync::atomic::Ordering::SeqCst);
+        let answer = running.answer();
+        assert_eq!((answer.status, answer.text()), (200, "late".to_owned()));
+        assert_eq!(answer.header("connection"), Some("close"));
+        running.assert_closed();
+        stopping.join().unwrap();
+    });
+}
