@@ -92,6 +92,8 @@ pub(crate) struct Forwarded {
     upstream: Option<Box<Upstream>>,
     /// The request's own body, which may still be on its way.
     progress: Option<Rc<Progress>>,
+    /// The member has broken off; hyper is still to be told.
+    is_broken: bool,
     record: Record,
 }
 
@@ -121,7 +123,7 @@ impl ResponseBody {
         record: Record,
         progress: Option<Rc<Progress>>,
     ) -> Self {
-        let mut forwarded = Forwarded { incoming, upstream: Some(upstream), progress, record };
+        let mut forwarded = Forwarded { incoming, upstream: Some(upstream), progress, is_broken: false, record };
         if forwarded.incoming.is_end_stream() {
             forwarded.finish();
         }
@@ -154,6 +156,9 @@ impl Forwarded {
     }
 
     fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.is_broken {
+            return Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))));
+        }
         let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_pending() {
             self.drive(cx);
@@ -172,7 +177,10 @@ impl Forwarded {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))))
+                // A failed body makes hyper drop what it has not written yet: that goes out first.
+                self.is_broken = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Pending if self.record.client.watched.is_expired() => {
                 Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendTimeout))))
