@@ -123,7 +123,8 @@ impl ResponseBody {
         record: Record,
         progress: Option<Rc<Progress>>,
     ) -> Self {
-        let mut forwarded = Forwarded { incoming, upstream: Some(upstream), progress, is_broken: false, record };
+        let mut forwarded =
+            Forwarded { incoming, upstream: Some(upstream), progress, is_broken: false, record };
         if forwarded.incoming.is_end_stream() {
             forwarded.finish();
         }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::body::{Progress, RequestBody};
 use super::failure::{Failure, Stage};
-use super::pool::{Conn, Upstream};
+use super::pool::Upstream;
 use super::serve::Client;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
@@ -64,8 +64,7 @@ pin_project! {
         #[pin]
         answer: F,
         client: &'a Client,
-        conn: &'a mut Option<Conn>,
-        served: u64,
+        upstream: &'a mut Upstream,
         progress: Option<&'a Progress>,
     }
 }
@@ -78,8 +77,8 @@ pub(crate) fn send<'a>(
     request: Request<RequestBody>,
     progress: Option<&'a Progress>,
 ) -> impl Future<Output = Result<Response<Incoming>, Failed>> + 'a {
-    let (served, answer) = (upstream.served, upstream.send.try_send_request(request));
-    Sending { answer, client, conn: &mut upstream.conn, served, progress }
+    let answer = upstream.send.try_send_request(request);
+    Sending { answer, client, upstream, progress }
 }
 
 impl<F> Future for Sending<'_, F>
@@ -89,17 +88,23 @@ where
     type Output = Result<Response<Incoming>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        // A connection that has ended is dropped at once: that is what makes `answer` end too.
-        if this.conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
-            **this.conn = None;
+        let mut this = self.project();
+        this.upstream.drive(cx);
+        let mut polled = this.answer.as_mut().poll(cx);
+        if polled.is_pending() && this.upstream.bury() {
+            polled = this.answer.poll(cx);
         }
-        Poll::Ready(match this.answer.poll(cx) {
+        Poll::Ready(match polled {
             Poll::Ready(Ok(response)) => Ok(response),
             Poll::Ready(Err(mut refused)) => {
                 let unsent = refused.take_message().map(Box::new);
-                let failure =
-                    classify(this.client, refused.error(), *this.served, unsent.is_some(), *this.progress);
+                let failure = classify(
+                    this.client,
+                    refused.error(),
+                    this.upstream.served,
+                    unsent.is_some(),
+                    *this.progress,
+                );
                 Err(Failed { failure, unsent })
             }
             Poll::Pending if this.client.watched.is_expired() => {

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Waker};
+use std::task::{Context as TaskContext, Poll, Waker};
 
+use bytes::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
@@ -30,8 +31,10 @@ pub(crate) type Conn = http1::Connection<TokioIo<Stream>, RequestBody>;
 
 /// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
 pub(crate) struct Upstream {
-    /// `None` once it has ended: hyper gives back what it had not sent when the connection is dropped.
-    pub(crate) conn: Option<Conn>,
+    /// `None` once it was dropped after its end.
+    conn: Option<Conn>,
+    /// Hyper has done with it: it has ended, or its socket is to be a tunnel's.
+    has_ended: bool,
     pub(crate) send: http1::SendRequest<RequestBody>,
     /// Number of the member that it leads to.
     member: u32,
@@ -42,20 +45,37 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(conn: Conn, send: http1::SendRequest<RequestBody>, member: u32) -> Box<Self> {
-        Box::new(Self { conn: Some(conn), send, member, served: 0, idle_since: Tick(0) })
+        Box::new(Self { conn: Some(conn), has_ended: false, send, member, served: 0, idle_since: Tick(0) })
     }
 
     /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
     pub(crate) fn drive(&mut self, cx: &mut TaskContext<'_>) {
-        if self.conn.as_mut().is_some_and(|conn| Pin::new(conn).poll(cx).is_ready()) {
-            self.conn = None;
+        if !self.has_ended {
+            self.has_ended = self.conn.as_mut().is_none_or(|conn| Pin::new(conn).poll(cx).is_ready());
         }
+    }
+
+    /// Drives the connection until it has ended.
+    pub(crate) fn poll_end(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Drops a connection that has ended; hyper then gives back a request that it had not sent. Whether there was one.
+    pub(crate) fn bury(&mut self) -> bool {
+        self.has_ended && self.conn.take().is_some()
+    }
+
+    /// The socket of a connection that hyper has done with after a 101, and what of the tunnel's bytes it has read.
+    pub(crate) fn into_socket(self) -> Option<(Stream, Bytes)> {
+        let parts = self.conn?.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf))
     }
 
     /// Whether it can take a request; looks at the socket.
     fn is_usable(&mut self) -> bool {
         self.drive(&mut TaskContext::from_waker(Waker::noop()));
-        self.send.is_ready()
+        !self.has_ended && self.send.is_ready()
     }
 }
 
@@ -76,7 +96,7 @@ impl Pool {
         while let Some(upstream) = stack.pop() {
             self.total.set(self.total.get().saturating_sub(1));
             // Whether the member has closed it shows when it is first driven; the request then comes back unsent.
-            if upstream.send.is_ready() {
+            if !upstream.has_ended && upstream.send.is_ready() {
                 return Some(upstream);
             }
         }
@@ -89,7 +109,7 @@ impl Pool {
             // Hyper has to see the end of the message before it is ready for the next.
             upstream.drive(&mut TaskContext::from_waker(Waker::noop()));
         }
-        if !upstream.send.is_ready() || self.total.get() >= MAX_IDLE {
+        if upstream.has_ended || !upstream.send.is_ready() || self.total.get() >= MAX_IDLE {
             return;
         }
         let mut idle = self.idle.borrow_mut();

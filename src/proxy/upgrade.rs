@@ -12,9 +12,9 @@ use std::task::{Context as TaskContext, Poll};
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
@@ -43,26 +43,21 @@ pub(crate) fn open(
         let detail = StatusDetail::WebsocketHandshakeFailed;
         return respond::failure(record, Failure { stage: Stage::Answer, detail });
     };
-    let member_side = hyper::upgrade::on(&mut response);
-    let Some(conn) = upstream.conn else {
-        let detail = StatusDetail::WebsocketHandshakeFailed;
-        return respond::failure(record, Failure { stage: Stage::Answer, detail });
-    };
     record.client.pass_through();
-    tokio::task::spawn_local(async move {
-        // How the connection ends is the tunnel's to notice.
-        let _ = conn.with_upgrades().await;
-    });
-    tokio::task::spawn_local(run(record, client_side, member_side));
+    tokio::task::spawn_local(run(record, client_side, upstream));
     let mut answer = Response::new(ResponseBody::Tunnel);
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = std::mem::take(response.headers_mut());
     answer
 }
 
-async fn run(mut record: Record, client_side: OnUpgrade, member_side: OnUpgrade) {
+async fn run(mut record: Record, client_side: OnUpgrade, mut upstream: Box<Upstream>) {
     record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
-    let (Ok(client_side), Ok(member_side)) = (client_side.await, member_side.await) else { return };
+    // Hyper's own hand-over would have to be asked for before the member has answered; it ends with a 101 either way
+    // and leaves the socket open.
+    poll_fn(|cx| upstream.poll_end(cx)).await;
+    let Ok(client_side) = client_side.await else { return };
+    let Some((member_side, early)) = upstream.into_socket() else { return };
     record.detail = Some(StatusDetail::WebsocketClosed);
     let limits = limits(&record);
     let watched = Rc::new(Watched::new(record.client.listener));
@@ -70,12 +65,14 @@ async fn run(mut record: Record, client_side: OnUpgrade, member_side: OnUpgrade)
     let _forget = Forget(watched.clone());
     watched.set_deadline(limits.deadline(clock::now()));
     let up = Rc::new(Cell::new(0));
-    let down = Rc::new(Cell::new(0));
-    let mut from_client = Counted::new(client_side, up.clone(), watched.clone(), limits);
+    let down = Rc::new(Cell::new(early.len() as u64));
+    let mut from_client = Counted::new(TokioIo::new(client_side), up.clone(), watched.clone(), limits);
     let mut from_member = Counted::new(member_side, down.clone(), watched.clone(), limits);
     {
-        let mut copying =
-            pin!(copy_bidirectional_with_sizes(&mut from_client, &mut from_member, BUFFER, BUFFER));
+        let mut copying = pin!(async {
+            from_client.write_all(&early).await?;
+            copy_bidirectional_with_sizes(&mut from_client, &mut from_member, BUFFER, BUFFER).await
+        });
         poll_fn(|cx| {
             watched.register(cx.waker());
             if copying.as_mut().poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
@@ -122,20 +119,20 @@ fn limits(record: &Record) -> Limits {
 }
 
 /// One side of a tunnel: counts what it brings and pushes the idle deadline ahead.
-struct Counted {
-    io: TokioIo<Upgraded>,
+struct Counted<S> {
+    io: S,
     bytes: Rc<Cell<u64>>,
     watched: Rc<Watched>,
     limits: Limits,
 }
 
-impl Counted {
-    fn new(io: Upgraded, bytes: Rc<Cell<u64>>, watched: Rc<Watched>, limits: Limits) -> Self {
-        Self { io: TokioIo::new(io), bytes, watched, limits }
+impl<S> Counted<S> {
+    fn new(io: S, bytes: Rc<Cell<u64>>, watched: Rc<Watched>, limits: Limits) -> Self {
+        Self { io, bytes, watched, limits }
     }
 }
 
-impl AsyncRead for Counted {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
@@ -152,7 +149,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -190,11 +190,16 @@ impl Visit {
     fn answer(self, reached: Reached) -> Response<ResponseBody> {
         let Reached { mut response, upstream } = reached;
         let status = response.status();
+        let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_tunnel && self.session.upgrade != Upgrade::WebSocket {
+            self.record.fail_attempt();
+            let detail = StatusDetail::BackendResponseCorrupted;
+            return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
+        }
         let seen = Seen::survey(response.headers());
         if seen.has(Seen::ORCA) {
             self.hear_report(response.headers());
         }
-        let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
         headers::to_client(response.headers_mut(), seen, is_tunnel);
         let Self { mut record, outbound, session, .. } = self;
         if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {

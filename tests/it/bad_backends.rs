@@ -42,7 +42,8 @@ fn what_is_no_http_is_a_corrupted_answer() {
         let (status, text, lb) = ask(garbage.to_owned());
         let shown = &garbage[..garbage.len().min(40)];
         assert_eq!(status, 503, "{shown:?}");
-        let word = if garbage == many { "backend_response_headers_too_long" } else { "backend_response_corrupted" };
+        let word =
+            if garbage == many { "backend_response_headers_too_long" } else { "backend_response_corrupted" };
         assert!(text.contains(word), "{shown:?}: {text}");
         wait_until("it is counted", || lb.metrics().sum("overspill_outcomes_total", &[word]) == 1.0);
     }
@@ -146,7 +147,9 @@ fn an_early_answer_to_an_upload_in_full_swing_reaches_the_client() {
     let health = toy("health");
     let backend = Scripted::start(|conn| {
         if conn.head().is_some() {
-            conn.write("HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nstop");
+            conn.write(
+                "HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nstop",
+            );
         }
     });
     let lb = Lb::start(&scripted(&backend, &health).text());

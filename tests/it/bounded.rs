@@ -38,7 +38,10 @@ fn g_6b_a_megabyte_of_headers_gets_413() {
     let (backend, health) = (Scripted::good(), toy("health"));
     let lb = Lb::start(&scripted(&backend, &health).text());
     let one = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
-    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(30_000));
+    let many = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
+        "x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".repeat(30_000)
+    );
     let url = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "y".repeat(1 << 20));
     for text in [one, many, url] {
         let mut client = lb.client();

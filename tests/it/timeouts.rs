@@ -51,7 +51,8 @@ fn g_5_7_a_get_that_times_out_is_retried_on_another_member() {
     for _ in 0..2 {
         assert_eq!(lb.get("/").text(), "good");
     }
-    assert_eq!((silent.requests(), lb.extra(Extra::Retries)), (1, 1));
+    assert_eq!(lb.extra(Extra::Retries), silent.requests() as u64);
+    assert!(silent.requests() >= 1 && good.requests() == 2);
 }
 
 #[test]

@@ -106,7 +106,8 @@ fn g_6b_an_upgrade_to_anything_else_is_refused() {
     let lb = Lb::start(&scripted(&backend, &health).text());
     for upgrade in ["h2c", "TLS/1.0", "websocket, h2c", "other"] {
         let mut client = lb.client();
-        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {upgrade}\r\n\r\n"));
+        client
+            .send(format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: {upgrade}\r\n\r\n"));
         let answer = client.answer();
         assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{upgrade}");
         assert!(answer.text().contains("upgrade_header_rejected"), "{}", answer.text());
