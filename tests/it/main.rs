@@ -1,10 +1,15 @@
 //! The whole balancer over real sockets, in one test binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access_log;
+mod affinity;
 mod bad_backends;
 mod bounded;
 mod client_gone;
 mod headers;
+mod health;
+mod metrics;
+mod reload;
 mod retries;
 mod smuggling;
 mod support;

@@ -155,8 +155,8 @@ impl Setup {
     }
 
     /// All members are as healthy as this one.
-    pub(crate) fn probed_at(self, toy: &ToyBackend) -> Self {
-        let port = toy.address().port();
+    pub(crate) fn probed_at(self, toy: &impl Serves) -> Self {
+        let port = toy.at().port();
         self.probed(&format!("type: HTTP, httpHealthCheck: {{requestPath: /healthz, port: {port}}}"))
     }
 

@@ -1,0 +1,133 @@
+//! Probes over sockets: thresholds, transitions, and verdicts that outlive a reload [G 4].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use overspill::ledger::member::Health;
+
+use crate::support::backend::{Scripted, toy};
+use crate::support::lb::Lb;
+use crate::support::setup::{NEAR, group, setup};
+use crate::support::wait_until;
+
+/// Answers the probe numbered n with the n-th status, and with the last one from then on.
+fn answering(statuses: &'static [u16]) -> (Scripted, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let backend = Scripted::start(move |conn| {
+        while conn.request().is_some() {
+            let number = count.fetch_add(1, SeqCst).min(statuses.len() - 1);
+            conn.write(format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", statuses[number]));
+        }
+    });
+    (backend, asked)
+}
+
+fn state(lb: &Lb, member: &str) -> Health {
+    let world = lb.handle.world();
+    let found = world.services[0]
+        .members()
+        .find(|(.., m)| &*m.config.name == member)
+        .map(|(.., m)| m.numbered.clone());
+    found.expect("a member").member.health()
+}
+
+#[test]
+fn g_4_12_only_failures_in_a_row_reach_the_threshold() {
+    let (probed, asked) = answering(&[200, 500, 500, 200, 500, 500, 500, 200, 200]);
+    let toys = [toy("a")];
+    let setup = setup(&[group("ig", NEAR).members(&toys)]).thresholds(2, 3).probed_at(&probed);
+    let lb = Lb::try_start(&setup.text(), 2).unwrap();
+    wait_until("it is unhealthy", || state(&lb, "a") == Health::Unhealthy);
+    assert_eq!(asked.load(SeqCst), 7, "never healthy before: one success is none, two failures are none");
+    wait_until("it is healthy", || state(&lb, "a") == Health::Healthy);
+    assert_eq!(asked.load(SeqCst), 9);
+    assert_eq!(lb.get("/").status, 200);
+}
+
+#[test]
+fn g_4_13_a_new_member_gets_nothing_until_it_has_passed() {
+    let toys = [toy("a"), toy("new")];
+    let lb = Lb::start(&setup(&[group("ig", NEAR).member("a", &toys[0])]).text());
+    toys[1].set_health(500);
+    lb.reload(&setup(&[group("ig", NEAR).members(&toys)]).text());
+    assert!(matches!(state(&lb, "new"), Health::Unknown));
+    for _ in 0..10 {
+        assert_eq!(lb.get("/").backend(), "a");
+    }
+    toys[1].set_health(200);
+    lb.wait_health("new", true);
+    let both: std::collections::HashSet<_> = (0..4).map(|_| lb.get("/").backend().to_owned()).collect();
+    assert_eq!(both.len(), 2);
+}
+
+#[test]
+fn g_4_14_an_unhealthy_member_gets_nothing_and_comes_back_by_itself() {
+    let toys = [toy("a"), toy("b")];
+    let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
+    toys[0].set_health(503);
+    lb.wait_health("a", false);
+    let before = toys[0].requests();
+    for _ in 0..20 {
+        assert_eq!(lb.get("/").backend(), "b");
+    }
+    assert_eq!(toys[0].requests(), before);
+    toys[0].set_health(200);
+    lb.wait_health("a", true);
+    for _ in 0..4 {
+        assert_eq!(lb.get("/").status, 200);
+    }
+    assert_eq!(toys[0].requests(), before + 2);
+}
+
+#[test]
+fn a_member_that_does_not_answer_its_probe_is_a_timeout_and_one_that_refuses_is_not() {
+    let silent = Scripted::start(|conn| {
+        if conn.request().is_some() {
+            conn.closed();
+        }
+    });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = free.local_addr().unwrap();
+    drop(free);
+    let group = group("ig", NEAR).member("silent", &silent).member("nobody", &nobody);
+    let lb = Lb::start(&setup(&[group]).text());
+    wait_until("both have a verdict", || state(&lb, "silent") == Health::Timeout);
+    assert_eq!(state(&lb, "nobody"), Health::Unhealthy);
+    assert_eq!(state(&lb, "silent").basic(), "UNHEALTHY");
+}
+
+#[test]
+fn verdicts_outlive_a_reload_without_a_gap() {
+    let toys = [toy("well"), toy("sick")];
+    toys[1].set_health(500);
+    let setup = setup(&[group("ig", NEAR).members(&toys)]);
+    let lb = Lb::start(&setup.text());
+    assert_eq!((state(&lb, "well"), state(&lb, "sick")), (Health::Healthy, Health::Unhealthy));
+    for timeout in 31..61 {
+        let applied = lb.reload(&setup.clone().service(&format!("timeoutSec: {timeout}")).text());
+        assert!(applied.changed);
+        assert_eq!((state(&lb, "well"), state(&lb, "sick")), (Health::Healthy, Health::Unhealthy));
+        assert_eq!(lb.get("/").backend(), "well");
+    }
+}
+
+#[test]
+fn g_4_3_only_200_is_a_success() {
+    for status in [204, 301, 404, 500] {
+        let toys = [toy("a")];
+        toys[0].set_health(status);
+        let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
+        assert_eq!(state(&lb, "a"), Health::Unhealthy, "{status}");
+    }
+}
+
+#[test]
+fn a_tcp_check_is_passed_by_whoever_takes_the_connection() {
+    let (backend, nobody) = (Scripted::good(), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+    let group = group("ig", NEAR).member("there", &backend).member("nobody", &nobody);
+    let lb = Lb::start(
+        &setup(&[group]).probed("type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}").text(),
+    );
+    assert_eq!((state(&lb, "there"), state(&lb, "nobody")), (Health::Healthy, Health::Unhealthy));
+}
