@@ -4,6 +4,7 @@
 mod access_log;
 mod affinity;
 mod bad_backends;
+mod balancing;
 mod bounded;
 mod client_gone;
 mod headers;
