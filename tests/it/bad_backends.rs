@@ -104,7 +104,7 @@ fn a_body_that_breaks_off_cuts_the_client() {
             let rest = client.rest();
             assert!(!rest.ends_with(b"0\r\n\r\n"), "the client was told that this was all");
             lb.wait_ended(StatusDetail::BackendConnectionClosedAfterPartial, 1);
-            assert_eq!(lb.metrics().sum("overspill_requests_total", &["code_class=\"200\""]), 1.0);
+            lb.wait_sum("overspill_requests_total", &["code_class=\"200\""], 1.0);
         }
     }
 }

@@ -190,7 +190,7 @@ fn large_bodies_stream_both_ways_unchanged() {
         assert_eq!(answer.status, 200);
         assert!(answer.body == body, "{framing}: {} of {LENGTH} bytes, or others", answer.body.len());
     }
-    assert_eq!(lb.metrics().sum("overspill_member_sent_bytes_total", &[]), 2.0 * LENGTH as f64);
+    lb.wait_sum("overspill_member_sent_bytes_total", &[], 2.0 * LENGTH as f64);
     wait_until("all is counted", || {
         lb.metrics().sum("overspill_member_received_bytes_total", &[]) == 2.0 * LENGTH as f64
     });

@@ -1,5 +1,6 @@
 //! The whole balancer over real sockets, in one test binary.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Floats compared strictly are counts: whole numbers as a scrape writes them.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_cmp)]
 
 mod access_log;
 mod affinity;

@@ -38,14 +38,14 @@ fn hammer(backend: &Scripted, method: &str, times: usize) -> Lb {
 fn a_backend_that_closes_after_every_third_answer_is_no_failure() {
     let backend = closing(3, |_| {});
     let lb = hammer(&backend, "GET", 300);
-    assert_eq!(lb.ended(StatusDetail::ResponseSentByBackend), 300);
+    lb.wait_ended(StatusDetail::ResponseSentByBackend, 300);
     assert_eq!(lb.extra(Extra::Retries), 0);
 }
 
 #[test]
 fn a_backend_that_resets_after_every_third_answer_is_no_failure() {
     let lb = hammer(&closing(3, Conn::reset), "GET", 300);
-    assert_eq!(lb.ended(StatusDetail::ResponseSentByBackend), 300);
+    lb.wait_ended(StatusDetail::ResponseSentByBackend, 300);
 }
 
 #[test]
@@ -115,10 +115,7 @@ fn g_5_7_a_get_is_retried_once_on_another_member() {
     }
     assert!(bad.requests() >= 4, "half of the requests begin at the bad one: {}", bad.requests());
     assert_eq!((good.requests(), lb.extra(Extra::Retries)), (10, bad.requests() as u64));
-    assert_eq!(
-        lb.metrics().sum("overspill_attempts_failed_total", &["member=\"bad\""]),
-        bad.requests() as f64
-    );
+    lb.wait_sum("overspill_attempts_failed_total", &["member=\"bad\""], bad.requests() as f64);
     lb.wait_ended(StatusDetail::ResponseSentByBackend, 10);
 }
 

@@ -52,7 +52,7 @@ fn g_6_5_a_websocket_passes_and_echoes_both_ways() {
     drop(client);
     wait_until("the backend's side ends", || backend.ended() == 1);
     lb.wait_ended(StatusDetail::WebsocketClosed, 1);
-    assert_eq!(lb.metrics().sum("overspill_requests_total", &["code_class=\"100\""]), 1.0);
+    lb.wait_sum("overspill_requests_total", &["code_class=\"100\""], 1.0);
 }
 
 #[test]

@@ -59,8 +59,6 @@ pub(crate) struct Conn {
     stream: Option<Arc<TcpStream>>,
     buffer: Vec<u8>,
     shared: Arc<Shared>,
-    /// From 0, in the order of accepting.
-    pub(crate) number: usize,
 }
 
 impl Scripted {
@@ -77,12 +75,12 @@ impl Scripted {
                 }
                 stream.set_nodelay(true).unwrap();
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                let number = of_thread.connections.fetch_add(1, SeqCst);
+                of_thread.connections.fetch_add(1, SeqCst);
                 let stream = Arc::new(stream);
                 of_thread.sockets.lock().unwrap().push(Arc::downgrade(&stream));
                 let (shared, script) = (of_thread.clone(), script.clone());
                 std::thread::spawn(move || {
-                    let mut conn = Conn { stream: Some(stream), buffer: Vec::new(), shared, number };
+                    let mut conn = Conn { stream: Some(stream), buffer: Vec::new(), shared };
                     script(&mut conn);
                     if let Some(stream) = conn.stream.take() {
                         let _ = stream.shutdown(Shutdown::Both);

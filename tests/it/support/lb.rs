@@ -120,6 +120,13 @@ impl Lb {
         assert_eq!(self.ended(detail), times, "{}", detail.as_str());
     }
 
+    /// Waits until samples add up to `want`, which they do when the last request is counted; more is a failure.
+    #[track_caller]
+    pub(crate) fn wait_sum(&self, name: &str, labels: &[&str], want: f64) {
+        wait_until(&format!("{name} {labels:?} is {want}"), || self.metrics().sum(name, labels) >= want);
+        assert_eq!(self.metrics().sum(name, labels), want, "{name} {labels:?}");
+    }
+
     pub(crate) fn losses(&self, loss: Loss) -> u64 {
         self.handle.world().services.iter().map(|s| s.ledger.losses(loss)).sum()
     }
