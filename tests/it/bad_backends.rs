@@ -2,6 +2,9 @@
 //!
 //! That no lease leaks and nothing panics is checked by the balancer's drop at the end of every test.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use overspill::model::detail::StatusDetail;
 
 use crate::support::backend::{Scripted, toy};
@@ -180,16 +183,20 @@ fn bytes_after_an_answer_are_not_the_next_answer() {
 
 #[test]
 fn an_answer_that_nobody_asked_for_is_not_the_next_answer() {
-    let health = toy("health");
-    let backend = Scripted::start(|conn| {
+    let (health, unasked) = (toy("health"), Arc::new(AtomicUsize::new(0)));
+    let count = unasked.clone();
+    let backend = Scripted::start(move |conn| {
         while conn.request().is_some() {
             conn.ok("asked");
             conn.ok("evil");
+            count.fetch_add(1, SeqCst);
         }
     });
     let lb = Lb::start(&scripted(&backend, &health).text());
     let mut client = lb.client();
-    for _ in 0..20 {
+    for n in 1..=20 {
         assert_eq!(client.get("/").text(), "asked");
+        // What comes after the next request has gone out is its answer, for all that anybody can tell.
+        wait_until("it has come", || unasked.load(SeqCst) == n);
     }
 }
