@@ -63,3 +63,167 @@ fn every_invalid_example_gives_exactly_its_problems() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+/// The near backend of `config/rate.yaml`, and what the worked numbers put in its place.
+fn rate_with(from: &str, to: &str) -> Vec<&'static str> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rate.yaml")).unwrap();
+    assert!(text.contains(from), "{from}");
+    let Resolved { problems, .. } = document(&text.replacen(from, to, 1));
+    problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn w12_a_scaler_between_0_and_a_tenth_is_refused() {
+    let near = "maxRate: 100}";
+    for (scaler, codes) in
+        [("0.05", vec!["out-of-range"]), ("0.1", vec![]), ("0", vec![]), ("1.01", vec!["out-of-range"])]
+    {
+        assert_eq!(rate_with(near, &format!("maxRate: 100, capacityScaler: {scaler}}}")), codes, "{scaler}");
+    }
+}
+
+#[test]
+fn w13_a_lone_backend_cannot_be_drained() {
+    let two = "      - {group: ig-near, balancingMode: RATE, maxRate: 100}               # the group as a whole\n      - {group: ig-far, balancingMode: RATE, maxRatePerInstance: 100}";
+    let one = "      - {group: ig-near, balancingMode: RATE, maxRate: 100, capacityScaler: 0}";
+    assert_eq!(rate_with(two, one), ["drained-single-backend"]);
+}
+
+#[test]
+fn w14_timeouts_are_1_to_2147483647_s() {
+    for (seconds, codes) in [
+        ("0", vec!["out-of-range"]),
+        ("1", vec![]),
+        ("2147483647", vec![]),
+        ("2147483648", vec!["out-of-range"]),
+        ("99999999999999999999999999999999999999999999", vec!["wrong-type"]),
+    ] {
+        assert_eq!(rate_with("timeoutSec: 30", &format!("timeoutSec: {seconds}")), codes, "{seconds}");
+    }
+}
+
+#[test]
+fn w15_a_cookie_lives_up_to_two_weeks() {
+    for (seconds, codes) in [("0", vec![]), ("1209600", vec![]), ("1209601", vec!["out-of-range"])] {
+        let lines = format!(
+            "timeoutSec: 30\n    sessionAffinity: GENERATED_COOKIE\n    affinityCookieTtlSec: {seconds}"
+        );
+        assert_eq!(rate_with("timeoutSec: 30", &lines), codes, "{seconds}");
+    }
+}
+
+#[test]
+fn w16_a_probe_ends_before_the_next_one_begins() {
+    assert_eq!(rate_with("timeoutSec: 5\n", "timeoutSec: 6\n"), ["timeout-over-interval"]);
+    assert_eq!(rate_with("timeoutSec: 5\n", "timeoutSec: 4\n"), [""; 0]);
+}
+
+/// A small generator with a seed, so that a failure can be had again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides.max(1) as u64) as usize
+    }
+}
+
+/// Words that have a meaning somewhere, to be put where they have none.
+const WORDS: &[&str] = &[
+    "null",
+    "~",
+    "[]",
+    "{}",
+    "true",
+    "-1",
+    "0",
+    "1e999",
+    ".inf",
+    ".nan",
+    "0x7fffffffffffffff",
+    "\"\"",
+    "&a",
+    "*a",
+    "<<: *a",
+    "!!str",
+    "? ",
+    "- ",
+    ": ",
+    "\t",
+    "\r",
+    "\n",
+    "---\n",
+    "|\n",
+    ">\n",
+    "'",
+    "\"",
+    "#",
+    "%YAML 1.2\n",
+    "\u{0}",
+    "\u{feff}",
+    "\u{1f600}",
+    "zones/",
+    "https://",
+    "9223372036854775808",
+    "RATE",
+    "UTILIZATION",
+    "name",
+    "group",
+];
+
+fn mutate(text: &str, dice: &mut Dice) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=dice.roll(3) {
+        let at = dice.roll(bytes.len());
+        match dice.roll(6) {
+            0 => bytes.truncate(at),
+            1 if !bytes.is_empty() => {
+                let at = at.min(bytes.len() - 1);
+                bytes[at] ^= 1 << dice.roll(8);
+            }
+            2 => drop(bytes.splice(at..at, WORDS[dice.roll(WORDS.len())].bytes())),
+            3 => drop(bytes.drain(at..(at + dice.roll(40)).min(bytes.len()))),
+            4 => {
+                let end = (at + dice.roll(80)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                let to = dice.roll(bytes.len());
+                drop(bytes.splice(to..to, piece));
+            }
+            _ => {
+                let end = (at + 1 + dice.roll(8)).min(bytes.len());
+                drop(bytes.splice(at..end, WORDS[dice.roll(WORDS.len())].bytes()));
+            }
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let texts: Vec<String> = files("config")
+        .iter()
+        .chain(&files("config/invalid"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(30);
+    for (number, text) in texts.iter().enumerate() {
+        for round in 0..rounds {
+            let seed = 1 + number as u64 * 1_000_003 + round;
+            let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mutated = mutate(text, &mut dice);
+            let outcome = std::panic::catch_unwind(|| {
+                let Resolved { config, problems } = document(&mutated);
+                let has_errors = problems.iter().any(|problem| problem.severity == Severity::Error);
+                assert_eq!(config.is_none(), has_errors, "a configuration exactly when there is no error");
+                assert!(problems.iter().all(|problem| problem.code != "internal"));
+                render(&problems, "mutated.yaml", &mutated)
+            });
+            assert!(outcome.is_ok(), "seed {seed}, text {number}, round {round}:\n{mutated}");
+        }
+    }
+}

@@ -8,9 +8,9 @@ pub enum Path<'a> {
     /// The document.
     Root,
     /// A field of an object.
-    Key(&'a Path<'a>, &'a str),
+    Key(&'a Self, &'a str),
     /// An entry of a list, from 0.
-    Item(&'a Path<'a>, usize),
+    Item(&'a Self, usize),
 }
 
 impl<'a> Path<'a> {

@@ -43,13 +43,13 @@ pub enum Kind {
     /// One of some words.
     Word(&'static [Word]),
     /// This very word, or else the other kind.
-    WordOr(&'static str, &'static Kind),
+    WordOr(&'static str, &'static Self),
     /// An object with known fields.
     Object(&'static Table),
     /// An object with free keys, which are names.
-    Map(&'static Kind),
+    Map(&'static Self),
     /// A list of at most so many.
-    List(&'static Kind, usize),
+    List(&'static Self, usize),
     /// Written by Google's servers: accepted and ignored [G 12.8].
     OutputOnly,
     /// For people: accepted, and nothing follows from it.

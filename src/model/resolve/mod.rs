@@ -90,3 +90,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         fingerprint,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
