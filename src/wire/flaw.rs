@@ -31,6 +31,42 @@ pub struct Flaw {
     pub expected: Option<String>,
 }
 
+/// Most flaws that are kept: a wrong file should not cost minutes and gigabytes.
+pub const MAX_FLAWS: usize = 1000;
+
+/// Flaws so far, the first [`MAX_FLAWS`] of them.
+#[derive(Debug, Default)]
+pub struct Flaws {
+    kept: Vec<Flaw>,
+}
+
+impl Flaws {
+    /// Keeps a flaw, unless there are too many already.
+    pub fn push(&mut self, flaw: Flaw) {
+        if !self.is_full() {
+            self.kept.push(flaw);
+        }
+    }
+
+    /// Whether further ones are dropped; what explains them need not be computed either.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.kept.len() >= MAX_FLAWS
+    }
+
+    /// Whether one of these codes is among them.
+    #[must_use]
+    pub fn hold(&self, codes: &[&str]) -> bool {
+        self.kept.iter().any(|flaw| codes.contains(&flaw.code))
+    }
+
+    /// In the order in which they were found.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Flaw> {
+        self.kept
+    }
+}
+
 /// The candidate that `word` was probably meant to be; `None` when nothing comes close.
 ///
 /// Close = a third of its letters or fewer are wrong, swapped letters counting once; or it differs in case alone.

@@ -76,10 +76,10 @@ pub struct Entry<T> {
 pub fn read(text: &str) -> (Option<(Node, Resources)>, Vec<Flaw>) {
     let mut walk = Walk::default();
     let Some(root) = yaml::parse(text, &mut walk.flaws) else {
-        return (None, walk.flaws);
+        return (None, walk.flaws.into_vec());
     };
     let resources = resources(&root, &mut walk);
-    (resources.map(|resources| (root, resources)), walk.flaws)
+    (resources.map(|resources| (root, resources)), walk.flaws.into_vec())
 }
 
 fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
@@ -96,7 +96,7 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
     };
     // What a misspelt or a second key holds cannot be seen, so nothing there may be called missing.
     let mut hidden: Vec<&str> = Vec::new();
-    if walk.flaws.iter().any(|flaw| matches!(flaw.code, "duplicate-key" | "yaml-key")) {
+    if walk.flaws.hold(&["duplicate-key", "yaml-key"]) {
         hidden.extend(COLLECTIONS);
     }
     for entry in entries.iter().filter(|entry| !COLLECTIONS.contains(&entry.key.as_str())) {
@@ -227,3 +227,26 @@ static LATER: &[(&str, &str)] = &[
     ("securityPolicies", "filtering requests"),
     ("addresses", "reserved addresses; IPAddress takes the address itself"),
 ];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_can_be_written_and_read_again() {
+        let text = include_str!("../../config/url-map.yaml");
+        let (tree, flaws) = read(text);
+        assert_eq!(flaws, []);
+        let map = tree.unwrap().1.url_maps.entries.remove(0).value.unwrap();
+        let json = serde_json::to_value(&map).unwrap();
+        assert_eq!(json["pathMatchers"][1], serde_json::json!({"name": "api", "defaultService": "api"}));
+        assert_eq!(serde_json::from_value::<UrlMap>(json).unwrap(), map);
+    }
+
+    #[test]
+    fn a_wrong_file_does_not_give_a_million_flaws() {
+        let text: String = (0..5000).map(|i| format!("k{i}: {i}\n")).collect();
+        assert_eq!(read(&text).1.len(), super::super::flaw::MAX_FLAWS);
+    }
+}

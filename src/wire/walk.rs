@@ -5,7 +5,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::document::{Node, Scalar, Value};
-use super::flaw::{Flaw, Spot, nearest, quote};
+use super::flaw::{Flaw, Flaws, Spot, nearest, quote};
 use super::path::Path;
 use super::schema::{Field, Kind, NAME_RULE, Off, Table, Word, is_name};
 
@@ -13,7 +13,7 @@ use super::schema::{Field, Kind, NAME_RULE, Off, Table, Word, is_name};
 #[derive(Debug, Default)]
 pub struct Walk {
     /// All misfits so far.
-    pub flaws: Vec<Flaw>,
+    pub flaws: Flaws,
 }
 
 /// A misfit was reported; the value cannot be used.
@@ -176,7 +176,13 @@ impl Walk {
             }
             Kind::Text(_) if scalar.is_plain && (scalar.flag().is_some() || scalar.number().is_some()) => {
                 let message = format!("{} is a number or a flag here, not a string", quote(text));
-                Err(self.report("wrong-type", spot, at, message, format!("quotes around it: \"{text}\"")))
+                Err(self.report(
+                    "wrong-type",
+                    spot,
+                    at,
+                    message,
+                    format!("quotes around it: {}", quote(text).replace('`', "\"")),
+                ))
             }
             Kind::Text(_) | Kind::Ports => Ok(Json::from(text)),
             Kind::Flag => match scalar.flag() {
@@ -233,6 +239,9 @@ impl Walk {
     }
 
     fn unknown_key(&mut self, key: &str, spot: Spot, table: &Table, path: &Path<'_>) {
+        if self.flaws.is_full() {
+            return;
+        }
         let fields =
             || table.fields.iter().filter(|field| !matches!(field.kind, Kind::OutputOnly | Kind::Later(..)));
         let all = || table.fields.iter().map(|field| field.key);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::document::{Entry, Node, Scalar, Value};
-use super::flaw::{Flaw, Spot, quote};
+use super::flaw::{Flaw, Flaws, Spot, quote};
 
 /// Largest text that is read: 16 MiB.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -19,7 +19,7 @@ pub const MAX_NODES: usize = 2_000_000;
 pub const MAX_ALIASED_NODES: usize = 200_000;
 
 /// Reads one YAML document. Duplicate keys and the like go to `flaws` and reading goes on; `None` when there is no tree.
-pub fn parse(text: &str, flaws: &mut Vec<Flaw>) -> Option<Node> {
+pub fn parse(text: &str, flaws: &mut Flaws) -> Option<Node> {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes", text.len());
         flaws.push(flaw("yaml-limit", Spot::START, message, format!("at most {MAX_BYTES} bytes (16 MiB)")));
@@ -40,7 +40,7 @@ type Stop = Box<Flaw>;
 
 /// Turns events into nodes with a stack of its own, so that depth costs heap that is limited, not stack that is not.
 struct Builder<'a> {
-    flaws: &'a mut Vec<Flaw>,
+    flaws: &'a mut Flaws,
     open: Vec<Open>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Anchor>,
@@ -73,7 +73,7 @@ struct Anchor {
 }
 
 impl<'a> Builder<'a> {
-    fn new(flaws: &'a mut Vec<Flaw>) -> Self {
+    fn new(flaws: &'a mut Flaws) -> Self {
         Self { flaws, open: Vec::new(), root: None, anchors: BTreeMap::new(), nodes: 0, aliased: 0 }
     }
 
@@ -232,7 +232,7 @@ impl<'a> Builder<'a> {
 }
 
 /// The key's text, or `None` when it cannot be a key or has been seen before.
-fn accept_key(node: &Node, keys: &mut BTreeSet<String>, flaws: &mut Vec<Flaw>) -> Option<String> {
+fn accept_key(node: &Node, keys: &mut BTreeSet<String>, flaws: &mut Flaws) -> Option<String> {
     let Value::Scalar(scalar) = &node.value else {
         flaws.push(flaw(
             "yaml-key",
@@ -317,15 +317,15 @@ mod tests {
     use crate::wire::path::Path;
 
     fn flaws(text: &str) -> Vec<Flaw> {
-        let mut flaws = Vec::new();
+        let mut flaws = Flaws::default();
         parse(text, &mut flaws);
-        flaws
+        flaws.into_vec()
     }
 
     fn tree(text: &str) -> Node {
-        let mut flaws = Vec::new();
+        let mut flaws = Flaws::default();
         let node = parse(text, &mut flaws);
-        assert_eq!(flaws, []);
+        assert_eq!(flaws.into_vec(), []);
         node.unwrap()
     }
 

@@ -93,7 +93,10 @@ pub(super) fn dangling<'n>(
     (at, report): (&Path<'_>, &mut Report<'_>),
 ) {
     const SHOWN: usize = 8;
-    let expected = if let Some(near) = nearest(name, known.clone()) {
+    // Distances to all names for each of many mistakes would take minutes.
+    const EXPLAINED: usize = 100;
+    let near = if report.errors() < EXPLAINED { nearest(name, known.clone()) } else { None };
+    let expected = if let Some(near) = near {
         format!("did you mean `{near}`?")
     } else {
         let shown: Vec<_> = known.clone().take(SHOWN).collect();

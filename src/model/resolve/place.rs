@@ -174,6 +174,18 @@ pub(super) fn cidr(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option
         );
         return None;
     };
+    if let IpAddr::V6(ip) = network
+        && ip.to_ipv4_mapped().is_some()
+    {
+        let message = format!("{} is an IPv4 address in IPv6's clothes", quote(text));
+        report.error(
+            at,
+            "bad-address",
+            message,
+            "the IPv4 address; clients that come mapped into IPv6 count as IPv4",
+        );
+        return None;
+    }
     let longest = if network.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
         None => longest,

@@ -2,7 +2,7 @@
 
 use crate::model::problem::{Problem, Severity};
 use crate::wire::document::Node;
-use crate::wire::flaw::Flaw;
+use crate::wire::flaw::{Flaw, MAX_FLAWS};
 use crate::wire::path::Path;
 
 /// All problems so far, and the tree that knows where things stand.
@@ -60,6 +60,10 @@ impl<'a> Report<'a> {
         (message, expected): (String, String),
     ) {
         self.errors += usize::from(severity == Severity::Error);
+        // A flood of problems has one cause; the first thousand will show it.
+        if self.problems.len() >= MAX_FLAWS {
+            return;
+        }
         let position = Some(self.root.locate(at).into());
         self.problems.push(Problem {
             severity,

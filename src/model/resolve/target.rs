@@ -79,7 +79,7 @@ pub(super) fn scaler(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) 
     let value = backend.capacity_scaler.unwrap_or(1.0);
     let scaler = Scaler::new(value);
     if scaler.is_none() {
-        let message = format!("`capacityScaler` is {value}");
+        let message = format!("`capacityScaler` is {value:?}");
         report.error(
             &at.key("capacityScaler"),
             "out-of-range",

@@ -44,6 +44,9 @@ pub(super) fn all<'a>(
     Maps { names, list: of.entries.iter().enumerate().map(resolve).collect() }
 }
 
+/// Most backend services of a URL map [G 9].
+const MAX_SERVICES: usize = 2500;
+
 /// One map in the making.
 struct Routes<'s, 'r, 'd> {
     services: &'s Services<'s>,
@@ -59,6 +62,10 @@ impl Routes<'_, '_, '_> {
         let matchers = self.matchers(map, at);
         let hosts = self.hosts(map, at);
         let (default_service, matchers, hosts) = (default_service?, matchers?, hosts?);
+        if self.found.len() > MAX_SERVICES {
+            let message = format!("URL map `{}` leads to {} backend services", map.name, self.found.len());
+            self.report.error(&at.key("name"), "too-many", message, format!("at most {MAX_SERVICES} [G 9]"));
+        }
         let (scheme, _) = self.scheme.clone()?;
         let name = map.name.as_str().into();
         // The classic balancer alone ignores the port in `Host` [G 7.2].
