@@ -227,3 +227,17 @@ fn no_text_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn exit_codes_tell_good_from_bad_and_strict_refuses_warnings() {
+    use overspill::cli::check::{BAD, Format, GOOD, run};
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+    let (good, bad) = (file("minimal.yaml"), file("invalid/misspelt-key.yaml"));
+    let warning = file("invalid/warning-rate-zero.yaml");
+    for format in [Format::Human, Format::Json] {
+        assert_eq!(run(&good, format, true), GOOD);
+        assert_eq!(run(&bad, format, false), BAD);
+        assert_eq!(run(&warning, format, false), GOOD);
+        assert_eq!(run(&warning, format, true), BAD);
+    }
+}

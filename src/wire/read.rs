@@ -100,6 +100,9 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         hidden.extend(COLLECTIONS);
     }
     for entry in entries.iter().filter(|entry| !COLLECTIONS.contains(&entry.key.as_str())) {
+        if walk.flaws.is_full() {
+            break;
+        }
         hidden.extend(nearest(&entry.key, COLLECTIONS.iter().copied()));
         let at = Path::Root.key(&entry.key);
         let (code, message, expected) = refuse_collection(&entry.key);

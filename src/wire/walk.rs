@@ -70,10 +70,7 @@ impl Walk {
     ) -> Result<Option<Json>, Misfit> {
         match &field.kind {
             Kind::OutputOnly | Kind::Note => Ok(None),
-            Kind::Later(what, off) if off.iter().any(|off| off.matches(node)) => {
-                let _ = what;
-                Ok(None)
-            }
+            Kind::Later(_, off) if off.iter().any(|off| off.matches(node)) => Ok(None),
             Kind::Later(what, off) => {
                 let message = format!("`{}` is not supported yet: {what}", field.key);
                 let expected = match off.iter().map(Off::text).collect::<Vec<_>>().as_slice() {
@@ -227,6 +224,7 @@ impl Walk {
                 let message = format!("`{}: {word}` is not supported yet: {what}", field.key);
                 Err(self.report("not-supported", spot, at, message, join(known(words), field.rule)))
             }
+            None if self.flaws.is_full() => Err(Misfit),
             None => {
                 let expected = match nearest(text, words.iter().map(Word::text)) {
                     Some(near) => format!("did you mean `{near}`?"),

@@ -69,8 +69,11 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);
     let fronts = front::all(resources, &maps, report);
-    let admin = proxy::admin(&resources.proxy, &fronts, report);
-    let trusted_proxies = proxy::trusted(&resources.proxy, report);
+    let checked = proxy::Checked {
+        admin: proxy::admin(&resources.proxy, &fronts, report),
+        access_log: proxy::access_log(&resources.proxy, report),
+        trusted_proxies: proxy::trusted(&resources.proxy, report),
+    };
     warn::local(&resources.backend_services, &services, report);
     if report.has_errors() {
         return None;
@@ -82,7 +85,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         service.map(|service| Arc::new(Service { is_reachable, ..service.value }))
     });
     Some(Config {
-        proxy: proxy::settings(&resources.proxy, zone, region, (admin, trusted_proxies)),
+        proxy: proxy::settings(&resources.proxy, (zone, region), checked),
         places: atlas.places(region, client_locations),
         fronts: fronts.into_iter().map(|front| front.value).collect(),
         services: services.collect::<Option<_>>()?,

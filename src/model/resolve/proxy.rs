@@ -85,25 +85,42 @@ pub(super) fn trusted(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Vec<Ci
     list.iter().enumerate().filter_map(|(index, text)| cidr(text, &at.item(index), report)).collect()
 }
 
+/// `accessLog`; a path that begins a file's name at least.
+pub(super) fn access_log(proxy: &Section<Proxy>, report: &mut Report<'_>) -> AccessLogTarget {
+    let Section::Sound(Proxy { access_log: Some(log), .. }) = proxy else {
+        return AccessLogTarget::None;
+    };
+    match log.path.as_str() {
+        "none" => AccessLogTarget::None,
+        "stdout" => AccessLogTarget::Stdout,
+        path => {
+            if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+                let at = PROXY.key("accessLog");
+                let message = format!("{} is no file", quote(path));
+                report.error(&at.key("path"), "bad-path", message, "`stdout`, `none` or the path of a file");
+            }
+            AccessLogTarget::File(path.into())
+        }
+    }
+}
+
 /// The rest, which cannot be wrong.
 pub(super) fn settings(
     proxy: &Section<Proxy>,
-    zone: Arc<str>,
-    region: RegionId,
-    (admin, trusted_proxies): (Option<SocketAddr>, Vec<Cidr>),
+    (zone, region): (Arc<str>, RegionId),
+    checked: Checked,
 ) -> ProxySettings {
-    let (workers, access_log) = match proxy {
-        Section::Sound(proxy) => (proxy.workers.as_ref(), proxy.access_log.as_ref()),
-        _ => (None, None),
+    let workers = match proxy {
+        Section::Sound(Proxy { workers: Some(Workers::Count(count)), .. }) => Some(*count),
+        _ => None,
     };
-    let workers = match workers {
-        Some(Workers::Count(count)) => Some(*count),
-        Some(Workers::Auto(_)) | None => None,
-    };
-    let access_log = match access_log.map(|log| log.path.as_str()) {
-        None | Some("none") => AccessLogTarget::None,
-        Some("stdout") => AccessLogTarget::Stdout,
-        Some(path) => AccessLogTarget::File(path.into()),
-    };
+    let Checked { admin, access_log, trusted_proxies } = checked;
     ProxySettings { zone, region, workers, admin, access_log, trusted_proxies }
+}
+
+/// The settings that can be wrong, checked.
+pub(super) struct Checked {
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) access_log: AccessLogTarget,
+    pub(super) trusted_proxies: Vec<Cidr>,
 }

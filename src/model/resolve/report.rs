@@ -10,11 +10,17 @@ pub(super) struct Report<'a> {
     root: &'a Node,
     problems: Vec<Problem>,
     errors: usize,
+    warnings: usize,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(root: &'a Node, flaws: Vec<Flaw>) -> Self {
-        Self { root, errors: flaws.len(), problems: flaws.into_iter().map(Problem::from).collect() }
+        Self {
+            root,
+            errors: flaws.len(),
+            warnings: 0,
+            problems: flaws.into_iter().map(Problem::from).collect(),
+        }
     }
 
     pub(super) fn error(
@@ -59,9 +65,13 @@ impl<'a> Report<'a> {
         code: &'static str,
         (message, expected): (String, String),
     ) {
-        self.errors += usize::from(severity == Severity::Error);
-        // A flood of problems has one cause; the first thousand will show it.
-        if self.problems.len() >= MAX_FLAWS {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        // A flood of problems has one cause; the first thousand will show it. Errors are never drowned by warnings.
+        if *count > MAX_FLAWS {
             return;
         }
         let position = Some(self.root.locate(at).into());
