@@ -58,7 +58,11 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
     let out = match format {
         Format::Json => as_json(&resolved.problems, &name, is_good),
         Format::Human => {
-            let good = resolved.config.as_ref().map(|config| format!("{name}: good: {}\n", counts(config)));
+            let good = resolved
+                .config
+                .as_ref()
+                .filter(|_| is_good)
+                .map(|config| format!("{name}: good: {}\n", counts(config)));
             render(&resolved.problems, &name, &text) + &good.unwrap_or_default()
         }
     };
