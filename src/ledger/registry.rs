@@ -14,7 +14,7 @@ use super::service::Service;
 #[derive(Debug)]
 pub struct Registry {
     workers: usize,
-    services: Shelf<(Arc<str>, bool), Service>,
+    services: Shelf<Arc<str>, Service>,
     backends: Shelf<(Arc<str>, GroupKey), Backend>,
     members: Shelf<MemberKey, Numbered>,
     endpoints: Shelf<SocketAddr, Endpoint>,
@@ -66,7 +66,11 @@ impl Registry {
     /// The service's numbers, old or new.
     pub fn service(&mut self, name: &Arc<str>, remembers_sessions: bool) -> Arc<Service> {
         let workers = self.workers;
-        self.services.take((name.clone(), remembers_sessions), || Service::new(workers, remembers_sessions))
+        let service = self.services.take(name.clone(), || Service::new(workers));
+        if remembers_sessions {
+            service.remember_sessions();
+        }
+        service
     }
 
     /// The backend's numbers, old or new.

@@ -1,5 +1,6 @@
 //! A service's own counters, and the memory of where its sessions were served last.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::cell::{Cells, WorkerId};
@@ -15,7 +16,8 @@ pub struct Service {
     extra: Cells<4>,
     /// Turn of the choice between backends, shared by all workers so that small loads stay smooth.
     pub turn: Turn,
-    sessions: Box<[AtomicU64]>,
+    /// Empty until a world with an affinity comes.
+    sessions: OnceLock<Box<[AtomicU64]>>,
 }
 
 /// A shared counter on a cache line of its own.
@@ -87,18 +89,22 @@ impl Service {
     /// losses suffers, never the routing.
     pub const SESSION_SLOTS: usize = 1 << 16;
 
-    /// All zero; `remembers_sessions` when it has an affinity.
+    /// All zero.
     #[must_use]
-    pub fn new(workers: usize, remembers_sessions: bool) -> Self {
-        let slots = if remembers_sessions { Self::SESSION_SLOTS } else { 0 };
+    pub fn new(workers: usize) -> Self {
         Self {
             details: Cells::new(workers),
             losses: Cells::new(workers),
             unplaced: Cells::new(workers),
             extra: Cells::new(workers),
             turn: Turn::default(),
-            sessions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            sessions: OnceLock::new(),
         }
+    }
+
+    /// From now on sessions are remembered: the service has an affinity. The memory stays when it has none any more.
+    pub fn remember_sessions(&self) {
+        self.sessions.get_or_init(|| (0..Self::SESSION_SLOTS).map(|_| AtomicU64::new(0)).collect());
     }
 
     /// Counts how a request ended.
@@ -153,7 +159,8 @@ impl Service {
     pub fn remember(&self, key: u64, member: u32) -> Option<u32> {
         // Odd multiplier: keys that were made by a hash already, and keys that were not, both spread.
         let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let slot = self.sessions.get((mixed >> 48) as usize % self.sessions.len().max(1))?;
+        let sessions = self.sessions.get()?;
+        let slot = sessions.get((mixed >> 48) as usize % sessions.len().max(1))?;
         let tag = mixed << 16 >> 32;
         let now = (tag << 32) | u64::from(member);
         let before = slot.load(Relaxed);
@@ -172,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_session_that_moves_is_reported_once() {
-        let service = Service::new(1, true);
+        let service = Service::new(1);
+        service.remember_sessions();
         let answers: Vec<_> =
             [1, 1, 2, 2, 1].into_iter().map(|member| service.remember(77, member)).collect();
         assert_eq!(answers, [None, None, Some(1), None, Some(2)]);
@@ -180,7 +188,7 @@ mod tests {
 
     #[test]
     fn without_affinity_nothing_is_remembered() {
-        let service = Service::new(1, false);
+        let service = Service::new(1);
         assert_eq!((service.remember(7, 1), service.remember(7, 2)), (None, None));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use overspill::cli::load::{Load, Options};
+use overspill::model::detail::StatusDetail;
 
 use crate::support::backend::{Scripted, toy};
 use crate::support::lb::Lb;
@@ -216,6 +217,19 @@ fn g_1_4_scaler_0_drains_without_a_lost_request_and_lets_running_ones_end() {
     assert_eq!(slow.answer().text(), "drained");
     let stats = load.stop();
     assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
+}
+
+#[test]
+fn counters_outlive_an_edit_of_the_affinity() {
+    let toys = [toy("a"), toy("b")];
+    let setup = setup(&[group("ig", NEAR).members(&toys)]);
+    let lb = Lb::start(&setup.text());
+    for (n, affinity) in ["GENERATED_COOKIE", "CLIENT_IP", "NONE"].into_iter().enumerate() {
+        assert_eq!(lb.get("/").status, 200);
+        lb.wait_ended(StatusDetail::ResponseSentByBackend, n as u64 + 1);
+        lb.reload(&setup.clone().service(&format!("sessionAffinity: {affinity}")).text());
+        assert_eq!(lb.ended(StatusDetail::ResponseSentByBackend), n as u64 + 1);
+    }
 }
 
 #[test]
