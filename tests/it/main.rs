@@ -7,6 +7,7 @@ mod affinity;
 mod bad_backends;
 mod balancing;
 mod bounded;
+mod chaos;
 mod client_gone;
 mod headers;
 mod health;
