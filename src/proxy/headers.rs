@@ -36,8 +36,10 @@ const OUR_VIA: &str = "1.1 google";
 /// What is the same for all requests of a client's connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Hop {
-    /// `<client>,<balancer>`.
-    forwarded_for: HeaderValue,
+    /// `<client>,<balancer>`, as text in place: sharing one value among requests would count up and down on a line of
+    /// memory of its own.
+    forwarded_for: [u8; MAX_PRINTED],
+    length: usize,
     proto: HeaderValue,
 }
 
@@ -57,10 +59,13 @@ pub(crate) struct Facts<'a> {
 impl Hop {
     /// A connection from `client`, the peer as the socket has it, to `local`, our own address.
     pub(crate) fn new(client: IpAddr, local: IpAddr, https: bool) -> Self {
-        Self {
-            forwarded_for: printed(format_args!("{},{}", client.to_canonical(), local.to_canonical())),
-            proto: HeaderValue::from_static(if https { "https" } else { "http" }),
-        }
+        let (forwarded_for, length) =
+            printed(format_args!("{},{}", client.to_canonical(), local.to_canonical()));
+        Self { forwarded_for, length, proto: HeaderValue::from_static(if https { "https" } else { "http" }) }
+    }
+
+    fn forwarded_for(&self) -> &[u8] {
+        self.forwarded_for.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -71,7 +76,7 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, seen: Seen, facts: &Facts<'_>)
     if seen.has(Seen::FORWARDED_FOR) {
         append_forwarded_for(headers, facts.hop);
     } else {
-        headers.append(X_FORWARDED_FOR, facts.hop.forwarded_for.clone());
+        headers.append(X_FORWARDED_FOR, cut(facts.hop.forwarded_for(), &mut facts.arena.borrow_mut()));
     }
     headers.insert(X_FORWARDED_PROTO, facts.hop.proto.clone());
     if !seen.has(Seen::TRACE) {
@@ -292,7 +297,7 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Adds client and balancer behind what the client sent, all in one line: many backends read the first line only.
 fn append_forwarded_for(headers: &mut HeaderMap, hop: &Hop) {
-    let ours = &hop.forwarded_for;
+    let ours = hop.forwarded_for();
     let mut joined = Vec::new();
     for value in headers.get_all(X_FORWARDED_FOR) {
         if joined.is_empty() {
@@ -301,17 +306,17 @@ fn append_forwarded_for(headers: &mut HeaderMap, hop: &Hop) {
         joined.extend_from_slice(value.as_bytes());
         joined.push(b',');
     }
-    let value = if joined.iter().all(|b| *b == b',') {
-        ours.clone()
-    } else {
-        joined.extend_from_slice(ours.as_bytes());
-        // Joined from values, it is one.
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).unwrap_or_else(|_| ours.clone())
-    };
-    headers.insert(X_FORWARDED_FOR, value);
+    if joined.iter().all(|b| *b == b',') {
+        joined.clear();
+    }
+    joined.extend_from_slice(ours);
+    // Joined from values, it is one.
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
 }
 
-/// Bytes of trace text that are allocated at once.
+/// Bytes of values that are allocated at once.
 const ARENA: usize = 4096;
 
 /// `<trace in 32 hex digits>/<span in decimal>`. Written by hand and cut from a larger piece: this is done for most
@@ -336,22 +341,28 @@ fn trace_context((trace, span): (u128, u64), arena: &mut BytesMut) -> HeaderValu
     }
     let length = 33 + digits.len() - first;
     text[33..length].copy_from_slice(&digits[first..]);
-    if arena.capacity() < length {
+    cut(&text[..length], arena)
+}
+
+/// A value of its own text, cut from a larger piece of memory.
+fn cut(text: &[u8], arena: &mut BytesMut) -> HeaderValue {
+    if arena.capacity() < text.len() {
         arena.reserve(ARENA);
     }
-    arena.extend_from_slice(&text[..length]);
+    arena.extend_from_slice(text);
     HeaderValue::from_maybe_shared(arena.split().freeze()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A value of at most 96 visible characters, such as two addresses (91).
-fn printed(text: std::fmt::Arguments<'_>) -> HeaderValue {
-    let mut buffer = [0; 96];
+/// Longest text of two addresses and a comma is 91 characters.
+const MAX_PRINTED: usize = 96;
+
+fn printed(text: std::fmt::Arguments<'_>) -> ([u8; MAX_PRINTED], usize) {
+    let mut buffer = [0; MAX_PRINTED];
     let mut rest = &mut buffer[..];
     let is_whole = rest.write_fmt(text).is_ok();
     let unused = rest.len();
     debug_assert!(is_whole, "a value of more than 96 characters");
-    let length = buffer.len() - unused;
-    HeaderValue::from_bytes(&buffer[..length]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    (buffer, MAX_PRINTED - unused)
 }
 
 #[cfg(test)]
@@ -423,7 +434,7 @@ mod tests {
             ("::ffff:192.0.2.1", "::ffff:127.0.0.1", "192.0.2.1,127.0.0.1"),
             ("2001:db8::1", "::1", "2001:db8::1,::1"),
         ] {
-            assert_eq!(hop(client, local).forwarded_for, want);
+            assert_eq!(hop(client, local).forwarded_for(), want.as_bytes());
         }
         let long = "1111:2222:3333:4444:5555:6666:7777:8888";
         assert_eq!(hop(long, long).forwarded_for, format!("{long},{long}"));

@@ -10,66 +10,51 @@ use super::retry::BodyState;
 
 /// The request, whole or spent.
 pub(crate) struct Outbound {
-    method: Method,
-    uri: Uri,
-    /// `None` while an attempt has them.
-    headers: Option<HeaderMap>,
-    /// A copy for another attempt, made when a request without body goes out. A list costs a third of a map.
-    copy: Vec<(HeaderName, HeaderValue)>,
-    body: Option<Incoming>,
+    /// Ready to be sent. Boxed, and gone once it is: a request that waits for its answer should be small.
+    request: Option<Box<Request<RequestBody>>>,
+    /// What it takes to send it again; `None` when it has a body, or was not sent yet.
+    copy: Option<Copy>,
+    is_idempotent: bool,
     /// `None` when the request has no body.
     progress: Option<Rc<Progress>>,
 }
 
+/// A head without a body, as text. It costs one small allocation; a copy of the map would cost several, and a count
+/// up and down for each of its values.
+struct Copy {
+    method: Method,
+    text: Box<[u8]>,
+}
+
 impl Outbound {
     pub(crate) fn new(head: request::Parts, incoming: Incoming) -> Self {
-        let has_body = !incoming.is_end_stream();
-        Self {
-            method: head.method,
-            uri: head.uri,
-            headers: Some(head.headers),
-            copy: Vec::new(),
-            body: has_body.then_some(incoming),
-            progress: has_body.then(Rc::default),
-        }
+        let progress: Option<Rc<Progress>> = (!incoming.is_end_stream()).then(Rc::default);
+        let body = match &progress {
+            Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
+            None => RequestBody::Empty,
+        };
+        let is_idempotent = head.method.is_idempotent();
+        let mut request = Box::new(Request::new(body));
+        *request.method_mut() = head.method;
+        *request.uri_mut() = head.uri;
+        *request.headers_mut() = head.headers;
+        Self { request: Some(request), copy: None, is_idempotent, progress }
     }
 
-    /// The next attempt's request; `None` when it cannot be sent again. A request without body keeps a copy of its
-    /// head, since it may have to be retried [G 5.7].
+    /// The next attempt's request; `None` when it cannot be sent again. A request without body leaves a copy, since it
+    /// may have to be retried [G 5.7].
     pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
-        let headers = self.take_headers();
-        let body = match (&self.progress, self.body.take()) {
-            (None, _) => RequestBody::Empty,
-            (Some(progress), Some(incoming)) => RequestBody::Streaming(incoming, progress.clone()),
-            (Some(_), None) => return None,
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        Some(request)
-    }
-
-    fn take_headers(&mut self) -> HeaderMap {
-        let Some(headers) = self.headers.take() else {
-            return self.copy.iter().cloned().fold(HeaderMap::new(), |mut map, (name, value)| {
-                map.append(name, value);
-                map
-            });
-        };
-        if self.progress.is_none() && self.copy.is_empty() {
-            self.copy = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let Some(request) = self.request.take() else { return self.copy.as_ref()?.request() };
+        if self.progress.is_none() && self.copy.is_none() && self.is_idempotent {
+            self.copy = Some(Copy::of(&request));
         }
-        headers
+        Some(*request)
     }
 
     /// Takes back a request that never went out.
     pub(crate) fn restore(&mut self, unsent: Option<Box<Request<RequestBody>>>) {
-        let Some(request) = unsent else { return };
-        let (head, body) = request.into_parts();
-        self.headers = Some(head.headers);
-        if let RequestBody::Streaming(incoming, _) = body {
-            self.body = Some(incoming);
+        if unsent.is_some() {
+            self.request = unsent;
         }
     }
 
@@ -77,14 +62,14 @@ impl Outbound {
     pub(crate) fn state(&self) -> BodyState {
         match &self.progress {
             None => BodyState::None,
-            Some(progress) if self.body.is_some() && !progress.is_touched.get() => BodyState::Untouched,
+            Some(progress) if self.request.is_some() && !progress.is_touched.get() => BodyState::Untouched,
             Some(_) => BodyState::Spent,
         }
     }
 
-    /// Methods that may be sent twice [RFC 9110 9.2.2].
-    pub(crate) fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent()
+    /// Whether it may be sent twice [RFC 9110 9.2.2].
+    pub(crate) const fn is_idempotent(&self) -> bool {
+        self.is_idempotent
     }
 
     /// How far the body has come.
@@ -100,5 +85,66 @@ impl Outbound {
     /// Body bytes handed on so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.progress.as_ref().map_or(0, |progress| progress.bytes.get())
+    }
+}
+
+impl Copy {
+    /// Target and headers, each behind its length.
+    fn of(request: &Request<RequestBody>) -> Self {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes();
+        let headers = || {
+            request.headers().iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()])
+        };
+        let parts = || std::iter::once(target).chain(headers());
+        let mut text = Vec::with_capacity(parts().map(|part| LENGTH + part.len()).sum());
+        for part in parts() {
+            // A head is at most 64 KiB long, so every part of it fits.
+            text.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            text.extend_from_slice(part);
+        }
+        Self { method: request.method().clone(), text: text.into_boxed_slice() }
+    }
+
+    fn request(&self) -> Option<Request<RequestBody>> {
+        let mut rest = &*self.text;
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::try_from(part(&mut rest)?).ok()?;
+        let headers: &mut HeaderMap = request.headers_mut();
+        while let Some(name) = part(&mut rest) {
+            let value = HeaderValue::from_bytes(part(&mut rest)?).ok()?;
+            headers.append(HeaderName::from_bytes(name).ok()?, value);
+        }
+        Some(request)
+    }
+}
+
+/// Bytes of a length.
+const LENGTH: usize = 4;
+
+fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
+    let (part, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
+    Some(part)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_says_what_the_request_said() {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = "/a%20b?c=d".parse().unwrap();
+        for (name, value) in [("host", "h"), ("x-empty", ""), ("accept", "a"), ("accept", "b")] {
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        request.headers_mut().append("x-bytes", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+        let again = Copy::of(&request).request().unwrap();
+        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
+        assert_eq!(again.headers(), request.headers());
     }
 }
