@@ -1,4 +1,9 @@
 //! The command line: one module for each command.
+//!
+//! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
+//! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
+//! an open-loop [`load`]. [`check`] resolves a file and draws what is wrong with it. `backend` is the [`toy`] alone.
+//! `backend-services` asks a running process over its admin address.
 
 pub mod args;
 pub mod check;

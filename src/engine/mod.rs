@@ -1,4 +1,15 @@
 //! The house keeper: one writer for the world, one planner, N workers. Edges see [`handle::Handle`] alone.
+//!
+//! The way of a change: [`handle`] puts it into a queue; the supervisor takes one at a time: text → configuration →
+//! what may not change while running → new sockets → new world from the same ledger → first plans → **one swap** →
+//! probes, listeners and old connections brought in line. Whatever can fail stands before the swap. [`start`] goes the
+//! same way for the first world.
+//!
+//! The way of a plan: about every 100 ms, and at once when a member's health has changed, the planner's shell samples
+//! the ledger, calls `balance`, and publishes limits and plans.
+//!
+//! The way of a connection: each worker is one thread with one runtime, its own listening sockets and its own kept
+//! connections to members. What a worker logs goes in chunks to the thread of [`log_writer`].
 
 pub mod handle;
 pub mod log_writer;

@@ -384,6 +384,12 @@ mod tests {
     }
     use Answer::{Bad, Good, Late};
 
+    /// tokio's virtual time: the only clock of these tests.
+    #[allow(clippy::disallowed_methods)]
+    fn paused_now() -> Instant {
+        Instant::now()
+    }
+
     impl Script {
         fn prober(self: &Arc<Self>) -> Prober {
             let (asked, told) = (self.clone(), self.clone());
@@ -397,7 +403,7 @@ mod tests {
         }
 
         async fn answer(self: Arc<Self>, who: SocketAddr) -> Outcome {
-            self.asked.lock().unwrap().push((who, Instant::now()));
+            self.asked.lock().unwrap().push((who, paused_now()));
             let now = self.under_way.fetch_add(1, SeqCst) + 1;
             self.most_under_way.fetch_max(now, SeqCst);
             let takes = *self.takes.lock().unwrap();
@@ -671,14 +677,14 @@ mod tests {
         let world = world(web(&addresses(10_000)), &mut registry);
         *script.takes.lock().unwrap() = Duration::from_millis(2);
         let mut prober = script.prober();
-        let began = Instant::now();
+        let began = paused_now();
         prober.reconcile(&world);
         prober.first_sweep().await;
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         assert!((0..10_000).all(|nth| health(&world, nth) == Health::Healthy));
         pass(5000).await;
         script.asked.lock().unwrap().clear();
-        let mark = Instant::now();
+        let mark = paused_now();
         pass(5000).await;
         let mut tenths = [0_usize; 10];
         for (_, at) in script.asked.lock().unwrap().iter() {

@@ -1,6 +1,12 @@
 //! Validated values. The promise: a [`config::Config`] that exists is right; impossible states cannot be written.
 //!
-//! Pure: no clock, no I/O, no threads, no logs. `resolve` alone turns `wire` into these.
+//! Pure: no clock, no I/O, no threads, no logs. [`resolve`] alone turns `wire` into these: it follows references, fills
+//! in defaults, checks every rule, and collects each [`problem`] instead of stopping at the first.
+//!
+//! What a request needs is compiled here once: [`route`] finds a service by host and path, [`place`] the region that
+//! a client counts for and the order of regions by distance, [`target`] holds mode and target so that a forbidden
+//! combination has no value. [`mod@unit`] has the numbers with units that the whole house speaks in, [`detail`] the words
+//! for how a request ended.
 
 pub mod config;
 pub mod detail;

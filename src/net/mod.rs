@@ -1,4 +1,8 @@
 //! Sockets and TLS: no HTTP, no decisions.
+//!
+//! [`listen`] gives every worker a socket of its own on the same address and says how to go on after an error of
+//! accept. [`connect`] brings one connection to a member within a time limit, over [`tls`] where the service speaks
+//! HTTPS. [`join`] makes small writes leave in one piece. Who connects where, how often and why is the caller's business.
 
 pub mod connect;
 pub mod join;

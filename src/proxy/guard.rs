@@ -6,7 +6,7 @@
 //! (RFC 9112, and stricter where that leaves a choice). It is at least as strict as hyper's parser: a head that
 //! passes is a head that hyper takes, and every refusal is answered in our words [G 6b, 8].
 //!
-//! The guard is pure: bytes in, verdict out. [`GuardedIo`] puts it between a socket and hyper.
+//! The guard is pure: bytes in, verdict out. `GuardedIo` puts it between a socket and hyper.
 //!
 //! A head passes whole or not at all; a body passes as it comes. Cost: one `memchr` and two short loops per line of a
 //! head, subtraction for a body with a length, one step per byte for chunk sizes and trailers only.

@@ -437,7 +437,7 @@ mod tests {
             assert_eq!(hop(client, local).forwarded_for(), want.as_bytes());
         }
         let long = "1111:2222:3333:4444:5555:6666:7777:8888";
-        assert_eq!(hop(long, long).forwarded_for, format!("{long},{long}"));
+        assert_eq!(hop(long, long).forwarded_for(), format!("{long},{long}").as_bytes());
         let trace = trace_context((u128::MAX, u64::MAX), &mut BytesMut::new());
         assert_eq!(trace, format!("{}/{}", "f".repeat(32), u64::MAX));
     }

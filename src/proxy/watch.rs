@@ -1,7 +1,7 @@
 //! Client connections with their deadlines, looked through about ten times a second.
 //!
 //! One pass over plain cells costs less than a timer per request, and an idle connection needs no timer at all.
-//! Deadlines are therefore kept to within [`STEP`].
+//! Deadlines are therefore kept to within a tenth of a second (`STEP`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,3 +1,6 @@
-//! Where a configuration comes from.
+//! Where a configuration comes from: text, and word that it has changed.
+//!
+//! [`mod@file`] is the only source so far. A source knows nothing of what the text means: it hands all of it to
+//! [`crate::engine::handle::Handle`], which takes it whole or refuses it whole, and shows what was wrong.
 
 pub mod file;

@@ -87,8 +87,7 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         let message = "a configuration is an object of collections".to_owned();
         walk.report(
             "wrong-type",
-            root.point(),
-            &Path::Root,
+            (root.point(), &Path::Root),
             message,
             format!("keys such as {}", COLLECTIONS.join(", ")),
         );
@@ -106,7 +105,7 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         hidden.extend(nearest(&entry.key, COLLECTIONS.iter().copied()));
         let at = Path::Root.key(&entry.key);
         let (code, message, expected) = refuse_collection(&entry.key);
-        walk.report(code, entry.key_spot, &at, message, expected);
+        walk.report(code, (entry.key_spot, &at), message, expected);
     }
     let mut reader = Reader { root, hidden, walk };
     Some(Resources {
@@ -159,7 +158,7 @@ impl Reader<'_> {
         let Value::List(items) = &node.value else {
             let message = format!("`{key}` holds no list");
             let expected = format!("a list, each entry {}", table.noun);
-            self.walk.report("wrong-type", self.root.locate(&at), &at, message, expected);
+            self.walk.report("wrong-type", (self.root.locate(&at), &at), message, expected);
             out.hides_names = true;
             return out;
         };
@@ -183,8 +182,7 @@ fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &
             debug_assert!(false, "{at}: {error}");
             let Misfit = walk.report(
                 "internal",
-                node.point(),
-                at,
+                (node.point(), at),
                 format!("this was understood and then not: {error}"),
                 "a report of this fault".into(),
             );

@@ -53,7 +53,7 @@ impl Walk {
             if node.get(field.key).is_none_or(Node::is_null) {
                 let message = format!("{} has no `{}`", table.noun, field.key);
                 let expected = format!("`{}: …`, {}", field.key, wanted(field));
-                self.report("missing-field", node.point(), path, message, expected);
+                self.report("missing-field", (node.point(), path), message, expected);
                 is_sound = false;
             }
         }
@@ -77,7 +77,7 @@ impl Walk {
                     [] => format!("no `{}`", field.key),
                     values => format!("no `{}`, or {}", field.key, values.join(" or ")),
                 };
-                Err(self.report("not-supported", key, at, message, expected))
+                Err(self.report("not-supported", (key, at), message, expected))
             }
             kind => self.value(node, kind, field, at).map(Some),
         }
@@ -114,8 +114,7 @@ impl Walk {
             let message = format!("`{}` has {} entries", field.key, items.len());
             return Err(self.report(
                 "too-many",
-                node.point(),
-                at,
+                (node.point(), at),
                 message,
                 join(format!("at most {most}"), field.rule),
             ));
@@ -140,7 +139,7 @@ impl Walk {
         for entry in entries {
             if !is_name(&entry.key) {
                 let message = format!("{} is no name", quote(&entry.key));
-                self.report("bad-name", entry.key_spot, at, message, NAME_RULE.into());
+                self.report("bad-name", (entry.key_spot, at), message, NAME_RULE.into());
                 is_sound = false;
             }
             match self.value(&entry.node, of, field, &at.key(&entry.key)) {
@@ -162,7 +161,7 @@ impl Walk {
     ) -> Result<Json, Misfit> {
         let text = scalar.text.as_str();
         let wrong = |walk: &mut Self, code, message: String| {
-            Err(walk.report(code, spot, at, message, wanted_kind(kind, field)))
+            Err(walk.report(code, (spot, at), message, wanted_kind(kind, field)))
         };
         let misread = |what: &str| format!("{} is no {what}", quote(text));
         match kind {
@@ -173,13 +172,8 @@ impl Walk {
             }
             Kind::Text(_) if scalar.is_plain && (scalar.flag().is_some() || scalar.number().is_some()) => {
                 let message = format!("{} is a number or a flag here, not a string", quote(text));
-                Err(self.report(
-                    "wrong-type",
-                    spot,
-                    at,
-                    message,
-                    format!("quotes around it: {}", quote(text).replace('`', "\"")),
-                ))
+                let expected = format!("quotes around it: {}", quote(text).replace('`', "\""));
+                Err(self.report("wrong-type", (spot, at), message, expected))
             }
             Kind::Text(_) | Kind::Ports => Ok(Json::from(text)),
             Kind::Flag => match scalar.flag() {
@@ -222,7 +216,7 @@ impl Walk {
             Some(Word::Known(word)) => Ok(Json::from(*word)),
             Some(Word::Later(word, what)) => {
                 let message = format!("`{}: {word}` is not supported yet: {what}", field.key);
-                Err(self.report("not-supported", spot, at, message, join(known(words), field.rule)))
+                Err(self.report("not-supported", (spot, at), message, join(known(words), field.rule)))
             }
             None if self.flaws.is_full() => Err(Misfit),
             None => {
@@ -231,7 +225,7 @@ impl Walk {
                     None => join(known(words), field.rule),
                 };
                 let message = format!("`{}` cannot be {}", field.key, quote(text));
-                Err(self.report("unknown-value", spot, at, message, expected))
+                Err(self.report("unknown-value", (spot, at), message, expected))
             }
         }
     }
@@ -253,7 +247,7 @@ impl Walk {
             format!("one of {}", fields().map(|field| field.key).collect::<Vec<_>>().join(", "))
         };
         let message = format!("{} has no field {}", table.noun, quote(key));
-        self.report("unknown-key", spot, &path.key(key), message, expected);
+        self.report("unknown-key", (spot, &path.key(key)), message, expected);
     }
 
     fn wrong_type(&mut self, node: &Node, at: &Path<'_>, expected: &str) -> Misfit {
@@ -263,15 +257,14 @@ impl Walk {
             Value::List(_) => "a list stands here".to_owned(),
             Value::Object(_) => "an object stands here".to_owned(),
         };
-        self.report("wrong-type", node.point(), at, message, expected.to_owned())
+        self.report("wrong-type", (node.point(), at), message, expected.to_owned())
     }
 
     /// Notes a flaw. Returns the misfit so that callers can say `Err(self.report(…))`.
     pub fn report(
         &mut self,
         code: &'static str,
-        spot: Spot,
-        at: &Path<'_>,
+        (spot, at): (Spot, &Path<'_>),
         message: String,
         expected: String,
     ) -> Misfit {
