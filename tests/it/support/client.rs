@@ -9,6 +9,7 @@ use super::PATIENCE;
 pub(crate) struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    host: &'static str,
 }
 
 /// A whole answer.
@@ -55,7 +56,12 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), host: "test" }
+    }
+
+    /// Of the admin server, which answers to few names.
+    pub(crate) fn to_admin(address: SocketAddr) -> Self {
+        Self { host: "localhost", ..Self::to(address) }
     }
 
     /// Writes; a peer that has gone is no failure of the test, its answer tells.
@@ -91,7 +97,7 @@ impl Client {
     pub(crate) fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length =
             if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-        self.send(format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{headers}{length}\r\n"));
+        self.send(format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}{length}\r\n", self.host));
         self.send(body);
         self.answer_to(method)
     }

@@ -1,0 +1,150 @@
+//! The program itself: `serve`, a file that is edited, signals, and the admin address (design.md 6, 7).
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::backend::toy;
+use crate::support::client::Client;
+use crate::support::setup::{NEAR, Setup, group, setup};
+use crate::support::wait_until;
+
+/// A running `overspill serve` with its file; killed when dropped.
+struct Serve {
+    child: Child,
+    file: PathBuf,
+    front: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// An address that was free a moment ago.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Serve {
+    fn start(name: &str, setup: &Setup) -> Self {
+        let (front, admin) = (free(), free());
+        let folder = std::env::temp_dir().join(format!("overspill-it-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("overspill.yaml");
+        std::fs::write(&file, Self::at(front, setup)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_overspill"))
+            .args(["serve", "-c", file.to_str().unwrap(), "--admin", &admin.to_string(), "--workers", "2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let serve = Self { child, file, front, admin };
+        wait_until("it is ready", || {
+            let up = std::net::TcpStream::connect(serve.admin).is_ok();
+            up && Client::to_admin(serve.admin).get("/readyz").status == 200
+        });
+        serve
+    }
+
+    fn at(front: SocketAddr, setup: &Setup) -> String {
+        setup.clone().fronts(&[("web", &front.port().to_string())]).text()
+    }
+
+    /// As editors write: a new file in the old one's place.
+    fn replace(&self, text: &str) {
+        let aside = self.file.with_extension("new");
+        std::fs::write(&aside, text).unwrap();
+        std::fs::rename(&aside, &self.file).unwrap();
+    }
+
+    fn get(&self) -> String {
+        Client::to(self.front).get("/").backend().to_owned()
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&Client::to_admin(self.admin).get("/status").body).unwrap()
+    }
+
+    fn metric(&self, line: &str) -> bool {
+        Client::to_admin(self.admin).get("/metrics").text().lines().any(|l| l == line)
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(self.file.parent().unwrap());
+    }
+}
+
+#[test]
+fn a_file_that_is_edited_is_followed_and_a_broken_one_is_reported() {
+    let (a, b) = (toy("a"), toy("b"));
+    let first = setup(&[group("ig", NEAR).member("a", &a)]);
+    let second = setup(&[group("ig", NEAR).member("b", &b)]);
+    let serve = Serve::start("edit", &first);
+    assert_eq!(serve.get(), "a");
+
+    serve.replace(&Serve::at(serve.front, &second));
+    wait_until("the new file is taken", || serve.metric("overspill_config_generation 2"));
+    wait_until("b serves", || serve.get() == "b");
+
+    // In place this time, and broken.
+    std::fs::write(&serve.file, "backendServices: [").unwrap();
+    wait_until("the break is reported", || serve.metric("overspill_config_last_reload_ok 0"));
+    assert!(serve.status().to_string().contains("refused"), "{:#}", serve.status());
+    assert_eq!(serve.get(), "b");
+    serve.signal("HUP");
+    wait_until("asked again, refused again", || {
+        serve.metric("overspill_config_reloads_total{result=\"refused\"} 2")
+    });
+    assert_eq!(serve.get(), "b");
+
+    serve.replace(&Serve::at(serve.front, &first));
+    wait_until("it is mended", || serve.metric("overspill_config_last_reload_ok 1"));
+    wait_until("a serves", || serve.get() == "a");
+}
+
+#[test]
+fn get_health_shows_what_the_probes_found() {
+    let toys = [toy("well"), toy("sick")];
+    toys[1].set_health(500);
+    let serve = Serve::start("health", &setup(&[group("ig", NEAR).members(&toys)]));
+    let shown = Command::new(env!("CARGO_BIN_EXE_overspill"))
+        .args(["backend-services", "get-health", "web", "--admin", &serve.admin.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    let why = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success() && text.starts_with("---\nbackend: "), "{text}{why}");
+    assert_eq!(
+        (text.matches("healthState: HEALTHY").count(), text.matches("healthState: UNHEALTHY").count()),
+        (1, 1)
+    );
+    let ports = toys.each_ref().map(|toy| format!("port: {}", toy.address().port()));
+    assert!(ports.iter().all(|port| text.contains(port)), "{text}");
+}
+
+#[test]
+fn sigterm_ends_it_with_code_0_when_its_requests_have_ended() {
+    let a = toy("a");
+    a.change(|settings| settings.latency = std::time::Duration::from_millis(700));
+    let mut serve = Serve::start("term", &setup(&[group("ig", NEAR).member("a", &a)]));
+    let mut running = Client::to(serve.front);
+    running.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    wait_until("the request is under way", || a.requests() == 1);
+    serve.signal("TERM");
+    let answer = running.answer();
+    assert_eq!((answer.status, answer.backend()), (200, "a"));
+    let mut code = None;
+    wait_until("it has ended", || {
+        code = serve.child.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(0));
+}
