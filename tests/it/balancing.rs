@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use overspill::balance::pick::Reason;
-use overspill::cli::load::{Load, Options};
+use overspill::cli::load::{Arrivals, Load, Options};
 use overspill::cli::toy::ToyBackend;
 
 use crate::support::backend::toy;
@@ -112,6 +112,19 @@ fn near_gets_its_target_to_one_percent_and_far_the_rest() {
 #[test]
 fn a_target_of_a_thousand_is_as_exact() {
     run(vec![near_and_far("1000", 2, 1_300.0, "balancingMode: RATE, maxRate: 1000", 1_000.0)]);
+}
+
+#[test]
+fn arrivals_by_chance_below_the_target_do_not_spill() {
+    let (near, far) = (toy("near"), toy("far"));
+    let groups =
+        [group("ig-near", NEAR).rate(100).member("near", &near), group("ig-far", FAR).member("far", &far)];
+    let lb = Lb::start(&setup(&groups).text());
+    let arrivals = Arrivals::Poisson { seed: 7 };
+    let load = Load::start(Options { arrivals, ..Options::new(lb.address(), 80.0) }).unwrap();
+    wait_until("the load has run", || load.stats().sent >= 480);
+    let stats = load.stop();
+    assert_eq!((stats.failed(), stats.backend("far")), (0, 0), "{stats:?}");
 }
 
 #[test]

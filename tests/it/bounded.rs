@@ -1,5 +1,8 @@
 //! Too much of something: a limit, a clear word, and others go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
 use overspill::model::detail::StatusDetail;
 
 use crate::support::backend::{Scripted, toy};
@@ -76,11 +79,11 @@ fn g_6b_60_kib_of_headers_pass_and_more_do_not() {
 #[test]
 fn a_stop_lets_running_requests_finish_and_takes_no_new_ones() {
     let health = toy("health");
-    let go = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let go = Arc::new(AtomicBool::new(false));
     let may_answer = go.clone();
     let backend = Scripted::start(move |conn| {
         while conn.request().is_some() {
-            wait_until("it may answer", || may_answer.load(std::sync::atomic::Ordering::SeqCst));
+            wait_until("it may answer", || may_answer.load(SeqCst));
             conn.ok("late");
         }
     });
@@ -94,11 +97,55 @@ fn a_stop_lets_running_requests_finish_and_takes_no_new_ones() {
         idle.assert_closed();
         wait_until("nobody listens", || std::net::TcpStream::connect(address).is_err());
         assert!(!stopping.is_finished(), "it stopped with a request under way");
-        go.store(true, std::sync::atomic::Ordering::SeqCst);
+        go.store(true, SeqCst);
         let answer = running.answer();
         assert_eq!((answer.status, answer.text()), (200, "late".to_owned()));
         assert_eq!(answer.header("connection"), Some("close"));
         running.assert_closed();
         stopping.join().unwrap();
     });
+}
+
+/// More than the sockets of both sides hold, by far less than what could be sent.
+const HELD: u64 = 48 << 20;
+
+#[test]
+fn an_answer_is_read_no_faster_than_the_client_takes_it() {
+    let (health, written) = (toy("health"), Arc::new(AtomicU64::new(0)));
+    let count = written.clone();
+    let backend = Scripted::start(move |conn| {
+        if conn.request().is_some() {
+            conn.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
+            let piece = vec![b'x'; 1 << 16];
+            while conn.write(&piece) {
+                count.fetch_add(1 << 16, SeqCst);
+            }
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).service("timeoutSec: 1").text());
+    let mut client = lb.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    wait_until("the client is cut", || backend.ended() == 1);
+    assert!(written.load(SeqCst) < HELD, "{} bytes were taken from the backend", written.load(SeqCst));
+}
+
+#[test]
+fn a_request_is_read_no_faster_than_the_backend_takes_it() {
+    let health = toy("health");
+    let backend = Scripted::start(|conn| {
+        if conn.head().is_some() {
+            // Reads nothing more until the balancer has given up.
+            wait_until("it is given up", || conn.is_cut());
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).service("timeoutSec: 1").text());
+    let mut client = lb.client();
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
+    let (mut writer, piece, mut written) = (client.writer(), vec![b'x'; 1 << 16], 0);
+    while std::io::Write::write_all(&mut writer, &piece).is_ok() {
+        written += 1 << 16;
+    }
+    assert!(written < HELD, "{written} bytes were taken from the client");
+    drop(client);
+    wait_until("nothing is under way", || lb.in_flight() == 0);
 }

@@ -37,27 +37,24 @@ fn erratic(seed: u64) -> Scripted {
             return conn.reset();
         }
         while conn.head().is_some() {
-            match chance.below(16) {
+            let words = match chance.below(16) {
                 0 => return,
                 1 => return conn.reset(),
-                2 => drop(conn.write("garbage\r\n\r\n")),
-                3 => drop(conn.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")),
-                4 => {
-                    drop(conn.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nbad"))
+                2 => "garbage\r\n\r\n",
+                3 => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+                4 => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nbad",
+                5 => "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+                6 => "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                7 => {
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhi"
                 }
-                5 => drop(conn.write("HTTP/1.1 200 OK\r\n\r\nuntil the end")),
-                6 => {
-                    drop(conn.write("HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"))
-                }
-                7 => drop(conn.write(
-                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhi",
-                )),
-                8 => drop(conn.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")),
+                8 => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
                 _ => {
                     conn.ok("fine");
                     continue;
                 }
-            }
+            };
+            conn.write(words);
             if chance.below(3) == 0 {
                 conn.reset();
             }
@@ -74,32 +71,24 @@ fn misbehave(chance: &mut Chance, mut client: Client) {
             return;
         }
     }
-    match chance.below(12) {
+    let words = match chance.below(12) {
         0 => return,
         // Whoever waited after half a head would wait until its time limit, which is longer than this test.
-        1 => return drop(client.send("GET / HT")),
-        2 => drop(client.send("nonsense\r\n\r\n")),
-        3 => drop(client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\npart")),
-        4 => drop(client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")),
-        5 => {
-            drop(client.send(
-                "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-            ))
+        1 => {
+            client.send("GET / HT");
+            return;
         }
-        6 => drop(
-            client.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\nbad\r\n\r\n"),
-        ),
-        7 => drop(
-            client
-                .send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello"),
-        ),
-        8 => drop(client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")),
-        9 => drop(
-            client
-                .send("PUT / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n12345"),
-        ),
-        _ => drop(client.send("GET /last HTTP/1.1\r\nhost: a\r\n\r\n")),
-    }
+        2 => "nonsense\r\n\r\n",
+        3 => "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\npart",
+        4 => "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        5 => "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        6 => "GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\nbad\r\n\r\n",
+        7 => "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello",
+        8 => "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        9 => "PUT / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n12345",
+        _ => "GET /last HTTP/1.1\r\nhost: a\r\n\r\n",
+    };
+    client.send(words);
     match chance.below(4) {
         0 => client.reset(),
         1 => drop(client),

@@ -76,6 +76,26 @@ fn a_client_that_leaves_in_the_middle_of_an_upload_ends_it() {
 }
 
 #[test]
+fn a_client_that_closes_its_side_counts_as_gone() {
+    // A FIN is all that is seen of a client that has gone; who wants an answer keeps its side open.
+    let health = toy("health");
+    let backend = Scripted::start(|conn| {
+        if conn.request().is_some() {
+            conn.closed();
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let mut client = lb.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").finish();
+    client.assert_closed();
+    lb.wait_ended(StatusDetail::ClientDisconnectedBeforeAny, 1);
+    wait_until("the backend is let go", || backend.ended() == backend.connections());
+    let mut client = lb.client();
+    client.send("nonsense\r\n\r\n").finish();
+    assert_eq!(client.answer().status, 400, "our own answer needs nobody else's time");
+}
+
+#[test]
 fn a_client_that_leaves_between_requests_is_no_event() {
     let (backend, health) = (Scripted::good(), toy("health"));
     let lb = Lb::start(&scripted(&backend, &health).text());

@@ -287,3 +287,51 @@ fn a_request_that_goes_round_in_circles_is_refused() {
     assert!(answer.status == 503 && answer.text().contains("request_loop_detected"), "{answer:?}");
     assert_eq!(backend.requests(), 0);
 }
+
+#[test]
+fn a_1_0_backend_is_understood_with_and_without_a_length() {
+    let health = toy("health");
+    let backend = Scripted::start(|conn| {
+        if let Some(seen) = conn.request() {
+            let length = if seen.line().contains("/length") { "content-length: 5\r\n" } else { "" };
+            conn.write(format!("HTTP/1.0 200 OK\r\n{length}\r\nhello"));
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let mut client = lb.client();
+    for path in ["/length", "/none", "/length", "/none"] {
+        let answer = client.get(path);
+        assert_eq!((answer.status, answer.text()), (200, "hello".to_owned()), "{path}");
+    }
+}
+
+#[test]
+fn headers_that_may_come_twice_come_twice() {
+    let health = toy("health");
+    let backend = Scripted::start(|conn| {
+        while conn.request().is_some() {
+            conn.write("HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx: \u{e4}\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).service("sessionAffinity: GENERATED_COOKIE").text());
+    let answer = lb.client().request("GET", "/", "x-mine: 1\r\nx-mine: 2\r\nx-odd: \u{fc}\r\n", b"");
+    let cookies: Vec<_> =
+        answer.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, v)| &**v).collect();
+    assert_eq!(cookies[..2], ["a=1", "b=2"]);
+    assert!(cookies.len() == 3 && cookies[2].starts_with("GCLB="), "{cookies:?}");
+    assert_eq!(answer.header("x"), Some("\u{e4}"));
+    let seen = &backend.seen()[0];
+    assert_eq!((seen.all("x-mine"), seen.header("x-odd")), (vec!["1", "2"], Some("\u{fc}")));
+}
+
+#[test]
+fn a_client_that_asks_for_a_close_gets_one() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let mut client = lb.client();
+    let answer = client.request("GET", "/", "connection: close\r\n", b"");
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    client.assert_closed();
+    assert_eq!(lb.get("/").status, 200);
+    assert_eq!(backend.seen()[0].header("connection"), None, "the member's connection is another matter");
+}

@@ -212,3 +212,16 @@ fn a_member_killed_under_load_costs_nothing_but_what_it_had_in_hand() {
     assert_eq!(stats.failed(), 0, "{stats:?}");
     assert!(lb.metrics().sum("overspill_attempts_failed_total", &["member=\"a\""]) > 0.0);
 }
+
+#[test]
+fn many_clients_at_once_never_meet_a_dead_connection() {
+    let health = toy("health");
+    let backends = [closing(3, |_| {}), closing(2, Conn::reset), closing(1, |conn| drop(conn.head()))];
+    let group =
+        group("ig", NEAR).member("a", &backends[0]).member("b", &backends[1]).member("c", &backends[2]);
+    let lb = Lb::start(&setup(&[group]).probed_at(&health).text());
+    let load = Load::start(Options::new(lb.address(), 600.0)).unwrap();
+    wait_until("the load has run", || load.stats().sent >= 1_800);
+    let stats = load.stop();
+    assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
+}

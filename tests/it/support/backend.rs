@@ -235,6 +235,12 @@ impl Conn {
         self.buffer.is_empty() && self.fill().is_none()
     }
 
+    /// Whether the peer has reset the connection, or ended it after all that was read.
+    pub(crate) fn is_cut(&self) -> bool {
+        let Some(stream) = self.stream.as_deref() else { return true };
+        matches!(stream.take_error(), Ok(Some(_))) || stream.peer_addr().is_err()
+    }
+
     /// Ends with a reset instead of a FIN.
     pub(crate) fn reset(&mut self) {
         if let Some(stream) = self.stream.take() {
