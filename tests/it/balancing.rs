@@ -12,7 +12,7 @@ use overspill::cli::toy::ToyBackend;
 use crate::support::backend::toy;
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, Group, NEAR, NEAR_B, group, setup};
-use crate::support::{let_pass, wait_until};
+use crate::support::{let_pass, take_turns, wait_until};
 
 /// Demand has risen this long before a window begins (design.md 3.5).
 const SETTLE: Duration = Duration::from_secs(2);
@@ -78,6 +78,7 @@ impl Case {
 
 /// All at once: each has its own balancer, load and backends.
 fn run(cases: Vec<Case>) {
+    let _turn = take_turns();
     std::thread::scope(|scope| {
         let threads: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| case.run())).collect();
         for thread in threads {
@@ -116,6 +117,7 @@ fn a_target_of_a_thousand_is_as_exact() {
 
 #[test]
 fn arrivals_by_chance_below_the_target_do_not_spill() {
+    let _turn = take_turns();
     let (near, far) = (toy("near"), toy("far"));
     let groups =
         [group("ig-near", NEAR).rate(100).member("near", &near), group("ig-far", FAR).member("far", &far)];
@@ -138,7 +140,7 @@ fn the_worked_numbers_w3_to_w6_hold_over_sockets() {
         // The next region takes what is over [G 2.5].
         Case::new("W5", 2, 120.0).group(NEAR, &rate(100), 100.0, 1.0).group(FAR, &rate(50), 20.0, 2.0),
         // Everything full: both 20 % over [G 2.6].
-        Case::new("W6", 2, 180.0).settling(2 * SETTLE).group(NEAR, &rate(100), 120.0, 1.2).group(
+        Case::new("W6", 2, 180.0).settling(Duration::from_secs(5)).group(NEAR, &rate(100), 120.0, 1.2).group(
             FAR,
             &rate(50),
             60.0,
@@ -151,6 +153,7 @@ fn the_worked_numbers_w3_to_w6_hold_over_sockets() {
 fn a_rate_per_instance_counts_all_members_healthy_or_not() {
     // W2: 2 of 3 healthy, the capacity stays 30 [G 1.20].
     let (toys, far) = (["a", "b", "sick"].map(toy), toy("far"));
+    let _turn = take_turns();
     toys[2].set_health(500);
     let near = group("ig-near", NEAR).mode("balancingMode: RATE, maxRatePerInstance: 10").members(&toys);
     let lb = Lb::start(&setup(&[near, group("ig-far", FAR).member("far", &far)]).text());

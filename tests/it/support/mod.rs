@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod lb;
 pub(crate) mod setup;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen soon; only a failing test waits as long.
@@ -23,4 +24,10 @@ pub(crate) fn wait_until(name: &str, mut what: impl FnMut() -> bool) {
 /// Lets a measured stretch of time pass. Not a way to wait for something: a rate needs a time to be a rate.
 pub(crate) fn let_pass(span: Duration) {
     std::thread::sleep(span);
+}
+
+/// Tests that measure rates, and those that use up the machine, run one after another.
+pub(crate) fn take_turns() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
