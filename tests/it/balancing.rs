@@ -12,7 +12,7 @@ use overspill::cli::toy::ToyBackend;
 use crate::support::backend::toy;
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, Group, NEAR, NEAR_B, group, setup};
-use crate::support::{let_pass, take_turns, wait_until};
+use crate::support::{let_pass, measuring, wait_until};
 
 /// Demand has risen this long before a window begins (design.md 3.5).
 const SETTLE: Duration = Duration::from_secs(2);
@@ -78,7 +78,7 @@ impl Case {
 
 /// All at once: each has its own balancer, load and backends.
 fn run(cases: Vec<Case>) {
-    let _turn = take_turns();
+    let _turn = measuring();
     std::thread::scope(|scope| {
         let threads: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| case.run())).collect();
         for thread in threads {
@@ -117,7 +117,7 @@ fn a_target_of_a_thousand_is_as_exact() {
 
 #[test]
 fn arrivals_by_chance_below_the_target_do_not_spill() {
-    let _turn = take_turns();
+    let _turn = measuring();
     let (near, far) = (toy("near"), toy("far"));
     let groups =
         [group("ig-near", NEAR).rate(100).member("near", &near), group("ig-far", FAR).member("far", &far)];
@@ -153,7 +153,7 @@ fn the_worked_numbers_w3_to_w6_hold_over_sockets() {
 fn a_rate_per_instance_counts_all_members_healthy_or_not() {
     // W2: 2 of 3 healthy, the capacity stays 30 [G 1.20].
     let (toys, far) = (["a", "b", "sick"].map(toy), toy("far"));
-    let _turn = take_turns();
+    let _turn = measuring();
     toys[2].set_health(500);
     let near = group("ig-near", NEAR).mode("balancingMode: RATE, maxRatePerInstance: 10").members(&toys);
     let lb = Lb::start(&setup(&[near, group("ig-far", FAR).member("far", &far)]).text());
@@ -218,7 +218,7 @@ fn a_full_near_group_spills_with_that_reason_and_an_overload_is_called_one() {
 }
 
 #[test]
-fn members_of_a_group_take_turns() {
+fn members_of_a_group_measuring() {
     let toys = ["a", "b", "c"].map(toy);
     let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
     for _ in 0..30 {

@@ -11,7 +11,7 @@ use crate::support::backend::{Scripted, toy};
 use crate::support::client::Client;
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, NEAR, group, setup};
-use crate::support::{take_turns, wait_until};
+use crate::support::{hogging, wait_until};
 
 const SEED: u64 = 20_261_121;
 const LASTS: Duration = Duration::from_secs(4);
@@ -99,7 +99,7 @@ fn misbehave(chance: &mut Chance, mut client: Client) {
 
 #[test]
 fn whatever_everybody_does_nothing_leaks_and_everything_is_counted_once() {
-    let _turn = take_turns();
+    let _turn = hogging();
     println!("seed {SEED}");
     let backends = [erratic(SEED), erratic(SEED + 1_000_000), erratic(SEED + 2_000_000)];
     let (good, health) = (toy("good"), toy("health"));

@@ -5,7 +5,7 @@ pub(crate) mod client;
 pub(crate) mod lb;
 pub(crate) mod setup;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen soon; only a failing test waits as long.
@@ -26,8 +26,14 @@ pub(crate) fn let_pass(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// Tests that measure rates, and those that use up the machine, run one after another.
-pub(crate) fn take_turns() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Tests that measure rates may run beside each other and beside quiet ones.
+pub(crate) fn measuring() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A test that uses up the machine runs beside no measurement.
+pub(crate) fn hogging() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
