@@ -1,0 +1,174 @@
+//! One measurement: wrk on one proxy for some seconds, and what that cost the proxy.
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::peers::Peer;
+use super::process::stat_fields;
+
+/// What wrk is told.
+pub(crate) struct Run {
+    pub(crate) connections: usize,
+    pub(crate) path: &'static str,
+    pub(crate) headers: Vec<String>,
+    pub(crate) script: Option<PathBuf>,
+}
+
+/// What one measurement found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sample {
+    /// CPU time per request in user code, microseconds.
+    pub(crate) user: f64,
+    /// The same in the kernel.
+    pub(crate) system: f64,
+    /// Requests per second.
+    pub(crate) rate: f64,
+    /// Latency in microseconds.
+    pub(crate) p50: f64,
+    /// Latency in microseconds.
+    pub(crate) p99: f64,
+    /// Resident memory at its highest during the run, MiB.
+    pub(crate) memory: f64,
+    /// What wrk says of errors; empty when there were none.
+    pub(crate) errors: String,
+}
+
+impl Sample {
+    /// CPU time per request, microseconds.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// Measures one proxy once.
+pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, String> {
+    let pids = peer.server.pids();
+    let before = cpu(&pids);
+    let mut client = Client(run.spawn(peer.address(), seconds)?);
+    let mut memory = 0.0_f64;
+    while client.0.try_wait().map_err(|error| format!("wrk: {error}"))?.is_none() {
+        memory = memory.max(resident(&pids));
+        sleep(Duration::from_millis(50));
+    }
+    let after = cpu(&pids);
+    let said = client.output()?;
+    let mut sample = read(&said)?;
+    let requests = field(&said, "requests in", 0).and_then(|n| n.parse().ok()).unwrap_or(0.0_f64).max(1.0);
+    (sample.user, sample.system) = ((after.0 - before.0) / requests, (after.1 - before.1) / requests);
+    sample.memory = memory;
+    Ok(sample)
+}
+
+impl Run {
+    /// Runs wrk and returns what it says.
+    pub(crate) fn wrk(&self, at: SocketAddr, seconds: u64) -> Result<String, String> {
+        Client(self.spawn(at, seconds)?).output()
+    }
+
+    fn spawn(&self, at: SocketAddr, seconds: u64) -> Result<Child, String> {
+        let mut command = Command::new("wrk");
+        command.args(["-t1", "--latency"]);
+        command.arg(format!("-c{}", self.connections)).arg(format!("-d{seconds}s"));
+        self.headers.iter().for_each(|header| {
+            command.args(["-H", header]);
+        });
+        if let Some(script) = &self.script {
+            command.arg("-s").arg(script);
+        }
+        command.arg(format!("http://{at}{}", self.path));
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().map_err(|error| format!("cannot start wrk: {error}"))
+    }
+}
+
+/// wrk under way, ended with this guard.
+struct Client(Child);
+
+impl Client {
+    fn output(&mut self) -> Result<String, String> {
+        let mut said = String::new();
+        let failed = |error| format!("wrk: {error}");
+        if let Some(mut pipe) = self.0.stdout.take() {
+            pipe.read_to_string(&mut said).map_err(failed)?;
+        }
+        if let Some(mut pipe) = self.0.stderr.take() {
+            pipe.read_to_string(&mut said).map_err(failed)?;
+        }
+        let status = self.0.wait().map_err(|error| format!("wrk: {error}"))?;
+        if status.success() { Ok(said) } else { Err(format!("wrk failed:\n{said}")) }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What wrk found, without the proxy's own figures.
+fn read(said: &str) -> Result<Sample, String> {
+    let wanted = |found: Option<f64>| found.ok_or(format!("wrk says something unknown:\n{said}"));
+    let number = |text: &str| text.parse().ok();
+    let errors = said.lines().filter(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
+    Ok(Sample {
+        rate: wanted(field(said, "Requests/sec:", 1).and_then(number))?,
+        p50: wanted(field(said, "50%", 1).and_then(micros))?,
+        p99: wanted(field(said, "99%", 1).and_then(micros))?,
+        errors: errors.map(str::trim).collect::<Vec<_>>().join("; "),
+        ..Sample::default()
+    })
+}
+
+/// The word at `place` of the first line that contains `mark`.
+fn field<'a>(said: &'a str, mark: &str, place: usize) -> Option<&'a str> {
+    said.lines().find(|line| line.contains(mark))?.split_whitespace().nth(place)
+}
+
+/// `1.25ms` and the like.
+fn micros(text: &str) -> Option<f64> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "us" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        "m" => 6e7,
+        _ => return None,
+    };
+    number.parse::<f64>().ok().map(|number| number * factor)
+}
+
+/// User and system time of these processes with all their threads, microseconds.
+fn cpu(pids: &[u32]) -> (f64, f64) {
+    let tick = 1e6 / ticks_per_second();
+    pids.iter().fold((0.0, 0.0), |(user, system), pid| {
+        let fields = stat_fields(*pid);
+        let time = |place: usize| fields.get(place).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0) * tick;
+        (user + time(11), system + time(12))
+    })
+}
+
+fn ticks_per_second() -> f64 {
+    static TICKS: OnceLock<f64> = OnceLock::new();
+    *TICKS.get_or_init(|| {
+        let output = Command::new("getconf").arg("CLK_TCK").output();
+        output.ok().and_then(|o| String::from_utf8_lossy(&o.stdout).trim().parse().ok()).unwrap_or(100.0)
+    })
+}
+
+/// Resident memory of the largest of these processes, MiB: nginx's master shares its pages with the worker.
+fn resident(pids: &[u32]) -> f64 {
+    let of = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let kib = field(&status, "VmRSS:", 1).and_then(|kib| kib.parse::<f64>().ok());
+        kib.unwrap_or(0.0) / 1024.0
+    };
+    pids.iter().map(of).fold(0.0, f64::max)
+}
