@@ -248,3 +248,32 @@ fn an_answer_with_two_framings_reaches_the_client_with_one() {
     let answer = lb.get("/");
     assert!(answer.text() == "hello" || answer.status == 503, "{answer:?}");
 }
+
+#[test]
+fn a_body_that_nobody_read_is_never_taken_for_a_request() {
+    // 33 bytes that would be a request of their own.
+    let body = "GET /hidden HTTP/1.1\r\nhost: aa\r\n\r\n";
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    health.set_health(500);
+    lb.wait_health("s", false);
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let mut client = lb.client();
+        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{expect}content-length: {}\r\n\r\n", body.len()));
+        if expect.is_empty() {
+            client.send(body);
+        }
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.interim.len()), (503, 0), "{expect}");
+        if !expect.is_empty() {
+            // A client that was refused may send its body all the same.
+            client.send(body);
+        }
+        client.send("GET /next HTTP/1.1\r\nhost: a\r\n\r\n");
+        let rest = String::from_utf8(client.finish().rest()).unwrap();
+        assert!(rest.matches("HTTP/1.1 ").count() <= 1, "{rest}");
+    }
+    lb.wait_sum("overspill_requests_total", &["code_class=\"400\""], 0.0);
+    assert!(lb.ended(StatusDetail::FailedToPickBackend) <= 4);
+    assert_eq!(backend.requests(), 0);
+}
