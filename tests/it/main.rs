@@ -1,6 +1,7 @@
 //! The whole balancer over real sockets, in one test binary.
-// Floats compared strictly are counts: whole numbers as a scrape writes them.
+// Floats compared strictly are counts: whole numbers as a scrape writes them. Real time is what these tests are about.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_cmp)]
+#![allow(clippy::disallowed_methods, clippy::too_many_lines)]
 
 mod access_log;
 mod affinity;

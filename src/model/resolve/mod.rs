@@ -95,5 +95,5 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_lines)]
 mod tests;
