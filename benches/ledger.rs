@@ -64,7 +64,7 @@ fn choice(c: &mut Criterion) {
         overfill: Shares::new((0..4).map(|n| (n, 100.0))),
     };
     let gates = [gate(1.0), gate(1.0), gate(1e9), gate(1e9)];
-    let service = Service::new(1, false);
+    let service = Service::new(1);
     c.bench_function("choice through gates, first tier of two full", |b| {
         b.iter(|| {
             let now = clock::now();
@@ -86,7 +86,8 @@ fn counters(c: &mut Criterion) {
     c.bench_function("lease, taken and paid back", |b| {
         b.iter(|| Lease::take(black_box(&member).clone(), worker));
     });
-    let service = Service::new(2, true);
+    let service = Service::new(2);
+    service.remember_sessions();
     let mut turn = 0;
     c.bench_function("session that stays", |b| {
         b.iter(|| {
