@@ -160,18 +160,25 @@ fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAdd
 async fn tick(context: Rc<Context>) {
     let mut steps = tokio::time::interval(STEP.to_std());
     steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut generation = 0;
     for pass in 0_u64.. {
         steps.tick().await;
         let now = clock::now();
         context.watch.pass(now);
         context.flush_log();
         if pass % PASSES_PER_SWEEP == 0 {
-            sweep(&context, now);
+            generation = sweep(&context, now, generation);
         }
     }
 }
 
-fn sweep(context: &Context, now: Tick) {
+/// Idle connections, and members that have left since the world `generation`. The world's generation now.
+fn sweep(context: &Context, now: Tick, generation: u64) -> u64 {
     let world = context.world();
-    context.pool.sweep(now, |member| world.member_numbers.contains(&member));
+    let is_member = |member: u32| world.member_numbers.contains(&member);
+    context.pool.sweep(now, is_member);
+    if world.generation != generation {
+        context.watch.drain_members(now, is_member);
+    }
+    world.generation
 }

@@ -64,6 +64,7 @@ impl Client {
     /// Its answer is handed over, or nobody waits for it any more.
     pub(crate) fn end_request(&self, now: Tick) {
         self.is_in_flight.set(false);
+        self.watched.set_served_by(None);
         self.watched.set_deadline(now + self.keep_alive.get());
         self.guard.request_done();
     }

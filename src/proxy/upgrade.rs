@@ -61,6 +61,7 @@ async fn run(mut record: Record, client_side: OnUpgrade, mut upstream: Box<Upstr
     record.detail = Some(StatusDetail::WebsocketClosed);
     let limits = limits(&record);
     let watched = Rc::new(Watched::new(record.client.listener));
+    watched.set_served_by(record.client.watched.served_by());
     record.client.context.watch.add(watched.clone());
     let _forget = Forget(watched.clone());
     watched.set_deadline(limits.deadline(clock::now()));

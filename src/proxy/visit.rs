@@ -94,7 +94,6 @@ impl Visit {
         let (record, session) = (&mut self.record, &self.session);
         let worker = record.client.context.worker;
         let now = if self.retries == 0 { record.started } else { clock::now() };
-        record.client.watched.set_deadline(now + session.service.config.timeout);
         let ask = Ask {
             origin: session.origin,
             key: session.key,
@@ -124,6 +123,9 @@ impl Visit {
             session.service.ledger.count_extra(worker, Extra::Retries);
         }
         record.attempts += 1;
+        let config = &session.service.config;
+        record.client.watched.set_served_by(Some((member.numbered.number, config.draining_timeout)));
+        record.client.watched.set_deadline(now + config.timeout);
         let lease = Lease::take(member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });

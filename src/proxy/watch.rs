@@ -25,6 +25,11 @@ pub(crate) struct Watched {
     pub(crate) listener: u32,
     /// When something must have happened; [`NEVER`] = no deadline.
     deadline: Cell<Tick>,
+    /// No deadline may be later: the member that serves it has left the configuration.
+    latest: Cell<Tick>,
+    /// Number of the member that serves the request under way, and how long that may go on once the member has left
+    /// (`drainingTimeoutSec`; zero = to its end).
+    served_by: Cell<Option<(u32, Span)>>,
     /// Set by the watch when the deadline has passed, cleared by [`Self::set_deadline`].
     expired: Cell<bool>,
     /// Asked to end after the request under way.
@@ -43,6 +48,8 @@ impl Watched {
         Self {
             listener,
             deadline: Cell::new(NEVER),
+            latest: Cell::new(NEVER),
+            served_by: Cell::new(None),
             expired: Cell::new(false),
             drain: Cell::new(false),
             kill: Cell::new(false),
@@ -53,8 +60,19 @@ impl Watched {
 
     /// Replaces the deadline.
     pub(crate) fn set_deadline(&self, at: Tick) {
-        self.deadline.set(at);
+        self.deadline.set(at.min(self.latest.get()));
         self.expired.set(false);
+    }
+
+    /// Who serves the request under way.
+    pub(crate) fn served_by(&self) -> Option<(u32, Span)> {
+        self.served_by.get()
+    }
+
+    /// The request under way is served by this member; `None` = none is.
+    pub(crate) fn set_served_by(&self, member: Option<(u32, Span)>) {
+        self.served_by.set(member);
+        self.latest.set(NEVER);
     }
 
     /// Brings the deadline forward to `at`, if it is later.
@@ -111,6 +129,21 @@ impl Watch {
         });
     }
 
+    /// Gives requests on members that have left the time that `drainingTimeoutSec` allows [G 4.24]. Called when the
+    /// world has changed.
+    pub(crate) fn drain_members(&self, now: Tick, is_member: impl Fn(u32) -> bool) {
+        for watched in self.all.borrow().iter() {
+            if let Some((member, limit)) = watched.served_by.get()
+                && limit > Span::ZERO
+                && watched.latest.get() == NEVER
+                && !is_member(member)
+            {
+                watched.latest.set(now + limit);
+                watched.lower_deadline(now + limit);
+            }
+        }
+    }
+
     /// Asks the connections of a listener (`None`: all) to end after the request under way.
     pub(crate) fn drain(&self, listener: Option<u32>) {
         self.each(listener, |watched| watched.drain.set(true));
@@ -155,6 +188,29 @@ mod tests {
         assert_eq!(watch.len(), 0);
         watch.pass(Tick(1));
         assert!(watch.all.borrow().is_empty());
+    }
+
+    #[test]
+    fn g_4_24_a_request_on_a_member_that_left_has_the_draining_time_and_no_more() {
+        let watch = Watch::default();
+        let requests: Vec<_> = [(1, 5), (1, 0), (2, 5)]
+            .into_iter()
+            .map(|(member, limit)| {
+                let watched = Rc::new(Watched::new(0));
+                watched.set_served_by(Some((member, Span(limit))));
+                watch.add(watched.clone());
+                watched
+            })
+            .collect();
+        watch.drain_members(Tick(100), |member| member == 2);
+        requests.iter().for_each(|request| request.set_deadline(Tick(1000)));
+        watch.pass(Tick(105));
+        let expired: Vec<_> = requests.iter().map(|request| request.is_expired()).collect();
+        assert_eq!(expired, [true, false, false], "limit 5, no limit, still a member");
+        requests.iter().for_each(|request| request.set_served_by(None));
+        requests.iter().for_each(|request| request.set_deadline(Tick(2000)));
+        watch.pass(Tick(1500));
+        assert!(!requests.iter().any(|request| request.is_expired()), "the next request has all its time");
     }
 
     #[test]
