@@ -57,13 +57,9 @@ pub async fn start(text: String, origin: &Path, overrides: Overrides) -> Result<
     supervisor.prober.reconcile(&world);
     supervisor.settle(&world, opened);
     let first_sweep = supervisor.prober.first_sweep();
-    tokio::spawn(async move {
-        first_sweep.await;
-        let _ = ready.send(true);
-    });
     let (changes, queue) = mpsc::channel(QUEUE);
     let handle = Handle { shared: supervisor.shared.clone(), changes };
-    tokio::spawn(supervisor.run(queue));
+    tokio::spawn(supervisor.run(queue, first_sweep, ready));
     Ok(handle)
 }
 

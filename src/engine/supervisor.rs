@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
@@ -53,8 +53,16 @@ pub(super) struct Bound {
 type Opened = Vec<(Arc<str>, SocketAddr, Vec<std::net::TcpListener>)>;
 
 impl Supervisor {
-    /// Changes, health changes and ticks, until stopped.
-    pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>) {
+    /// Changes, health changes and ticks, until stopped. Says `ready` when `first_sweep` has ended and its verdicts are
+    /// in the plans.
+    pub(super) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        first_sweep: impl Future<Output = ()>,
+        ready: watch::Sender<bool>,
+    ) {
+        let mut first_sweep = std::pin::pin!(first_sweep);
+        let mut is_swept = false;
         let mut ticks = tokio::time::interval(TICK.to_std());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let wake = self.wake.clone();
@@ -62,6 +70,11 @@ impl Supervisor {
             tokio::select! {
                 _ = ticks.tick() => self.tick(),
                 () = wake.notified() => self.tick(),
+                () = &mut first_sweep, if !is_swept => {
+                    is_swept = true;
+                    self.tick();
+                    ready.send_replace(true);
+                }
                 change = changes.recv() => match change {
                     Some(Change::Apply { text, origin, answer }) => {
                         let verdict = self.apply(text, origin).await;

@@ -131,3 +131,13 @@ fn a_tcp_check_is_passed_by_whoever_takes_the_connection() {
     );
     assert_eq!((state(&lb, "there"), state(&lb, "nobody")), (Health::Healthy, Health::Unhealthy));
 }
+
+#[test]
+fn when_it_says_ready_every_member_that_passed_is_in_the_plan() {
+    let toys = ["a", "b", "c", "d"].map(toy);
+    let setup = setup(&[group("ig", NEAR).members(&toys)]);
+    for _ in 0..10 {
+        let lb = Lb::start(&setup.text());
+        assert!(toys.iter().all(|toy| lb.plan_has(toy.name())));
+    }
+}

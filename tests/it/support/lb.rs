@@ -166,7 +166,7 @@ impl Lb {
         wait_until("the plan follows", || self.plan_has(member) == is_healthy);
     }
 
-    fn plan_has(&self, member: &str) -> bool {
+    pub(crate) fn plan_has(&self, member: &str) -> bool {
         let world = self.handle.world();
         world.services.iter().any(|service| {
             let plan = service.plan.load();
