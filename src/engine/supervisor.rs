@@ -19,7 +19,7 @@ use crate::model::config::{AccessLogTarget, Config, Front};
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
-use crate::net::listen;
+use crate::net::listen::{self, Beside};
 use crate::world::World;
 
 /// How long running requests may go on after a stop was asked for.
@@ -186,7 +186,9 @@ impl Supervisor {
             if self.bound.contains_key(&(front.name.clone(), front.address)) {
                 continue;
             }
-            match listen::bind(front.address, self.workers.len()) {
+            let is_ours = self.bound.values().any(|bound| bound.address.port() == front.address.port());
+            let beside = if is_ours { Beside::Ourselves } else { Beside::Nobody };
+            match listen::bind(front.address, self.workers.len(), beside) {
                 Ok(sockets) => opened.push((front.name.clone(), front.address, sockets)),
                 Err(error) => problems.push(Problem {
                     path: format!("forwardingRules[{}]", front.name),

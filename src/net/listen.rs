@@ -25,29 +25,55 @@ pub const EPISODE_GAP: Span = Span::secs(10);
 
 /// `copies` (at least one) listeners on `address`: non-blocking, `SO_REUSEPORT`, backlog [`BACKLOG`].
 ///
+/// An address where another process listens is refused, even if that one shares it.
+///
 /// Port 0 asks the system for a port once; all copies get that one, and `local_addr` tells it. An IPv6 wildcard
 /// takes IPv4 connections too, whatever the system's default is.
 ///
 /// # Errors
 ///
 /// When a copy cannot be bound; none stays open then.
-pub fn bind(address: SocketAddr, copies: usize) -> io::Result<Vec<TcpListener>> {
+pub fn bind(address: SocketAddr, copies: usize, beside: Beside) -> io::Result<Vec<TcpListener>> {
+    if beside == Beside::Nobody && address.port() != 0 {
+        open(address, Shared::No)?;
+    }
     let first = bind_one(address)?;
     let bound = first.local_addr()?;
     std::iter::once(Ok(first)).chain((1..copies).map(|_| bind_one(bound))).collect()
 }
 
+/// Who may listen there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nobody: another process that shares its port, such as a second proxy of the same user, would take a part of
+    /// the connections unseen.
+    Nobody,
+    /// This process, on a listener that is about to be retired.
+    Ourselves,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    Yes,
+    No,
+}
+
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(address, Shared::Yes)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn open(address: SocketAddr, shared: Shared) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared == Shared::Yes)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Sets `TCP_NODELAY` on an accepted stream: answers are written whole, waiting for more only delays them. A peer
@@ -126,7 +152,7 @@ mod tests {
     #[test]
     fn copies_share_the_port_that_the_system_gave_to_the_first() {
         for any in ["127.0.0.1:0", "[::]:0"] {
-            let listeners = bind(any.parse().unwrap(), 3).unwrap();
+            let listeners = bind(any.parse().unwrap(), 3, Beside::Nobody).unwrap();
             let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
             assert!(ports[0] != 0 && ports == [ports[0]; 3], "{any}: {ports:?}");
         }
@@ -134,26 +160,26 @@ mod tests {
 
     #[test]
     fn no_copies_still_means_one() {
-        assert_eq!(bind("127.0.0.1:0".parse().unwrap(), 0).unwrap().len(), 1);
+        assert_eq!(bind("127.0.0.1:0".parse().unwrap(), 0, Beside::Nobody).unwrap().len(), 1);
     }
 
     #[test]
     fn a_port_that_someone_listens_on_without_sharing_is_refused() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = bind(taken.local_addr().unwrap(), 1).unwrap_err();
+        let error = bind(taken.local_addr().unwrap(), 1, Beside::Nobody).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn an_ipv6_wildcard_takes_ipv4_connections() {
-        let listeners = bind("[::]:0".parse().unwrap(), 1).unwrap();
+        let listeners = bind("[::]:0".parse().unwrap(), 1, Beside::Nobody).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
     #[tokio::test]
     async fn an_accepted_stream_does_not_wait_for_more_to_send() {
-        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1, Beside::Nobody).unwrap().remove(0);
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, _client) = tokio::join!(listener.accept(), tokio::net::TcpStream::connect(address));
@@ -186,5 +212,13 @@ mod tests {
         backoff.succeeded();
         assert!(!backoff.begins_episode(start + Span::secs(9)));
         assert!(backoff.begins_episode(start + Span::secs(11)));
+    }
+
+    #[test]
+    fn a_port_that_another_process_would_share_is_refused_and_our_own_is_not() {
+        let mine = bind("127.0.0.1:0".parse().unwrap(), 2, Beside::Nobody).unwrap();
+        let address = mine[0].local_addr().unwrap();
+        assert_eq!(bind(address, 1, Beside::Nobody).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind(address, 1, Beside::Ourselves).unwrap().len(), 1);
     }
 }
