@@ -133,6 +133,7 @@ impl Supervisor {
         self.planners.adopt(&world);
         self.shared.world.store(world.clone());
         self.settle(&world, opened);
+        depart(&old, &world);
         drop(old);
         self.registry.sweep();
         Ok(Applied { generation: world.generation, changed: true, warnings })
@@ -232,6 +233,15 @@ impl Supervisor {
             // Joins a thread: aside, so that the runtime goes on.
             let _ = tokio::task::spawn_blocking(move || log.finish()).await;
         }
+    }
+}
+
+/// Keeps what members have counted that the new world does not have.
+fn depart(old: &World, new: &World) {
+    for service in &old.services {
+        let members = service.members().map(|(.., member)| &member.numbered);
+        let left = members.filter(|numbered| !new.member_numbers.contains(&numbered.number));
+        service.ledger.departed.take(left.map(|numbered| numbered.member.clone()));
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Gate {
     admitted: AtomicU64,
     /// Sent although full, since everything was.
     overfilled: AtomicU64,
+    /// Second and later attempts of requests, which take room and no turn.
+    again: AtomicU64,
     /// Asked for room and got none.
     refused: AtomicU64,
 }
@@ -46,6 +48,7 @@ impl Gate {
             tolerance: AtomicU64::new(limit.tolerance),
             admitted: AtomicU64::new(0),
             overfilled: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
     }
@@ -53,18 +56,29 @@ impl Gate {
     /// Takes room for one request: its turn number, or `None` when the backend is full.
     #[inline]
     pub fn admit(&self, now: Tick) -> Option<u64> {
+        self.take(now).then(|| self.admitted.fetch_add(1, Relaxed))
+    }
+
+    /// The same for another attempt of a request. It takes no turn: if it did, of two members the failing one would
+    /// be first in turn for every request.
+    pub fn admit_again(&self, now: Tick) -> Option<u64> {
+        self.take(now).then(|| self.overfill_again())
+    }
+
+    #[inline]
+    fn take(&self, now: Tick) -> bool {
         let limit = Limit { interval: self.interval.load(Relaxed), tolerance: self.tolerance.load(Relaxed) };
         if limit.is_open() {
-            return Some(self.admitted.fetch_add(1, Relaxed));
+            return true;
         }
         let mut due = self.due.load(Relaxed);
         loop {
             let Some(next) = gcra::admit(due, now, limit) else {
                 self.refused.fetch_add(1, Relaxed);
-                return None;
+                return false;
             };
             match self.due.compare_exchange_weak(due, next, Relaxed, Relaxed) {
-                Ok(_) => return Some(self.admitted.fetch_add(1, Relaxed)),
+                Ok(_) => return true,
                 Err(seen) => due = seen,
             }
         }
@@ -75,6 +89,12 @@ impl Gate {
     #[inline]
     pub fn overfill(&self) -> u64 {
         self.overfilled.fetch_add(1, Relaxed).wrapping_add(self.admitted.load(Relaxed))
+    }
+
+    /// Places another attempt of a request, wherever the limit is; it takes no turn either.
+    pub fn overfill_again(&self) -> u64 {
+        self.again.fetch_add(1, Relaxed);
+        self.admitted.load(Relaxed).wrapping_add(self.overfilled.load(Relaxed))
     }
 
     /// Sets the limit; only the planner calls this.
@@ -100,9 +120,25 @@ impl Gate {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            admitted: self.admitted.load(Relaxed),
+            admitted: self.admitted.load(Relaxed).wrapping_add(self.again.load(Relaxed)),
             overfilled: self.overfilled.load(Relaxed),
             refused: self.refused.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_attempt_counts_and_takes_no_turn() {
+        let gate = Gate::closed();
+        gate.set(Limit::OPEN);
+        let now = Tick(1);
+        let turns =
+            [gate.admit(now), gate.admit_again(now), gate.admit(now), gate.admit_again(now), gate.admit(now)];
+        assert_eq!(turns, [Some(0), Some(1), Some(1), Some(2), Some(2)]);
+        assert_eq!(gate.counts(), Counts { admitted: 5, overfilled: 0, refused: 0 });
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod cell;
+pub mod departed;
 pub mod endpoint;
 pub mod gate;
 pub mod histogram;

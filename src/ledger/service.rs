@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::cell::{Cells, WorkerId};
+use super::departed::Departed;
 use super::member::Count;
 use crate::model::detail::StatusDetail;
 
@@ -17,6 +18,8 @@ pub struct Service {
     /// Turn of the choice between backends, shared by all workers so that small loads stay smooth.
     pub turn: Turn,
     /// Empty until a world with an affinity comes.
+    /// Members that it had.
+    pub departed: Departed,
     sessions: OnceLock<Box<[AtomicU64]>>,
 }
 
@@ -98,6 +101,7 @@ impl Service {
             unplaced: Cells::new(workers),
             extra: Cells::new(workers),
             turn: Turn::default(),
+            departed: Departed::default(),
             sessions: OnceLock::new(),
         }
     }

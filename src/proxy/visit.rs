@@ -93,7 +93,8 @@ impl Visit {
     fn place(&mut self) -> Result<(), Failure> {
         let (record, session) = (&mut self.record, &self.session);
         let worker = record.client.context.worker;
-        let now = if self.retries == 0 { record.started } else { clock::now() };
+        let is_first = self.retries == 0;
+        let now = if is_first { record.started } else { clock::now() };
         let ask = Ask {
             origin: session.origin,
             key: session.key,
@@ -103,9 +104,11 @@ impl Visit {
         let backends = &session.service.backends;
         let pick = pick::choose(&session.service.plan.load(), ask, |backend, room| {
             let gate = &backends.get(backend as usize)?.ledger.gate;
-            match room {
-                Room::IfFree => gate.admit(now),
-                Room::Overfill => Some(gate.overfill()),
+            match (room, is_first) {
+                (Room::IfFree, true) => gate.admit(now),
+                (Room::IfFree, false) => gate.admit_again(now),
+                (Room::Overfill, true) => Some(gate.overfill()),
+                (Room::Overfill, false) => Some(gate.overfill_again()),
             }
         });
         let pick = pick.map_err(|none| Failure {
@@ -117,7 +120,7 @@ impl Visit {
         })?;
         let backend = backends.get(pick.backend as usize).ok_or(MISPLACED)?;
         let member = backend.members.get(pick.member as usize).ok_or(MISPLACED)?;
-        if self.retries == 0 {
+        if is_first {
             backend.ledger.count_pick(worker, pick.reason);
         } else {
             session.service.ledger.count_extra(worker, Extra::Retries);

@@ -19,6 +19,9 @@ use crate::model::detail::StatusDetail;
 use crate::model::service::Group;
 use crate::world::{LiveBackend, LiveMember, LiveService, World};
 
+/// Stands for members that a reload took away.
+const REMOVED: &str = "(removed)";
+
 /// What a scrape sees.
 #[derive(Debug)]
 struct View<'a> {
@@ -68,7 +71,7 @@ const fn gauge(name: &'static str, help: &'static str, fill: fn(&View<'_>, &mut 
 const FAMILIES: &[Family] = &[
     counter(
         "overspill_requests_total",
-        "Requests as clients saw them, by class of status (0 = no answer). member empty: none was found; service empty: none was found.",
+        "Requests as clients saw them, by class of status (0 = no answer). member empty: none was found; (removed): a reload took it away; service empty: none was found.",
         requests,
     ),
     counter(
@@ -227,6 +230,10 @@ fn requests(view: &View<'_>, page: &mut Page) {
             samples([service.name(), &group.name, &group.zone, &member.config.name], counts);
         }
         samples([service.name(), "", "", ""], service.ledger.unplaced());
+        let departed = service.ledger.departed.classes();
+        if departed != [0; 6] {
+            samples([service.name(), REMOVED, "", REMOVED], departed);
+        }
     }
     samples(["", "", "", ""], view.process.unrouted());
 }

@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Instant;
 
 use overspill::cli::load::{Load, Options};
 use overspill::model::detail::StatusDetail;
@@ -53,6 +54,9 @@ fn members_that_come_and_go_under_load_cost_no_request() {
     }
     let stats = load.stop();
     assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
+    // What the removed ones have counted stays in the sum.
+    lb.reload(&fewer);
+    lb.wait_sum("overspill_requests_total", &["code_class=\"200\""], stats.sent as f64);
 }
 
 #[test]
@@ -76,6 +80,24 @@ fn a_request_under_way_on_a_member_that_is_removed_ends_well() {
     may_answer.store(true, SeqCst);
     assert_eq!(client.answer().text(), "slow");
     assert_eq!(client.get("/").text(), "good");
+}
+
+#[test]
+fn g_4_24_a_request_on_a_removed_member_is_cut_after_the_draining_time() {
+    let health = toy("health");
+    let silent = Scripted::start(|conn| while conn.request().is_some() {});
+    let other = Scripted::good();
+    let draining =
+        |backend| scripted(backend, &health).service("connectionDraining: {drainingTimeoutSec: 1}").text();
+    let lb = Lb::start(&draining(&silent));
+    let mut client = lb.client();
+    let began = Instant::now();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    wait_until("it is under way", || silent.requests() == 1);
+    lb.reload(&draining(&other));
+    assert_eq!(client.answer().status, 503, "cut long before timeoutSec");
+    let took = began.elapsed();
+    assert!((1.0..10.0).contains(&took.as_secs_f64()), "{took:?}");
 }
 
 #[test]
