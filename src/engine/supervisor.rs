@@ -14,13 +14,14 @@ use super::worker::{Command, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
 use crate::health::prober::Prober;
+use crate::ledger::member::Member;
 use crate::ledger::registry::Registry;
 use crate::model::config::{AccessLogTarget, Config, Front};
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
 use crate::net::listen::{self, Beside};
-use crate::world::World;
+use crate::world::{LiveService, World};
 
 /// How long running requests may go on after a stop was asked for.
 pub(super) const STOP_GRACE: Span = Span::secs(30);
@@ -238,11 +239,16 @@ impl Supervisor {
 
 /// Keeps what members have counted that the new world does not have.
 fn depart(old: &World, new: &World) {
-    for service in &old.services {
-        let members = service.members().map(|(.., member)| &member.numbered);
-        let left = members.filter(|numbered| !new.member_numbers.contains(&numbered.number));
-        service.ledger.departed.take(left.map(|numbered| numbered.member.clone()));
+    let services: HashMap<_, _> = new.services.iter().map(|service| (service.name(), service)).collect();
+    for before in &old.services {
+        if let Some(now) = services.get(before.name()) {
+            now.ledger.departed.change(members(before), members(now));
+        }
     }
+}
+
+fn members(service: &LiveService) -> impl Iterator<Item = &Arc<Member>> {
+    service.members().map(|(.., member)| &member.numbered.member)
 }
 
 fn wall() -> SystemTime {

@@ -1,5 +1,6 @@
 //! Members that a reload took away: what they have counted stays in the sums.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::member::{Count, Member};
@@ -19,9 +20,15 @@ struct State {
 }
 
 impl Departed {
-    /// Takes in members that the new world does not have, and lets go of those that nobody holds any more. Only the
-    /// supervisor calls this.
-    pub fn take(&self, members: impl Iterator<Item = Arc<Member>>) {
+    /// The service had the members `before` and has the members `now`: takes in those that left, gives back those that
+    /// returned while somebody still held them, and lets go of those that nobody holds any more. Only the supervisor
+    /// calls this, once for each change.
+    pub fn change<'a>(
+        &self,
+        before: impl Iterator<Item = &'a Arc<Member>>,
+        now: impl Iterator<Item = &'a Arc<Member>>,
+    ) {
+        let present: HashSet<_> = now.map(Arc::as_ptr).collect();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { leaving, gone } = &mut *state;
         leaving.retain(|member| {
@@ -29,9 +36,9 @@ impl Departed {
             if !is_held {
                 *gone = sum(*gone, classes(member));
             }
-            is_held
+            is_held && !present.contains(&Arc::as_ptr(member))
         });
-        leaving.extend(members);
+        leaving.extend(before.filter(|member| !present.contains(&Arc::as_ptr(member))).cloned());
     }
 
     /// What all of them have counted.
@@ -60,12 +67,21 @@ mod tests {
     fn a_member_that_left_counts_on_and_is_let_go_when_nobody_holds_it() {
         let (departed, member) = (Departed::default(), Arc::new(Member::new(1)));
         member.count(WorkerId(0), Count::Class2);
-        departed.take([member.clone()].into_iter());
+        departed.change(std::iter::once(&member), std::iter::empty());
         member.count(WorkerId(0), Count::Class5);
         assert_eq!(departed.classes(), [0, 0, 1, 0, 0, 1]);
         let weak = Arc::downgrade(&member);
         drop(member);
-        departed.take(std::iter::empty());
+        departed.change(std::iter::empty(), std::iter::empty());
         assert_eq!((departed.classes(), weak.strong_count()), ([0, 0, 1, 0, 0, 1], 0));
+    }
+
+    #[test]
+    fn a_member_that_returns_is_counted_as_a_member_only() {
+        let (departed, member) = (Departed::default(), Arc::new(Member::new(1)));
+        member.count(WorkerId(0), Count::Class2);
+        departed.change(std::iter::once(&member), std::iter::empty());
+        departed.change(std::iter::empty(), std::iter::once(&member));
+        assert_eq!(departed.classes(), [0; 6]);
     }
 }
