@@ -71,7 +71,7 @@ impl Peer {
 /// Starts all proxies that are installed; nginx, the measure of the others, first.
 pub(crate) fn start(scenario: &Scenario, origin: &Origin, dir: &TempDir) -> Result<Vec<Peer>, String> {
     let to = origin.addresses(scenario);
-    let [for_nginx, for_haproxy, for_us] = free_addresses()?;
+    let [for_nginx, for_tuned, for_haproxy, for_us] = free_addresses()?;
     let mut peers = Vec::new();
     let mut add = |name, address, command: &[String], log: Option<&Path>| {
         let server = Server::start(name, command, &[address], dir, log)?;
@@ -79,8 +79,14 @@ pub(crate) fn start(scenario: &Scenario, origin: &Origin, dir: &TempDir) -> Resu
         Ok::<(), String>(())
     };
     if is_installed("nginx") {
-        let config = dir.write("nginx.conf", nginx_proxy(scenario.extras, dir.path(), for_nginx, to))?;
+        let text = nginx_proxy(scenario.extras, BY_ITSELF, (dir.path(), for_nginx), to);
+        let config = dir.write("nginx.conf", text)?;
         add("nginx", for_nginx, &nginx(&config, dir.path()), None)?;
+        if scenario.has_bodies() {
+            let text = nginx_proxy(scenario.extras, TUNED, (dir.path(), for_tuned), to);
+            let config = dir.write("nginx-tuned.conf", text)?;
+            add("nginx, tuned", for_tuned, &nginx(&config, dir.path()), None)?;
+        }
     }
     if is_installed("haproxy") {
         let config = dir.write("haproxy.cfg", haproxy(scenario.extras, for_haproxy, to))?;
@@ -89,7 +95,8 @@ pub(crate) fn start(scenario: &Scenario, origin: &Origin, dir: &TempDir) -> Resu
         let log = dir.path().join("haproxy.log");
         add("haproxy", for_haproxy, &command, Some(&log))?;
     }
-    let config = dir.write("overspill.yaml", overspill(scenario.extras, dir.path(), for_us, to))?;
+    // In a folder of its own, since we watch that: files opened there all the time would wake us.
+    let config = dir.write("overspill/overspill.yaml", overspill(scenario.extras, dir.path(), for_us, to))?;
     let command = words(&[OVERSPILL, "serve", "--log-level", "error", "-c", &config.display().to_string()]);
     add("overspill", for_us, &command, None)?;
     Ok(peers)
@@ -98,6 +105,11 @@ pub(crate) fn start(scenario: &Scenario, origin: &Origin, dir: &TempDir) -> Resu
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
+
+/// What an nginx is told so that it works as the others do, which stream: nothing, or how to hand bodies on in larger
+/// pieces than it does by itself, and requests as they come.
+const BY_ITSELF: &str = "";
+const TUNED: &str = "proxy_request_buffering off; proxy_buffer_size 16k; proxy_buffers 16 16k;";
 
 fn nginx(config: &Path, dir: &Path) -> Vec<String> {
     let (config, dir) = (config.display().to_string(), dir.display().to_string());
@@ -136,7 +148,13 @@ fn nginx_origin(dir: &Path, at: [SocketAddr; 2]) -> String {
     nginx_frame("origin", dir, &http)
 }
 
-fn nginx_proxy(extras: Extras, dir: &Path, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
+fn nginx_proxy(
+    extras: Extras,
+    more: &str,
+    (dir, at): (&Path, SocketAddr),
+    [a, b]: [SocketAddr; 2],
+) -> String {
+    let name = if more.is_empty() { "nginx" } else { "nginx-tuned" };
     let servers = match extras {
         // The nearest that it has to sessions.
         Extras::Everything => format!("hash $cookie_GCLB consistent; server {a}; server {b};"),
@@ -150,13 +168,13 @@ fn nginx_proxy(extras: Extras, dir: &Path, at: SocketAddr, [a, b]: [SocketAddr; 
     };
     let http = format!(
         "{log}  upstream origin {{ {servers} keepalive 1200; keepalive_requests 1000000000; }}\n  \
-         server {{\n    listen {at} backlog=4096;\n    client_max_body_size 10m;\n    \
+         server {{\n    listen {at} backlog=4096;\n    client_max_body_size 10m; {more}\n    \
          location / {{\n      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";\n      \
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n      \
          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Via \"1.1 google\";\n      \
          proxy_set_header X-Cloud-Trace-Context \"$request_id/1;o=0\"; add_header Via \"1.1 google\";\n    }}\n  }}\n"
     );
-    nginx_frame("nginx", dir, &http)
+    nginx_frame(name, dir, &http)
 }
 
 fn haproxy(extras: Extras, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {

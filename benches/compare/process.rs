@@ -25,10 +25,13 @@ impl TempDir {
         &self.0
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file, in a folder of it where `name` says so, and returns its path.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf, String> {
         let path = self.0.join(name);
-        fs::write(&path, content).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| fs::write(&path, content))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(path)
     }
 }

@@ -66,6 +66,10 @@ impl Scenario {
         self.work == Work::Large
     }
 
+    pub(crate) fn has_bodies(&self) -> bool {
+        matches!(self.work, Work::Large | Work::Upload)
+    }
+
     /// Our own toy answers before it has read an upload.
     pub(crate) fn needs_nginx_origin(&self) -> bool {
         self.work == Work::Upload

@@ -51,6 +51,10 @@ impl Results {
         }
     }
 
+    fn samples(&self, peer: &str) -> Option<&Vec<Sample>> {
+        self.peers.iter().find(|(name, _)| *name == peer).map(|(_, samples)| samples)
+    }
+
     /// Median of the ratios to nginx within each round.
     fn ratio(&self, peer: &str, of: fn(&Sample) -> f64) -> Option<f64> {
         let samples =
@@ -65,12 +69,17 @@ impl Results {
 /// CPU per request of all scenarios, as ratios to nginx.
 pub(crate) fn print_summary(all: &[Results]) {
     println!("CPU per request, ratio to nginx in the same round:\n");
-    let Some(first) = all.first() else { return };
-    let names: Vec<_> = first.peers.iter().map(|(peer, _)| *peer).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for (peer, _) in all.iter().flat_map(|results| &results.peers) {
+        if !names.contains(peer) {
+            names.push(peer);
+        }
+    }
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
     for results in all {
-        let cells = results.peers.iter().map(|(peer, samples)| {
+        let cells = names.iter().map(|peer| {
+            let Some(samples) = results.samples(peer) else { return String::new() };
             let us = median(samples.iter().map(Sample::cpu));
             match (*peer, results.ratio(peer, Sample::cpu)) {
                 ("nginx", _) => format!("1.00 ({us:.1} us)"),
