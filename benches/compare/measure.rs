@@ -59,7 +59,7 @@ pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, Str
     let after = cpu(&pids);
     let said = client.output()?;
     let mut sample = read(&said)?;
-    let requests = field(&said, "requests in", 0).and_then(|n| n.parse().ok()).unwrap_or(0.0_f64).max(1.0);
+    let requests = field(&said, "requests", 0).and_then(|n| n.parse().ok()).unwrap_or(0.0_f64).max(1.0);
     (sample.user, sample.system) = ((after.0 - before.0) / requests, (after.1 - before.1) / requests);
     sample.memory = memory;
     Ok(sample)
@@ -126,9 +126,9 @@ fn read(said: &str) -> Result<Sample, String> {
     })
 }
 
-/// The word at `place` of the first line that contains `mark`.
+/// The word at `place` of the first line that has the word `mark`.
 fn field<'a>(said: &'a str, mark: &str, place: usize) -> Option<&'a str> {
-    said.lines().find(|line| line.contains(mark))?.split_whitespace().nth(place)
+    said.lines().find(|line| line.split_whitespace().any(|word| word == mark))?.split_whitespace().nth(place)
 }
 
 /// `1.25ms` and the like.
