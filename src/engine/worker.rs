@@ -153,7 +153,8 @@ async fn accept(
 fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: u32) {
     listen::prepare(&stream);
     context.process.count(context.worker, Traffic::Accepted);
-    tokio::task::spawn_local(serve(context.clone(), stream, peer, listener));
+    // Boxed: a task's future is moved six times on its way into the runtime.
+    tokio::task::spawn_local(Box::pin(serve(context.clone(), stream, peer, listener)));
 }
 
 /// Deadlines, log lines and idle connections, about ten times a second.

@@ -59,8 +59,7 @@ pub(crate) struct Facts<'a> {
 impl Hop {
     /// A connection from `client`, the peer as the socket has it, to `local`, our own address.
     pub(crate) fn new(client: IpAddr, local: IpAddr, https: bool) -> Self {
-        let (forwarded_for, length) =
-            printed(format_args!("{},{}", client.to_canonical(), local.to_canonical()));
+        let (forwarded_for, length) = two_addresses(client.to_canonical(), local.to_canonical());
         Self { forwarded_for, length, proto: HeaderValue::from_static(if https { "https" } else { "http" }) }
     }
 
@@ -355,6 +354,36 @@ fn cut(text: &[u8], arena: &mut BytesMut) -> HeaderValue {
 
 /// Longest text of two addresses and a comma is 91 characters.
 const MAX_PRINTED: usize = 96;
+
+/// `<client>,<balancer>`. IPv4 by hand: once per connection, and the formatting machinery is a twentieth of what a
+/// connection with one request costs.
+fn two_addresses(client: IpAddr, local: IpAddr) -> ([u8; MAX_PRINTED], usize) {
+    let (IpAddr::V4(client), IpAddr::V4(local)) = (client, local) else {
+        return printed(format_args!("{client},{local}"));
+    };
+    let (mut text, mut length) = ([0; MAX_PRINTED], 0);
+    let mut push = |byte| {
+        if let Some(place) = text.get_mut(length) {
+            *place = byte;
+            length += 1;
+        }
+    };
+    for (at, octet) in client.octets().into_iter().chain(local.octets()).enumerate() {
+        match at {
+            0 => {}
+            4 => push(b','),
+            _ => push(b'.'),
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    (text, length)
+}
 
 fn printed(text: std::fmt::Arguments<'_>) -> ([u8; MAX_PRINTED], usize) {
     let mut buffer = [0; MAX_PRINTED];
