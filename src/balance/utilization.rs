@@ -277,12 +277,17 @@ impl Governor {
             self.is_proven = true;
             return if is_noise { limit } else { self.capacity(most, utilization, target).min(limit) };
         }
-        let comes_to_rest = most < least * WORTHWHILE && utilization >= MEANINGFUL;
-        if self.is_proven || comes_to_rest {
-            return limit;
-        }
         let steep = self.steepness.unwrap_or(STEEP.1);
         let careful = least * (target / utilization).powf(1.0 / steep).min(GROWTH * GROWTH);
+        let is_near_rest = most < least * WORTHWHILE;
+        // Whatever the report is late, its rate was one of these, and they are all but the same: a rate that trembles
+        // too much to count as steady must not hold the limit down.
+        if is_near_rest && self.held as usize >= LATE && utilization < target / WORTHWHILE {
+            return careful.max(limit);
+        }
+        if self.is_proven || (is_near_rest && utilization >= MEANINGFUL) {
+            return limit;
+        }
         let Some(known) = self.known else { return careful.max(limit) };
         let by_known = self.capacity(known.rate, known.utilization, target).min(known.rate * GROWTH);
         let bold = match self.late {

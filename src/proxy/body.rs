@@ -29,6 +29,8 @@ pub(crate) struct Progress {
     pub(crate) bytes: Cell<u64>,
     /// Hyper has asked for it at least once.
     pub(crate) is_touched: Cell<bool>,
+    /// Hyper has asked for more and the client has not sent it yet: it is the client that is waited for, not the member.
+    pub(crate) is_awaited: Cell<bool>,
     /// All of it has been handed on.
     pub(crate) has_ended: Cell<bool>,
     /// The client broke it off, or its framing is bad.
@@ -46,6 +48,7 @@ impl Body for RequestBody {
         let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
         progress.is_touched.set(true);
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        progress.is_awaited.set(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let len = frame.data_ref().map_or(0, Bytes::len) as u64;

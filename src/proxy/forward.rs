@@ -115,9 +115,10 @@ where
     }
 }
 
-/// Whose fault it is that time ran out: the client's while it still owes a part of its request.
+/// Whose fault it is that time ran out: the client's while it owes a part of its request, and not while the member is
+/// too slow to take what the client has.
 fn timed_out(progress: Option<&Progress>) -> Failure {
-    if progress.is_some_and(|progress| !progress.has_ended.get()) {
+    if progress.is_some_and(|progress| progress.is_awaited.get() && !progress.has_ended.get()) {
         return Failure::client(StatusDetail::ClientTimedOut);
     }
     Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout }
