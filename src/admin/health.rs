@@ -61,8 +61,9 @@ fn find(world: &World, base: &Base, name: &str, body: &[u8]) -> Result<Value, Bo
         );
         return Err(Box::new(error(StatusCode::BAD_REQUEST, "invalid", &message)));
     };
-    let status: Vec<Value> =
-        backend.members.iter().map(|member| member_health(base, group, member)).collect();
+    // A service that no forwarding rule leads to is not probed and has no health [G 4.15].
+    let members = backend.members.iter().filter(|_| service.config.is_reachable);
+    let status: Vec<Value> = members.map(|member| member_health(base, group, member)).collect();
     Ok(json!({"kind": "compute#backendServiceGroupHealth", "healthStatus": status}))
 }
 

@@ -9,7 +9,7 @@ use super::place::Atlas;
 use super::report::Report;
 use crate::model::service::{Group, GroupKind, UtilizationSource};
 use crate::model::unit::Span;
-use crate::wire::flaw::quote;
+use crate::wire::flaw::{nearest, quote};
 use crate::wire::group as wire;
 use crate::wire::path::Path;
 use crate::wire::read::{Collection, Resources};
@@ -189,6 +189,7 @@ fn instance_group(
         }
         let Some(ip) = address(&instance.ip_address, &at.key("ipAddress"), report) else { continue };
         let ports = instance.ports.clone().unwrap_or_default();
+        known_ports(&ports, &named_ports, &at.key("ports"), report);
         entries.push(RosterEntry { name: instance.name.as_str().into(), ip, ports, port: None });
     }
     let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
@@ -196,6 +197,26 @@ fn instance_group(
     let group =
         Group { name: group.name.as_str().into(), kind: GroupKind::InstanceGroup, zone, region, utilization };
     Some(Roster { group: Arc::new(group), index, named_ports, entries })
+}
+
+/// `ports` replaces numbers behind the group's named ports; another name would be read by nobody.
+fn known_ports(
+    ports: &BTreeMap<String, u16>,
+    named: &BTreeMap<String, u16>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    if named.is_empty() {
+        return;
+    }
+    for name in ports.keys().filter(|name| !named.contains_key(*name)) {
+        let expected = match nearest(name, named.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "a name that stands in the group's namedPorts".to_owned(),
+        };
+        let message = format!("the group has no named port {}", quote(name));
+        report.error(&at.key(name), "unknown-port-name", message, expected);
+    }
 }
 
 fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<String, u16> {
