@@ -298,9 +298,7 @@ mod tests {
     /// [G 4.5]
     #[tokio::test]
     async fn a_tcp_response_without_a_request_still_waits_for_data() {
-        assert!(
-            ask(&tcp(None, Some("220 ready")), &scripted(b"", b"220 ready\r\n", true).await).await.success
-        );
+        assert!(ask(&tcp(None, Some("220 ready")), &scripted(b"", b"220 ready", true).await).await.success);
         let outcome = ask(&impatient(tcp(None, Some("220"))), &scripted(b"", b"", true).await).await;
         assert_eq!((outcome.timed_out, outcome.reason.as_str()), (true, "no answer within 0.05 s"));
     }

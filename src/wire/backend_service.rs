@@ -182,7 +182,7 @@ static LOG_CONFIG: Table = Table {
     ],
 };
 
-static BACKEND: Table = Table {
+pub(super) static BACKEND: Table = Table {
     noun: "a backend",
     fields: &[
         required("group", REFERENCE),

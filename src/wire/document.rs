@@ -116,6 +116,15 @@ impl Node {
         self.entry(key).map(|entry| &entry.node)
     }
 
+    /// The entries, if this is a list; else none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
     /// What to underline when this value as a whole is meant: a scalar itself, else its first key or entry.
     #[must_use]
     pub fn point(&self) -> Spot {

@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::backend_service::{BACKEND_SERVICE, BackendService};
+use super::backend_service::{BACKEND, BACKEND_SERVICE, Backend, BackendService};
 use super::document::{Node, Value};
 use super::flaw::{Flaw, nearest, quote};
 use super::front::{FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TargetHttpProxy};
@@ -171,6 +171,12 @@ impl Reader<'_> {
         }
         out
     }
+}
+
+/// One backend of a service, if it is well-formed by itself; its flaws are not reported here.
+#[must_use]
+pub fn sound_backend(node: &Node) -> Option<Backend> {
+    sound(node, &BACKEND, &Path::Root, &mut Walk::default())
 }
 
 fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &mut Walk) -> Option<T> {

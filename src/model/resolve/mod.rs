@@ -4,6 +4,7 @@
 //! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
 
 mod check;
+mod flawed;
 mod front;
 mod group;
 mod names;

@@ -23,6 +23,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The tree.
+    pub(super) const fn root(&self) -> &'a Node {
+        self.root
+    }
+
     pub(super) fn error(
         &mut self,
         at: &Path<'_>,

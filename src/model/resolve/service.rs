@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::check::Checks;
+use super::flawed;
 use super::group::{Groups, Listed, Roster};
 use super::names::Names;
 use super::report::Report;
@@ -39,7 +40,14 @@ pub(super) fn all<'a>(
     let names = Names::new(of, "backend service", report);
     let list = Path::Root.key(of.key);
     let resolve = |(index, entry): (usize, &crate::wire::read::Entry<wire::BackendService>)| {
-        one(entry.value.as_ref()?, (checks, groups), &list.item(index), report)
+        let at = list.item(index);
+        let Some(value) = entry.value.as_ref() else {
+            if let Some(node) = report.root().get(of.key).and_then(|services| services.items().get(index)) {
+                flawed::service(node, (checks, groups), &at, report);
+            }
+            return None;
+        };
+        one(value, (checks, groups), &at, report)
     };
     Services { names, list: of.entries.iter().enumerate().map(resolve).collect() }
 }
@@ -151,10 +159,10 @@ fn health_check(
 }
 
 /// What backends need to know of their service.
-struct About<'a> {
-    scheme: Scheme,
-    port_name: &'a str,
-    groups: &'a Groups,
+pub(super) struct About<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) port_name: &'a str,
+    pub(super) groups: &'a Groups,
 }
 
 /// The backends with their groups; no backends after a report, but all groups that were found.
@@ -224,7 +232,7 @@ fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut R
 }
 
 /// Checks what can be checked, even where the group is unknown or has problems of its own.
-fn backend(
+pub(super) fn backend(
     wire: &wire::Backend,
     group: Option<&Listed>,
     about: &About<'_>,

@@ -272,3 +272,13 @@ fn anchors_and_aliases_save_typing() {
     let text = with("{name: www-1, ipAddress: 127.0.0.1}", "{name: www-1, ipAddress: &here 127.0.0.1}");
     good(&text.replace("{name: www-2, ipAddress: 127.0.0.1,", "{name: www-2, ipAddress: *here,"));
 }
+
+#[test]
+fn a_flaw_in_a_service_hides_nothing_else_of_it() {
+    let text = include_str!("../../../config/rate.yaml")
+        .replace("timeoutSec: 30", "timeoutSec: 0")
+        .replace("maxRate: 100}", "maxRate: 100, maxUtilization: 0.3}")
+        .replace("group: ig-far", "group: ig-fra");
+    let codes: Vec<_> = document(&text).problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["out-of-range", "forbidden-field", "dangling-reference"]);
+}

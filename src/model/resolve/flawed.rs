@@ -1,0 +1,47 @@
+//! A service with a flaw in its form: what can be said of the rest of it all the same, so that one pass shows all.
+//!
+//! Only what stands by itself is looked at: references, and backends that are well-formed. What a flawed field would
+//! have meant is not guessed at.
+
+use super::check::Checks;
+use super::group::Groups;
+use super::report::Report;
+use super::service::{About, backend, scheme};
+use crate::wire::document::Node;
+use crate::wire::path::Path;
+use crate::wire::read;
+
+/// Follows the references and checks the sound backends of the service at `node`.
+pub(super) fn service(
+    node: &Node,
+    (checks, groups): (&Checks<'_>, &Groups),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let list = at.key("healthChecks");
+    for (index, reference) in items(node, "healthChecks").iter().enumerate() {
+        if let Some(text) = reference.text() {
+            checks.names.follow(text, &list.item(index), report);
+        }
+    }
+    let word = |key| node.get(key).and_then(Node::text);
+    let is_https = word("protocol") == Some("HTTPS");
+    let about = About {
+        scheme: scheme(word("loadBalancingScheme")),
+        port_name: word("portName").unwrap_or(if is_https { "https" } else { "http" }),
+        groups,
+    };
+    let list = at.key("backends");
+    for (index, item) in items(node, "backends").iter().enumerate() {
+        let at = list.item(index);
+        let Some(text) = item.get("group").and_then(Node::text) else { continue };
+        let group = groups.follow(text, &at.key("group"), report);
+        if let Some(wire) = read::sound_backend(item) {
+            backend(&wire, group, &about, &at, report);
+        }
+    }
+}
+
+fn items<'a>(node: &'a Node, key: &str) -> &'a [Node] {
+    node.get(key).map_or(&[], Node::items)
+}
