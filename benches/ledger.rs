@@ -10,8 +10,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use overspill::balance::gcra::Limit;
 use overspill::balance::hash;
 use overspill::balance::pick::{self, Ask, Reason, Room};
-use overspill::balance::plan::{Plan, Shares, Tier, Usable};
+use overspill::balance::plan::{Limits, Order, Plan, Shares, Tier, Usable};
 use overspill::clock;
+use overspill::ledger::backend::Backend;
 use overspill::ledger::cell::WorkerId;
 use overspill::ledger::gate::Gate;
 use overspill::ledger::histogram::Histogram;
@@ -23,7 +24,8 @@ use overspill::model::unit::{PerSecond, Span};
 
 fn gate(rate: f64) -> Arc<Gate> {
     let gate = Gate::closed();
-    gate.set(Limit::new(PerSecond::new(rate), Span::millis(100)));
+    let rate = Limit::new(PerSecond::new(rate), Span::millis(100));
+    gate.set(Limits { rate, ..Limits::OPEN });
     Arc::new(gate)
 }
 
@@ -54,22 +56,31 @@ fn gates(c: &mut Criterion) {
 fn choice(c: &mut Criterion) {
     let tier = |first: u32| {
         let shares = || Shares::new([(first, 100.0), (first + 1, 200.0)]);
-        let reason_to_leave = Reason::Full;
-        Tier { region: RegionId(0), shares: shares(), affinity_shares: shares(), reason_to_leave }
+        Tier {
+            region: RegionId(0),
+            shares: shares(),
+            affinity_shares: shares(),
+            reason_to_leave: Reason::Full,
+            keep: u64::MAX,
+        }
     };
-    let usable = |identity: u64| Usable { members: (0..500).collect(), ring: None, identity };
+    let usable = |identity: u64| Usable { members: (0..500).collect(), identity, ..Usable::default() };
     let plan = Plan {
-        origins: vec![vec![tier(0), tier(2)]],
+        origins: vec![Order {
+            tiers: vec![tier(0), tier(2)],
+            overfill: Shares::new((0..4).map(|n| (n, 100.0))),
+        }],
         backends: (0..4).map(usable).collect(),
-        overfill: Shares::new((0..4).map(|n| (n, 100.0))),
+        ..Plan::default()
     };
     let gates = [gate(1.0), gate(1.0), gate(1e9), gate(1e9)];
     let service = Service::new(1);
     c.bench_function("choice through gates, first tier of two full", |b| {
         b.iter(|| {
             let now = clock::now();
-            let ask = Ask { origin: OriginId(0), key: None, turn: service.turn.next(), tried: &[] };
-            pick::choose(black_box(&plan), ask, |backend, room| {
+            let ask =
+                Ask { origin: OriginId(0), key: None, turn: service.turn.next(), pinned: None, tried: &[] };
+            pick::choose(black_box(&plan), ask, &mut |backend: u32, room| {
                 let gate = gates.get(backend as usize)?;
                 match room {
                     Room::IfFree => gate.admit(now),
@@ -83,8 +94,12 @@ fn choice(c: &mut Criterion) {
 fn counters(c: &mut Criterion) {
     let worker = WorkerId(0);
     let member = Arc::new(Member::new(2));
+    let backend = Arc::new(Backend::new(2));
     c.bench_function("lease, taken and paid back", |b| {
-        b.iter(|| Lease::take(black_box(&member).clone(), worker));
+        b.iter(|| {
+            backend.gate.overfill();
+            Lease::take(backend.clone(), black_box(&member).clone(), worker)
+        });
     });
     let service = Service::new(2);
     service.remember_sessions();

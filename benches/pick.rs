@@ -8,7 +8,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use overspill::balance::hash;
 use overspill::balance::pick::{self, Ask, Reason, Room};
-use overspill::balance::plan::{Plan, Shares, Tier, Usable};
+use overspill::balance::plan::{Hashed, Order, Plan, Shares, Tier, Usable};
 use overspill::balance::ring::Ring;
 use overspill::model::place::{OriginId, RegionId};
 
@@ -20,16 +20,21 @@ fn plan(tiers: u32, backends: u32) -> Plan {
         shares: shares(n),
         affinity_shares: shares(n),
         reason_to_leave: Reason::Full,
+        keep: u64::MAX,
     };
     let usable = |backend: u32| Usable {
         members: (0..500).collect(),
-        ring: Some(Arc::new(Ring::new((0..500).map(|n| (n, hash::mix(u64::from(backend), u64::from(n))))))),
+        weights: None,
+        hashed: Some(Hashed::Ring(Arc::new(Ring::new(
+            (0..500).map(|n| (n, hash::mix(u64::from(backend), u64::from(n)))),
+        )))),
         identity: u64::from(backend),
     };
+    let overfill = Shares::new((0..tiers * backends).map(|n| (n, 100.0)));
     Plan {
-        origins: vec![(0..tiers).map(tier).collect()],
+        origins: vec![Order { tiers: (0..tiers).map(tier).collect(), overfill }],
         backends: (0..tiers * backends).map(usable).collect(),
-        overfill: Shares::new((0..tiers * backends).map(|n| (n, 100.0))),
+        ..Plan::default()
     }
 }
 
@@ -41,8 +46,8 @@ fn bench(c: &mut Criterion) {
             b.iter(|| {
                 turn += 1;
                 let key = is_keyed.then_some(hash::mix(turn, 9));
-                let ask = Ask { origin: OriginId(0), key, turn, tried: &[] };
-                pick::choose(black_box(plan), ask, |backend, at| room(backend, at).then_some(turn))
+                let ask = Ask { origin: OriginId(0), key, turn, pinned: None, tried: &[] };
+                pick::choose(black_box(plan), ask, &mut |backend: u32, at| room(backend, at).then_some(turn))
             });
         });
     };

@@ -13,8 +13,8 @@ use crate::ledger::service::{Extra, Loss};
 use crate::model::detail::StatusDetail;
 use crate::model::place::{Places, RegionId};
 use crate::model::problem::{Problem, Severity};
-use crate::model::service::{Affinity, Backend, GroupKind, Protocol};
-use crate::model::target::{Mode, Preference, RateTarget};
+use crate::model::service::{Backend, GroupKind};
+use crate::model::target::{Beside, CountTarget, Mode, Preference, RateTarget};
 use crate::model::timestamp::Timestamp;
 use crate::model::unit::Tick;
 use crate::telemetry::metrics::CLASSES;
@@ -99,13 +99,11 @@ fn service(places: &Places, service: &LiveService, now: Tick) -> Value {
     json!({
         "name": &*config.name,
         "loadBalancingScheme": config.scheme.as_str(),
-        "protocol": match config.protocol { Protocol::Http => "HTTP", Protocol::Https => "HTTPS" },
-        "sessionAffinity": match config.affinity {
-            Affinity::None => "NONE",
-            Affinity::ClientIp => "CLIENT_IP",
-            Affinity::GeneratedCookie { .. } => "GENERATED_COOKIE",
-        },
-        "healthCheck": &*config.health_check.name,
+        "protocol": config.protocol.as_str(),
+        "sessionAffinity": config.affinity.as_str(),
+        "localityLbPolicy": config.policies.locality.as_str(),
+        "loadBalancingAlgorithm": config.policies.distribution.algorithm.as_str(),
+        "healthCheck": config.health_check.as_ref().map(|check| &*check.name),
         "reachable": config.is_reachable,
         "backends": backends.map(|(config, live)| backend(places, config, live, now)).collect::<Vec<_>>(),
         "unplacedRequests": classes(ledger.unplaced()),
@@ -198,25 +196,33 @@ pub(crate) fn region(places: &Places, id: RegionId) -> &str {
 
 /// `balancingMode` as Google writes it.
 pub(crate) const fn mode(backend: &Backend) -> &'static str {
-    match backend.mode {
-        Mode::Rate(_) => "RATE",
-        Mode::Utilization { .. } => "UTILIZATION",
-    }
+    backend.mode.as_str()
 }
 
 /// The targets of a backend under Google's names.
 pub(crate) fn targets(backend: &Backend) -> Vec<(&'static str, f64)> {
-    let rate = |target: RateTarget| match (target, backend.group.kind) {
-        (RateTarget::Group(rate), _) => ("maxRate", rate.get()),
-        (RateTarget::PerMember(rate), GroupKind::InstanceGroup) => ("maxRatePerInstance", rate.get()),
-        (RateTarget::PerMember(rate), GroupKind::NetworkEndpointGroup) => ("maxRatePerEndpoint", rate.get()),
-    };
-    match backend.mode {
-        Mode::Rate(target) => vec![rate(target)],
-        Mode::Utilization { max, rate: also } => {
-            std::iter::once(("maxUtilization", max.get())).chain(also.map(rate)).collect()
+    let is_group = backend.group.kind == GroupKind::InstanceGroup;
+    let rate = backend.mode.rate().map(|target| match target {
+        RateTarget::Group(rate) => ("maxRate", rate.get()),
+        RateTarget::PerMember(rate) if is_group => ("maxRatePerInstance", rate.get()),
+        RateTarget::PerMember(rate) => ("maxRatePerEndpoint", rate.get()),
+    });
+    let names = match backend.mode {
+        Mode::Connection(_) | Mode::Utilization { beside: Beside::Connections(_), .. } => {
+            ["maxConnections", "maxConnectionsPerInstance", "maxConnectionsPerEndpoint"]
         }
-    }
+        _ => ["maxInFlightRequests", "maxInFlightRequestsPerInstance", "maxInFlightRequestsPerEndpoint"],
+    };
+    let count = backend.mode.count().map(|target| match target {
+        CountTarget::Group(count) => (names[0], f64::from(count)),
+        CountTarget::PerMember(count) if is_group => (names[1], f64::from(count)),
+        CountTarget::PerMember(count) => (names[2], f64::from(count)),
+    });
+    let max = match backend.mode {
+        Mode::Utilization { max, .. } => Some(("maxUtilization", max.get())),
+        _ => None,
+    };
+    max.into_iter().chain(rate).chain(count).collect()
 }
 
 #[cfg(test)]
@@ -238,6 +244,7 @@ mod tests {
             rate: 50.0,
             fullness: 0.25,
             utilization: f64::NAN,
+            ..Figures::default()
         });
         near.ledger.count_pick(WorkerId(0), Reason::Nearest);
         let probe = ProbeDetail {

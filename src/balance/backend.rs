@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::burst::{self, Burst};
 use super::gcra::{self, Limit};
-use super::plan::{BackendSample, Figures, MemberSample, Usable};
+use super::plan::{BackendSample, Figures, Hashed, Limits, MemberSample, Usable};
 use super::reading::Reader;
 use super::ring::Ring;
 use super::utilization::Governor;
@@ -27,7 +27,9 @@ pub(super) struct Backend {
     members: Vec<u64>,
     /// The rate target × scaler; `None` without one.
     rate: Option<PerSecond>,
-    /// Target utilization × scaler; `None` in RATE.
+    /// Requests or connections at a time, × scaler; `None` without such a target.
+    count: Option<u64>,
+    /// Target utilization × scaler; `None` where reports do not count.
     utilization: Option<Ratio>,
     usable: Members,
     /// Healthy members at the last tick.
@@ -60,6 +62,7 @@ impl Backend {
             identity: hash::group(&config.group),
             members: config.members.iter().map(hash::member).collect(),
             rate: capacity::of_backend(config),
+            count: capacity::count_of_backend(config),
             utilization: capacity::utilization(config),
             usable: Members { is_healthy: Vec::new(), has_ring: has_affinity, now: None },
             healthy: 0,
@@ -84,8 +87,9 @@ impl Backend {
         self
     }
 
-    /// The limit until the next tick, and the figures now.
-    pub(super) fn tick(&mut self, now: Tick, sample: &BackendSample) -> (Limit, Figures) {
+    /// The limits until the next tick, and the figures now.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn tick(&mut self, now: Tick, sample: &BackendSample) -> (Limits, Figures) {
         let rate = self.measure(now, sample.admitted.saturating_add(sample.overfilled));
         let by_rate = self.limit_by_rate(now, sample);
         let by_load = self.limit_by_load(now, sample);
@@ -100,14 +104,22 @@ impl Backend {
             (Some(only), None) | (None, Some(only)) => only,
             (None, None) => (PerSecond::new(f64::INFINITY), Span::ZERO),
         };
+        let figures = self.figures(limit.0, rate, sample.in_flight as f64);
+        let rate = if limit.0.get().is_finite() { Limit::new(limit.0, limit.1) } else { Limit::OPEN };
+        (Limits { rate, count: self.count.unwrap_or(u64::MAX) }, figures)
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn figures(&self, limit: PerSecond, rate: f64, in_flight: f64) -> Figures {
         let utilization = self.utilization.and(self.learned.reader.shown()).map_or(f64::NAN, Ratio::get);
         let part = |load: f64, target: f64| if target > 0.0 { load / target } else { f64::NAN };
+        let count = self.count.map_or(f64::INFINITY, |count| count as f64);
         let by_rate = self.rate.map_or(f64::NAN, |target| part(rate, target.get()));
         let by_load = self.utilization.map_or(f64::NAN, |target| part(utilization, target.get()));
+        let by_count = if count.is_finite() { part(in_flight, count) } else { f64::NAN };
         // `max` prefers a number to NaN: what is unknown does not hide what is known.
-        let figures = Figures { capacity: limit.0.get(), rate, fullness: by_rate.max(by_load), utilization };
-        let limit = if limit.0.get().is_finite() { Limit::new(limit.0, limit.1) } else { Limit::OPEN };
-        (limit, figures)
+        let fullness = by_rate.max(by_load).max(by_count);
+        Figures { capacity: limit.get(), count_capacity: count, in_flight, rate, fullness, utilization }
     }
 
     fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
@@ -177,7 +189,8 @@ impl Backend {
         };
         Usable {
             members: healthy().map(|(index, _)| index).collect(),
-            ring: self.usable.has_ring.then(|| Arc::new(Ring::new(healthy()))),
+            weights: None,
+            hashed: self.usable.has_ring.then(|| Hashed::Ring(Arc::new(Ring::new(healthy())))),
             identity: self.identity,
         }
     }

@@ -14,6 +14,7 @@ pub mod capacity;
 pub mod gcra;
 pub mod hash;
 pub mod health;
+mod locality;
 mod near;
 pub mod pick;
 pub mod plan;

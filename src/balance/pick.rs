@@ -1,8 +1,10 @@
 //! Plan + key + turn → member, with the reason; or why there is none.
 
-use super::hash::GOLDEN;
-use super::plan::{Plan, Shares, Usable};
+use super::hash::{self, GOLDEN};
+use super::locality;
+use super::plan::{Plan, Shares, Tier, Usable};
 use crate::model::place::OriginId;
+use crate::model::policy::Overload;
 
 /// Why a request was placed where it was. The same words in the access log, in metrics and in `explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,11 +20,26 @@ pub enum Reason {
     Drained,
     /// Everything was full; placed in proportion to capacity.
     Overfilled,
+    /// Spilled: nearer tiers have too few healthy members for all of it [G 2.14].
+    Failover,
+    /// Where its session is, whatever else [G 3.6].
+    Session,
+    /// No member is healthy, and all are tried (`failOpen`).
+    FailOpen,
 }
 
 impl Reason {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Nearest, Self::Full, Self::Unhealthy, Self::Drained, Self::Overfilled];
+    pub const ALL: [Self; 8] = [
+        Self::Nearest,
+        Self::Full,
+        Self::Unhealthy,
+        Self::Drained,
+        Self::Overfilled,
+        Self::Failover,
+        Self::Session,
+        Self::FailOpen,
+    ];
 
     /// The word.
     #[must_use]
@@ -33,6 +50,9 @@ impl Reason {
             Self::Unhealthy => "unhealthy",
             Self::Drained => "drained",
             Self::Overfilled => "overfilled",
+            Self::Failover => "failover",
+            Self::Session => "session",
+            Self::FailOpen => "fail_open",
         }
     }
 }
@@ -44,6 +64,8 @@ pub struct Ask<'a> {
     pub origin: OriginId,
     /// Session key; `None` without affinity.
     pub key: Option<u64>,
+    /// (backend, member) that the session names itself, if it still may [G 3.6].
+    pub pinned: Option<(u32, u32)>,
     /// Turn of the service: a number that no other request has.
     pub turn: u64,
     /// (backend, member) pairs that failed this request already.
@@ -77,61 +99,139 @@ pub enum NoPick {
     NoHealthyMember,
     /// Every usable member was tried already.
     AllTried,
+    /// Everything is full, and the service says `overload: REJECT`.
+    Overloaded,
 }
 
-/// Chooses a member. `admit` reserves room in a backend's gate and returns the backend's turn; it is called for a
-/// backend only if that backend has a member that could be chosen.
+/// The live numbers that the choice asks. A closure over (backend, room) will do where nothing else is known.
+pub trait Live {
+    /// Reserves room in a backend's gate, and returns the backend's turn; `None` when it is full.
+    fn admit(&mut self, backend: u32, room: Room) -> Option<u64>;
+
+    /// Requests of a member that are under way.
+    fn in_flight(&self, backend: u32, member: u32) -> u64 {
+        let _ = (backend, member);
+        0
+    }
+}
+
+impl<F: FnMut(u32, Room) -> Option<u64>> Live for F {
+    fn admit(&mut self, backend: u32, room: Room) -> Option<u64> {
+        self(backend, room)
+    }
+}
+
+/// Chooses a member. Room is asked of a backend only if it has a member that could be chosen.
 ///
 /// A member that was tried is never picked again; a full backend does not block a retry, since what finds no room
 /// anywhere is placed above the limits.
 ///
 /// # Errors
 /// [`NoPick`] when no member can be used.
-pub fn choose(
-    plan: &Plan,
-    ask: Ask<'_>,
-    mut admit: impl FnMut(u32, Room) -> Option<u64>,
-) -> Result<Pick, NoPick> {
-    let tiers = plan.origins.get(usize::from(ask.origin.0)).map_or(&[][..], Vec::as_slice);
-    let mut reason = None;
-    for (depth, tier) in tiers.iter().enumerate() {
-        let shares = if ask.key.is_some() { &tier.affinity_shares } else { &tier.shares };
-        let mut is_full = false;
-        let placed = place(plan, &ask, (shares, depth), |backend| {
-            is_full = true;
-            admit(backend, Room::IfFree)
-        });
-        if let Some((backend, member)) = placed {
-            return Ok(Pick { backend, member, reason: reason.unwrap_or(Reason::Nearest) });
+pub fn choose(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Result<Pick, NoPick> {
+    if let Some(pick) = pinned(plan, &ask, live) {
+        return Ok(pick);
+    }
+    let Some(order) = plan.origins.get(usize::from(ask.origin.0)) else {
+        return Err(NoPick::NoHealthyMember);
+    };
+    let mut reason = plan.is_open.then_some(Reason::FailOpen);
+    let mut is_held_back = false;
+    for (depth, tier) in order.tiers.iter().enumerate() {
+        if !stays(tier, &ask, depth) {
+            is_held_back = true;
+            reason.get_or_insert(Reason::Failover);
+            continue;
         }
-        // A tier that had members, all of them tried already, is left because these members failed.
-        let why = if is_full || shares.is_empty() { tier.reason_to_leave } else { Reason::Unhealthy };
-        reason.get_or_insert(why);
+        match try_tier(plan, &ask, (tier, depth), live) {
+            Ok((backend, member)) => {
+                return Ok(Pick { backend, member, reason: reason.unwrap_or(Reason::Nearest) });
+            }
+            Err(why) => {
+                reason.get_or_insert(why);
+            }
+        }
     }
-    let placed = place(plan, &ask, (&plan.overfill, tiers.len()), |backend| admit(backend, Room::Overfill));
-    match placed {
-        Some((backend, member)) => Ok(Pick { backend, member, reason: Reason::Overfilled }),
-        None if plan.overfill.is_empty() => Err(NoPick::NoHealthyMember),
-        None => Err(NoPick::AllTried),
+    // What a tier does not keep goes elsewhere, if there is an elsewhere.
+    let held_back =
+        order.tiers.iter().enumerate().filter(|(depth, tier)| is_held_back && !stays(tier, &ask, *depth));
+    for (depth, tier) in held_back {
+        if let Ok((backend, member)) = try_tier(plan, &ask, (tier, depth), live) {
+            let reason = if depth == 0 { Reason::Nearest } else { reason.unwrap_or(Reason::Nearest) };
+            return Ok(Pick { backend, member, reason });
+        }
     }
+    if order.overfill.is_empty() {
+        return Err(NoPick::NoHealthyMember);
+    }
+    if plan.overload == Overload::Reject && ask.tried.is_empty() {
+        return Err(NoPick::Overloaded);
+    }
+    let placed = place(plan, &ask, (&order.overfill, order.tiers.len()), live, |live, backend| {
+        live.admit(backend, Room::Overfill)
+    });
+    let (backend, member) = placed.ok_or(NoPick::AllTried)?;
+    Ok(Pick { backend, member, reason: Reason::Overfilled })
 }
+
+/// A backend of the tier with room, and its member; or why the request goes on.
+#[inline]
+fn try_tier<L: Live>(
+    plan: &Plan,
+    ask: &Ask<'_>,
+    (tier, depth): (&Tier, usize),
+    live: &mut L,
+) -> Result<(u32, u32), Reason> {
+    let shares = if ask.key.is_some() { &tier.affinity_shares } else { &tier.shares };
+    let mut is_full = false;
+    let placed = place(plan, ask, (shares, depth), live, |live, backend| {
+        is_full = true;
+        live.admit(backend, Room::IfFree)
+    });
+    // A tier that had members, all of them tried already, is left because these members failed.
+    let why = || if is_full || shares.is_empty() { tier.reason_to_leave } else { Reason::Unhealthy };
+    placed.ok_or_else(why)
+}
+
+/// Where a session's own cookie says, as long as that member is usable: above the limit, if need be [G 3.6].
+fn pinned(plan: &Plan, ask: &Ask<'_>, live: &mut impl Live) -> Option<Pick> {
+    let (backend, member) = ask.pinned?;
+    let usable = plan.backends.get(backend as usize)?;
+    if ask.tried.contains(&(backend, member)) || usable.members.binary_search(&member).is_err() {
+        return None;
+    }
+    live.admit(backend, Room::IfFree).or_else(|| live.admit(backend, Room::Overfill))?;
+    Some(Pick { backend, member, reason: Reason::Session })
+}
+
+/// Whether this request is of the part that a tier with too few healthy members keeps [G 2.14]. A session is always of
+/// the same part.
+#[inline]
+fn stays(tier: &Tier, ask: &Ask<'_>, depth: usize) -> bool {
+    tier.keep == u64::MAX
+        || hash::mix(ask.key.unwrap_or(ask.turn), KEEP.wrapping_add(depth as u64)) <= tier.keep
+}
+
+/// Any number; sets the draw of [`stays`] apart from others of the same key.
+const KEEP: u64 = 0x6B65_6570;
 
 /// The first backend of `shares`, in the order of the key or of the turn, that takes the request, and its member.
 /// `depth` numbers the tier.
 #[inline]
-fn place(
+fn place<L: Live>(
     plan: &Plan,
     ask: &Ask<'_>,
     (shares, depth): (&Shares, usize),
-    mut take: impl FnMut(u32) -> Option<u64>,
+    live: &mut L,
+    mut take: impl FnMut(&mut L, u32) -> Option<u64>,
 ) -> Option<(u32, u32)> {
     let mut offer = |backend: u32| {
         let usable = plan.backends.get(backend as usize)?;
         if !has_untried(usable, backend, ask.tried) {
             return None;
         }
-        let turn = take(backend)?;
-        Some((backend, member(usable, backend, ask, turn)?))
+        let turn = take(live, backend)?;
+        Some((backend, locality::choose(plan.locality, (usable, backend), ask, turn, live)?))
     };
     match ask.key {
         Some(key) => {
@@ -159,23 +259,11 @@ fn has_untried(usable: &Usable, backend: u32, tried: &[(u32, u32)]) -> bool {
     usable.members.iter().any(|member| !tried.contains(&(backend, *member)))
 }
 
-/// By the ring for a key, else in turn.
-#[inline]
-fn member(usable: &Usable, backend: u32, ask: &Ask<'_>, turn: u64) -> Option<u32> {
-    let is_untried = |member: u32| ask.tried.is_empty() || !ask.tried.contains(&(backend, member));
-    if let (Some(key), Some(ring)) = (ask.key, &usable.ring) {
-        return ring.find(key, is_untried);
-    }
-    let start = usize::try_from(turn % (usable.members.len() as u64).max(1)).ok()?;
-    let (before, after) = usable.members.split_at_checked(start)?;
-    after.iter().chain(before).copied().find(|member| is_untried(*member))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::balance::plan::Tier;
+    use crate::balance::plan::{Order, Tier};
     use crate::model::place::RegionId;
 
     /// One backend of weight `weights[i]` and two members per tier.
@@ -186,28 +274,39 @@ mod tests {
             shares: share(one),
             affinity_shares: share(one),
             reason_to_leave: Reason::Full,
+            keep: u64::MAX,
         });
-        let usable = |n: usize| Usable { members: [0, 1].into(), ring: None, identity: n as u64 };
+        let usable = |n: usize| Usable { members: [0, 1].into(), identity: n as u64, ..Usable::default() };
+        let overfill = Shares::new((0..).zip(weights.iter().copied()));
         Plan {
-            origins: vec![tiers.collect()],
+            origins: vec![Order { tiers: tiers.collect(), overfill }],
             backends: (0..weights.len()).map(usable).collect(),
-            overfill: Shares::new((0..).zip(weights.iter().copied())),
+            ..Plan::default()
         }
     }
 
+    /// [`super::choose`] with a closure.
+    fn choose(
+        plan: &Plan,
+        ask: Ask<'_>,
+        mut admit: impl FnMut(u32, Room) -> Option<u64>,
+    ) -> Result<Pick, NoPick> {
+        super::choose(plan, ask, &mut admit)
+    }
+
     fn ask(turn: u64, tried: &[(u32, u32)]) -> Ask<'_> {
-        Ask { origin: OriginId(0), key: None, turn, tried }
+        Ask { origin: OriginId(0), key: None, pinned: None, turn, tried }
     }
 
     #[test]
     fn the_first_tier_with_room_takes_it_and_the_reason_is_that_of_the_first_tier_left() {
         let mut plan = plan(&[1.0, 1.0, 1.0]);
-        plan.origins[0][1].reason_to_leave = Reason::Unhealthy;
+        plan.origins[0].tiers[1].reason_to_leave = Reason::Unhealthy;
         let pick = |room: u32| choose(&plan, ask(5, &[]), |b, _| (b == room).then_some(1)).unwrap();
         assert_eq!(pick(0), Pick { backend: 0, member: 1, reason: Reason::Nearest });
         assert_eq!(pick(2), Pick { backend: 2, member: 1, reason: Reason::Full });
-        plan.origins[0][0].shares = Shares::default();
-        plan.origins[0][0].reason_to_leave = Reason::Drained;
+        plan.origins[0].tiers[0].shares = Shares::default();
+        plan.origins[0].tiers[0].reason_to_leave = Reason::Drained;
         let third = choose(&plan, ask(5, &[]), |b, _| (b == 2).then_some(1)).unwrap();
         assert_eq!(third.reason, Reason::Drained);
     }
@@ -246,6 +345,28 @@ mod tests {
         let plan = plan(&[1.0]);
         let pick = choose(&plan, ask(0, &[(0, 1)]), |_, room| (room == Room::Overfill).then_some(1)).unwrap();
         assert_eq!(pick, Pick { backend: 0, member: 0, reason: Reason::Overfilled });
+    }
+
+    #[test]
+    fn g_2_14_a_tier_with_too_few_healthy_members_keeps_its_part() {
+        let mut plan = plan(&[1.0, 1.0]);
+        plan.origins[0].tiers[0].keep = u64::MAX / 4 * 3;
+        let pick = |turn| choose(&plan, ask(turn, &[]), |_, _| Some(0)).unwrap();
+        let gone = (0..10_000).map(pick).filter(|pick| pick.reason == Reason::Failover && pick.backend == 1);
+        assert!(gone.count().abs_diff(2_500) < 150);
+        let alone = |turn| choose(&plan, ask(turn, &[]), |b, _| (b == 0).then_some(0)).unwrap();
+        assert!((0..1000).map(alone).all(|pick| pick.backend == 0 && pick.reason == Reason::Nearest));
+    }
+
+    #[test]
+    fn g_3_6_a_session_stays_at_its_member_above_the_limit_and_leaves_one_that_is_unusable() {
+        let plan = plan(&[1.0, 1.0]);
+        let to = |pinned| Ask { pinned: Some(pinned), ..ask(0, &[]) };
+        let full = |_, room| (room == Room::Overfill).then_some(0);
+        let stays = choose(&plan, to((1, 1)), full).unwrap();
+        assert_eq!(stays, Pick { backend: 1, member: 1, reason: Reason::Session });
+        let leaves = choose(&plan, to((1, 7)), |_, _| Some(0)).unwrap();
+        assert_eq!((leaves.backend, leaves.reason), (0, Reason::Nearest));
     }
 
     #[test]

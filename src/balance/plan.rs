@@ -2,18 +2,33 @@
 
 use std::sync::Arc;
 
+use super::gcra::Limit;
 use super::pick::Reason;
 use super::ring::Ring;
 use crate::model::place::RegionId;
+use crate::model::policy::{Locality, Overload};
 use crate::model::unit::{Ratio, Tick};
 
 /// Immutable. One per service; replaced whole when health, weights or members change.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Tiers by `OriginId`, nearest first.
-    pub origins: Vec<Vec<Tier>>,
+    /// By `OriginId`.
+    pub origins: Vec<Order>,
     /// By backend index of the service.
     pub backends: Vec<Usable>,
+    /// What is done with requests that find every tier full.
+    pub overload: Overload,
+    /// How a member is chosen inside a backend.
+    pub locality: Locality,
+    /// No member is healthy, and the service tries all of them (`failOpen`).
+    pub is_open: bool,
+}
+
+/// The order in which backends are tried for clients of one origin.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Nearest first.
+    pub tiers: Vec<Tier>,
     /// Where requests go when every tier is full: all usable backends in proportion to capacity [G 2.6].
     pub overfill: Shares,
 }
@@ -29,6 +44,8 @@ pub struct Tier {
     pub affinity_shares: Shares,
     /// Why requests that find no room here go on: [`Reason::Full`], or why no backend can be used at all.
     pub reason_to_leave: Reason,
+    /// Part of the requests that may stay, of 2^64: all, unless too few members are healthy [G 2.14].
+    pub keep: u64,
 }
 
 /// The members of a backend that may get requests.
@@ -36,11 +53,36 @@ pub struct Tier {
 pub struct Usable {
     /// Indices of healthy members; empty when the backend is drained or has none.
     pub members: Arc<[u32]>,
-    /// The same members on a hash ring; only for services with affinity.
-    pub ring: Option<Arc<Ring>>,
+    /// Weights over **places in `members`**, where they are not all alike (slow start, reported weights).
+    pub weights: Option<Arc<Shares>>,
+    /// The same members by hash; only for services with affinity.
+    pub hashed: Option<Hashed>,
     /// What the backend is called in the rendezvous of session keys: stays the same when backends change places in
     /// the file; see [`super::hash::group`].
     pub identity: u64,
+}
+
+/// Members by hash of a session key.
+#[derive(Debug, Clone)]
+pub enum Hashed {
+    /// RING_HASH.
+    Ring(Arc<Ring>),
+}
+
+/// What a backend's gate lets through until the next tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// New requests in time.
+    pub rate: Limit,
+    /// Requests (or connections) at a time; `u64::MAX` = not limited.
+    pub count: u64,
+}
+
+impl Limits {
+    /// Everything is let through.
+    pub const OPEN: Self = Self { rate: Limit::OPEN, count: u64::MAX };
+    /// Nothing is.
+    pub const CLOSED: Self = Self { rate: Limit::CLOSED, count: u64::MAX };
 }
 
 /// Weights over backends, as thresholds on the 64-bit circle.
@@ -68,6 +110,8 @@ pub struct BackendSample {
     pub refused: u64,
     /// How far the gate's schedule is ahead of now, in units of [`super::gcra::Limit`].
     pub backlog: u64,
+    /// Requests or connections under way.
+    pub in_flight: u64,
     /// By member index.
     pub members: Vec<MemberSample>,
 }
@@ -83,6 +127,24 @@ pub struct MemberSample {
     pub failed: u64,
     /// Last utilization report; `None` before the first.
     pub report: Option<ReportSample>,
+    /// In CUSTOM_METRICS, the same by metric of the backend, in its order.
+    pub metrics: [Option<ReportSample>; MAX_METRICS],
+    /// What outlier detection and reported weights go by.
+    pub conduct: Conduct,
+}
+
+/// At most so many custom metrics of a backend [G 1.37].
+pub const MAX_METRICS: usize = 2;
+
+/// How a member has answered. Sampled only for services that ask for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Conduct {
+    /// 5xx answers and failures in a row, the most since the sample before.
+    pub errors_in_a_row: u32,
+    /// 502, 503, 504 and failures in a row, the most since the sample before.
+    pub gateway_failures_in_a_row: u32,
+    /// Last reported weight, qps ÷ utilization with its penalty for errors [G 1.45]; `None` = no fresh report.
+    pub weight: Option<f64>,
 }
 
 /// A member's utilization as the ledger has it.
@@ -103,6 +165,10 @@ pub struct ReportSample {
 pub struct Figures {
     /// Requests per second up to which it is filled; infinite = not limited (yet).
     pub capacity: f64,
+    /// Requests or connections at a time up to which it is filled; infinite = not limited.
+    pub count_capacity: f64,
+    /// Requests or connections under way.
+    pub in_flight: f64,
     /// Requests per second that it got, over about the last second.
     pub rate: f64,
     /// Load ÷ capacity in its balancing mode, whichever target is nearer; NaN = unknown.

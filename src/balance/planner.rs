@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::backend::Backend;
 use super::capacity;
-use super::gcra::Limit;
-use super::plan::{BackendSample, Figures, Plan, Sample, Usable};
+use super::plan::{BackendSample, Figures, Limits, Plan, Sample, Usable};
 use super::tiers::{Layout, Weights};
 use crate::model::place::Places;
 use crate::model::service::{Affinity, Service};
@@ -43,7 +42,7 @@ pub struct Decision {
     /// The new plan; `None` when nothing that it holds has changed.
     pub plan: Option<Arc<Plan>>,
     /// New limits by backend index.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<Limits>,
     /// For people, by backend index.
     pub figures: Vec<Figures>,
 }

@@ -140,7 +140,7 @@ mod tests {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
             total_micros: (value * reports as f64 * 1e6) as u64,
         });
-        MemberSample { is_healthy: true, finished, failed, report }
+        MemberSample { is_healthy: true, finished, failed, report, ..MemberSample::default() }
     }
 
     fn look(before: &[MemberSample], after: &[MemberSample]) -> Look {

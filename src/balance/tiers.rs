@@ -5,8 +5,9 @@
 
 use super::near;
 use super::pick::Reason;
-use super::plan::{Plan, Shares, Tier, Usable};
+use super::plan::{Order, Plan, Shares, Tier, Usable};
 use crate::model::place::{Places, RegionId};
+use crate::model::policy::Policies;
 use crate::model::service::Service;
 use crate::model::target::Preference;
 
@@ -17,6 +18,7 @@ pub(super) struct Layout {
     origins: Vec<Vec<Row>>,
     /// By backend index.
     is_drained: Vec<bool>,
+    policies: Policies,
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +47,7 @@ impl Layout {
         Self {
             origins: places.origins.iter().map(rows).collect(),
             is_drained: service.backends.iter().map(|backend| backend.scaler.is_drained()).collect(),
+            policies: service.policies.clone(),
         }
     }
 
@@ -66,8 +69,8 @@ impl Layout {
             shares: shares(&row.backends, weights.measured),
             affinity_shares: shares(&row.backends, weights.configured),
             reason_to_leave: self.reason_to_leave(row, is_usable),
+            keep: u64::MAX,
         };
-        let origins = self.origins.iter().map(|rows| rows.iter().map(tier).collect()).collect();
         let all: Vec<u32> = (0..).take(usable.len()).collect();
         let overfill = match shares(&all, weights.measured) {
             // Nothing is dropped because of capacity, not even where all of it is zero.
@@ -76,7 +79,11 @@ impl Layout {
             }
             some => some,
         };
-        Plan { origins, overfill, backends: usable }
+        let order =
+            |rows: &Vec<Row>| Order { tiers: rows.iter().map(tier).collect(), overfill: overfill.clone() };
+        let origins = self.origins.iter().map(order).collect();
+        let Policies { overload, locality, .. } = self.policies;
+        Plan { origins, overload, locality, backends: usable, is_open: false }
     }
 
     fn reason_to_leave(&self, row: &Row, is_usable: impl Fn(&u32) -> bool) -> Reason {

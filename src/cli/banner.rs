@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::admin::status;
 use crate::engine::handle::Listening;
 use crate::model::service::Backend;
-use crate::model::target::{Mode, RateTarget};
+use crate::model::target::RateTarget;
 use crate::world::{LiveService, World};
 
 /// At most this many unhealthy members are named.
@@ -24,11 +24,14 @@ pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Opt
         let idle = if config.is_reachable { "" } else { "; no forwarding rule leads here" };
         let _ = writeln!(
             text,
-            "  service   {:<14} {}, {}, health check {}{idle}",
+            "  service   {:<14} {}, {}, {}{idle}",
             config.name,
             counted(config.backends.len(), "backend"),
             counted(members, "member"),
-            config.health_check.name
+            config
+                .health_check
+                .as_ref()
+                .map_or("no health check".to_owned(), |c| format!("health check {}", c.name))
         );
         for backend in &config.backends {
             let _ = writeln!(text, "            {}", self::backend(world, backend));
@@ -85,11 +88,7 @@ fn backend(world: &World, backend: &Backend) -> String {
 /// Rate target × members × scaler [G 1.3, 1.20]; `None` without a rate target.
 #[allow(clippy::cast_precision_loss)]
 fn capacity(backend: &Backend) -> Option<f64> {
-    let target = match backend.mode {
-        Mode::Rate(target) => Some(target),
-        Mode::Utilization { rate, .. } => rate,
-    };
-    let whole = match target? {
+    let whole = match backend.mode.rate()? {
         RateTarget::Group(rate) => rate.get(),
         RateTarget::PerMember(rate) => rate.get() * backend.members.len() as f64,
     };

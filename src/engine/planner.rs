@@ -8,7 +8,6 @@ use crate::balance::planner::ServicePlanner;
 use crate::clock;
 use crate::ledger::member::Count;
 use crate::model::service::{Group, UtilizationSource};
-use crate::model::target::Mode;
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveBackend, LiveMember, LiveService, World};
 
@@ -47,8 +46,8 @@ impl Planners {
 
 fn tick(planner: &mut ServicePlanner, service: &LiveService, now: Tick) {
     let decision = planner.tick(now, &sample(service, now));
-    for (backend, limit) in service.backends.iter().zip(decision.limits) {
-        backend.ledger.gate.set(limit);
+    for (backend, limits) in service.backends.iter().zip(decision.limits) {
+        backend.ledger.gate.set(limits);
     }
     for (backend, figures) in service.backends.iter().zip(decision.figures) {
         backend.ledger.shown.store(figures);
@@ -59,10 +58,10 @@ fn tick(planner: &mut ServicePlanner, service: &LiveService, now: Tick) {
 }
 
 fn sample(service: &LiveService, now: Tick) -> Sample {
-    let backends = service.config.backends.iter().zip(&service.backends).map(|(config, live)| {
-        let reports = matches!(config.mode, Mode::Utilization { .. });
-        backend_sample(live, reports.then_some(&config.group), now)
-    });
+    let backends =
+        service.config.backends.iter().zip(&service.backends).map(|(config, live)| {
+            backend_sample(live, config.mode.is_reported().then_some(&config.group), now)
+        });
     Sample { backends: backends.collect() }
 }
 
@@ -74,6 +73,7 @@ fn backend_sample(live: &LiveBackend, reports: Option<&Arc<Group>>, now: Tick) -
         overfilled: counts.overfilled,
         refused: counts.refused,
         backlog: gate.backlog(now),
+        in_flight: gate.in_flight(),
         members: live.members.iter().map(|m| member_sample(m, reports.map(|g| &g.utilization))).collect(),
     }
 }

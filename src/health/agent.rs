@@ -21,7 +21,6 @@ use crate::balance::report::parse_body;
 use crate::clock;
 use crate::ledger::endpoint::Endpoint;
 use crate::model::service::{Protocol, Service, UtilizationSource};
-use crate::model::target::Mode;
 use crate::model::unit::Span;
 use crate::net::tls;
 use crate::world::{LiveMember, World};
@@ -140,7 +139,7 @@ impl Wanted {
         let mut wanted = Self::default();
         for service in world.services.iter().filter(|s| s.config.is_reachable) {
             for (backend, live) in service.config.backends.iter().zip(&service.backends) {
-                if matches!(backend.mode, Mode::Utilization { .. }) {
+                if backend.mode.is_reported() {
                     let source = &backend.group.utilization;
                     live.members.iter().for_each(|member| wanted.add(&service.config, source, member));
                 }
@@ -345,7 +344,7 @@ mod tests {
             by_utilization(service("unreachable", check(), &[address(1)]), http_source(None, "/"));
         unreachable.is_reachable = false;
         let mut by_rate = by_utilization(service("by-rate", check(), &[address(2)]), http_source(None, "/"));
-        by_rate.backends[0].mode = service("x", check(), &[]).backends[0].mode;
+        by_rate.backends[0].mode = service("x", check(), &[]).backends[0].mode.clone();
         let by_header =
             by_utilization(service("by-header", check(), &[address(3)]), UtilizationSource::OrcaHeader);
         let mut tls = by_utilization(service("tls", check(), &[address(4)]), http_source(None, "/load"));

@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use crate::ledger::registry::Registry;
 use crate::model::config::{AccessLogTarget, Config, ProxySettings};
 use crate::model::place::{Places, RegionId};
+use crate::model::policy::Policies;
 use crate::model::probe::{HealthCheck, Probe, ProbePort};
 use crate::model::service::{
-    Affinity, Backend, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
+    Affinity, Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
 };
-use crate::model::target::{Mode, Preference, RateTarget, Scaler};
+use crate::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio, Span};
 use crate::world::World;
 
@@ -43,6 +44,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
     let group = Group {
         name: "group".into(),
         kind: GroupKind::InstanceGroup,
+        endpoint_type: EndpointType::VmIpPort,
         zone: "us-central1-a".into(),
         region: RegionId(0),
         utilization: UtilizationSource::OrcaHeader,
@@ -52,16 +54,21 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
         mode: Mode::Rate(RateTarget::Group(PerSecond::new(100.0))),
         scaler: Scaler::FULL,
         preference: Preference::Default,
-        members: members.iter().map(|a| Member { name: a.to_string().into(), address: *a }).collect(),
+        members: members
+            .iter()
+            .map(|a| Member { name: a.to_string().into(), address: *a, host: None })
+            .collect(),
     };
     Service {
         name: name.into(),
         scheme: Scheme::ExternalManaged,
         protocol: Protocol::Http,
         timeout: Span::secs(30),
-        health_check: Arc::new(check),
+        health_check: Some(Arc::new(check)),
         affinity: Affinity::None,
         draining_timeout: Span::ZERO,
+        policies: Policies::default(),
+        region: None,
         log_sample: Ratio::ONE,
         backends: vec![backend],
         is_reachable: true,
@@ -71,7 +78,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
 /// The same service with a UTILIZATION backend whose load comes from `source`.
 pub(super) fn by_utilization(mut service: Service, source: UtilizationSource) -> Service {
     let backend = &mut service.backends[0];
-    backend.mode = Mode::Utilization { max: Ratio::new(0.8), rate: None };
+    backend.mode = Mode::Utilization { max: Ratio::new(0.8), beside: Beside::Nothing };
     backend.group = Arc::new(Group { utilization: source, ..(*backend.group).clone() });
     service
 }

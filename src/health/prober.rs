@@ -98,15 +98,19 @@ impl Prober {
     pub fn reconcile(&mut self, world: &World) {
         // Held until all are started, so that the sweep cannot end in between.
         let _starting = Pending::new(&self.shared);
-        let wanted = || world.services.iter().filter(|s| s.config.is_reachable).flat_map(members_of);
-        let newcomers = wanted().filter(|(.., m)| !self.tasks.contains_key(&m.numbered.number)).count();
+        let reachable = || world.services.iter().filter(|s| s.config.is_reachable);
+        let wanted = || reachable().filter_map(checked).flat_map(members_of);
+        for (.., member) in reachable().filter(|s| s.config.health_check.is_none()).flat_map(|s| s.members())
+        {
+            member.numbered.member.assume_healthy();
+        }
+        let newcomers = wanted().filter(|(_, _, m)| !self.tasks.contains_key(&m.numbered.number)).count();
         let mut kept = HashMap::with_capacity(wanted().count());
-        for (service, group, member) in wanted() {
+        for ((service, check), group, member) in wanted() {
             let number = member.numbered.number;
-            let check = &service.config.health_check;
             let task = match self.tasks.remove(&number) {
                 Some(task) => task.updated(check),
-                None => self.start(service, group, member, newcomers),
+                None => self.start((service, check), group, member, newcomers),
             };
             kept.insert(number, task);
         }
@@ -131,8 +135,13 @@ impl Prober {
         }
     }
 
-    fn start(&self, service: &LiveService, group: &Group, member: &LiveMember, newcomers: usize) -> Task {
-        let check = service.config.health_check.clone();
+    fn start(
+        &self,
+        (service, check): Checked<'_>,
+        group: &Group,
+        member: &LiveMember,
+        newcomers: usize,
+    ) -> Task {
         let schedule = Schedule::new(self.seed, member.numbered.number);
         let (sender, receiver) = watch::channel(check.clone());
         // A verdict from before a time without probes is worth nothing: the member begins anew.
@@ -149,7 +158,7 @@ impl Prober {
             checks: receiver,
             hysteresis: Hysteresis::new(check.healthy_threshold, check.unhealthy_threshold),
             schedule,
-            quick_left: Schedule::quick_probes(&check),
+            quick_left: Schedule::quick_probes(check),
             pending: Some(Pending::new(&self.shared)),
         };
         let first = schedule.first(newcomers);
@@ -161,10 +170,16 @@ impl Prober {
     }
 }
 
-fn members_of(
-    service: &Arc<LiveService>,
-) -> impl Iterator<Item = (&Arc<LiveService>, &Arc<Group>, &LiveMember)> {
-    service.members().map(move |(group, _, member)| (service, group, member))
+/// A service and the check of its members.
+type Checked<'a> = (&'a LiveService, &'a Arc<HealthCheck>);
+
+/// Services of internet endpoints have none [G 4.11].
+fn checked(service: &Arc<LiveService>) -> Option<Checked<'_>> {
+    Some((service, service.config.health_check.as_ref()?))
+}
+
+fn members_of(checked: Checked<'_>) -> impl Iterator<Item = (Checked<'_>, &Arc<Group>, &LiveMember)> {
+    checked.0.members().map(move |(group, _, member)| (checked, group, member))
 }
 
 /// A running task as the prober holds it; dropping it ends the task, also in the middle of a probe.

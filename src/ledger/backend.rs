@@ -24,6 +24,8 @@ pub struct Backend {
 #[derive(Debug, Default)]
 pub struct Shown {
     capacity: AtomicU64,
+    count_capacity: AtomicU64,
+    in_flight: AtomicU64,
     rate: AtomicU64,
     fullness: AtomicU64,
     utilization: AtomicU64,
@@ -58,6 +60,8 @@ impl Shown {
     /// Planner only.
     pub fn store(&self, figures: Figures) {
         self.capacity.store(figures.capacity.to_bits(), Relaxed);
+        self.count_capacity.store(figures.count_capacity.to_bits(), Relaxed);
+        self.in_flight.store(figures.in_flight.to_bits(), Relaxed);
         self.rate.store(figures.rate.to_bits(), Relaxed);
         self.fullness.store(figures.fullness.to_bits(), Relaxed);
         self.utilization.store(figures.utilization.to_bits(), Relaxed);
@@ -69,6 +73,8 @@ impl Shown {
         let get = |cell: &AtomicU64| f64::from_bits(cell.load(Relaxed));
         Figures {
             capacity: get(&self.capacity),
+            count_capacity: get(&self.count_capacity),
+            in_flight: get(&self.in_flight),
             rate: get(&self.rate),
             fullness: get(&self.fullness),
             utilization: get(&self.utilization),

@@ -1,4 +1,4 @@
-//! The one shared cell per backend that makes RATE exact over all workers.
+//! The one shared cell per backend that makes RATE, IN_FLIGHT and CONNECTION exact over all workers.
 //!
 //! Virtual scheduling (GCRA): `due` is the moment at which everything admitted so far would have been served at
 //! exactly the target rate. A request has room while `due` is at most the tolerance ahead of now. The arithmetic is
@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::balance::gcra::{self, Limit};
+use crate::balance::plan::Limits;
 use crate::model::unit::Tick;
 
 /// Room of one backend of one service. Created by the registry, lives as long as a world names the backend.
@@ -16,6 +17,10 @@ pub struct Gate {
     due: AtomicU64,
     interval: AtomicU64,
     tolerance: AtomicU64,
+    /// Requests or connections under way. Counted whatever the mode, so that a change of mode finds the truth.
+    in_flight: AtomicU64,
+    /// The most of these; `u64::MAX` = not limited.
+    most: AtomicU64,
     /// Admitted because there was room; also the turn of the member round robin.
     admitted: AtomicU64,
     /// Sent although full, since everything was.
@@ -46,6 +51,8 @@ impl Gate {
             due: AtomicU64::new(0),
             interval: AtomicU64::new(limit.interval),
             tolerance: AtomicU64::new(limit.tolerance),
+            in_flight: AtomicU64::new(0),
+            most: AtomicU64::new(u64::MAX),
             admitted: AtomicU64::new(0),
             overfilled: AtomicU64::new(0),
             again: AtomicU64::new(0),
@@ -53,7 +60,8 @@ impl Gate {
         }
     }
 
-    /// Takes room for one request: its turn number, or `None` when the backend is full.
+    /// Takes room for one request: its turn number, or `None` when the backend is full. Whoever gets room, by this or
+    /// one of the next three, owes a [`Self::release`].
     #[inline]
     pub fn admit(&self, now: Tick) -> Option<u64> {
         self.take(now).then(|| self.admitted.fetch_add(1, Relaxed))
@@ -62,21 +70,29 @@ impl Gate {
     /// The same for another attempt of a request. It takes no turn: if it did, of two members the failing one would
     /// be first in turn for every request.
     pub fn admit_again(&self, now: Tick) -> Option<u64> {
-        self.take(now).then(|| self.overfill_again())
+        self.take(now).then(|| self.turn_again())
     }
 
     #[inline]
     fn take(&self, now: Tick) -> bool {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        if before < self.most.load(Relaxed) && self.take_turn(now) {
+            return true;
+        }
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.refused.fetch_add(1, Relaxed);
+        false
+    }
+
+    #[inline]
+    fn take_turn(&self, now: Tick) -> bool {
         let limit = Limit { interval: self.interval.load(Relaxed), tolerance: self.tolerance.load(Relaxed) };
         if limit.is_open() {
             return true;
         }
         let mut due = self.due.load(Relaxed);
         loop {
-            let Some(next) = gcra::admit(due, now, limit) else {
-                self.refused.fetch_add(1, Relaxed);
-                return false;
-            };
+            let Some(next) = gcra::admit(due, now, limit) else { return false };
             match self.due.compare_exchange_weak(due, next, Relaxed, Relaxed) {
                 Ok(_) => return true,
                 Err(seen) => due = seen,
@@ -84,23 +100,42 @@ impl Gate {
         }
     }
 
+    /// Gives back the room of one request that has ended, or was not sent after all.
+    #[inline]
+    pub fn release(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Requests or connections under way.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
     /// Places a request above the limit: its turn number. It does not use up room, so that the backend goes on
     /// getting exactly its target plus its share of the overload [G 2.6].
     #[inline]
     pub fn overfill(&self) -> u64 {
+        self.in_flight.fetch_add(1, Relaxed);
         self.overfilled.fetch_add(1, Relaxed).wrapping_add(self.admitted.load(Relaxed))
     }
 
     /// Places another attempt of a request, wherever the limit is; it takes no turn either.
     pub fn overfill_again(&self) -> u64 {
+        self.in_flight.fetch_add(1, Relaxed);
+        self.turn_again()
+    }
+
+    fn turn_again(&self) -> u64 {
         self.again.fetch_add(1, Relaxed);
         self.admitted.load(Relaxed).wrapping_add(self.overfilled.load(Relaxed))
     }
 
-    /// Sets the limit; only the planner calls this.
-    pub fn set(&self, limit: Limit) {
-        self.tolerance.store(limit.tolerance, Relaxed);
-        self.interval.store(limit.interval, Relaxed);
+    /// Sets the limits; only the planner calls this.
+    pub fn set(&self, limits: Limits) {
+        self.tolerance.store(limits.rate.tolerance, Relaxed);
+        self.interval.store(limits.rate.interval, Relaxed);
+        self.most.store(limits.count, Relaxed);
     }
 
     /// How far `due` is ahead of now, in the units of [`Limit`].
@@ -113,7 +148,8 @@ impl Gate {
     #[must_use]
     pub fn is_full(&self, now: Tick) -> bool {
         let limit = Limit { interval: self.interval.load(Relaxed), tolerance: self.tolerance.load(Relaxed) };
-        !limit.is_open() && gcra::admit(self.due.load(Relaxed), now, limit).is_none()
+        let is_late = !limit.is_open() && gcra::admit(self.due.load(Relaxed), now, limit).is_none();
+        is_late || self.in_flight() >= self.most.load(Relaxed)
     }
 
     /// The counters.
@@ -134,11 +170,25 @@ mod tests {
     #[test]
     fn another_attempt_counts_and_takes_no_turn() {
         let gate = Gate::closed();
-        gate.set(Limit::OPEN);
+        gate.set(Limits::OPEN);
         let now = Tick(1);
         let turns =
             [gate.admit(now), gate.admit_again(now), gate.admit(now), gate.admit_again(now), gate.admit(now)];
         assert_eq!(turns, [Some(0), Some(1), Some(1), Some(2), Some(2)]);
         assert_eq!(gate.counts(), Counts { admitted: 5, overfilled: 0, refused: 0 });
+    }
+
+    #[test]
+    fn no_more_are_under_way_than_the_most_unless_overfilled() {
+        let gate = Gate::closed();
+        gate.set(Limits { count: 2, ..Limits::OPEN });
+        let now = Tick(1);
+        assert_eq!([gate.admit(now), gate.admit(now), gate.admit(now)], [Some(0), Some(1), None]);
+        assert!(gate.is_full(now));
+        gate.overfill();
+        gate.release();
+        assert_eq!((gate.admit(now), gate.in_flight()), (None, 2));
+        gate.release();
+        assert!(gate.admit(now).is_some());
     }
 }

@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
+use super::backend::Backend;
 use super::cell::WorkerId;
 use super::member::{Count, Member};
 
 /// One attempt under way. Lives in the handler, then in the response body; a cancelled future drops it.
 #[derive(Debug)]
 pub struct Lease {
+    backend: Arc<Backend>,
     member: Arc<Member>,
     worker: WorkerId,
 }
 
 impl Lease {
-    /// Counts the attempt as started.
+    /// Counts the attempt as started. Its room in the backend's gate was taken before, and is given back from here.
     #[must_use]
-    pub fn take(member: Arc<Member>, worker: WorkerId) -> Self {
+    pub fn take(backend: Arc<Backend>, member: Arc<Member>, worker: WorkerId) -> Self {
         member.count(worker, Count::Started);
-        Self { member, worker }
+        Self { backend, member, worker }
     }
 
     /// The member it is for.
@@ -35,6 +37,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.member.count(self.worker, Count::Finished);
+        self.backend.gate.release();
     }
 }
 
@@ -44,10 +47,11 @@ mod tests {
 
     #[test]
     fn a_dropped_lease_pays_back() {
-        let member = Arc::new(Member::new(1));
-        let lease = Lease::take(member.clone(), WorkerId(0));
-        assert_eq!(member.in_flight(), 1);
+        let (backend, member) = (Arc::new(Backend::new(1)), Arc::new(Member::new(1)));
+        backend.gate.overfill();
+        let lease = Lease::take(backend.clone(), member.clone(), WorkerId(0));
+        assert_eq!((member.in_flight(), backend.gate.in_flight()), (1, 1));
         drop(lease);
-        assert_eq!(member.in_flight(), 0);
+        assert_eq!((member.in_flight(), backend.gate.in_flight()), (0, 0));
     }
 }

@@ -38,7 +38,7 @@ impl ServiceId {
     }
 }
 
-/// A forwarding rule with the proxy and the URL map behind it.
+/// A forwarding rule with the proxy behind it.
 #[derive(Debug, Clone)]
 pub struct Front {
     /// Name of the forwarding rule.
@@ -47,10 +47,46 @@ pub struct Front {
     pub address: SocketAddr,
     /// Name of the target proxy.
     pub proxy_name: Arc<str>,
+    /// What the proxy does with a connection.
+    pub kind: FrontKind,
+}
+
+/// Kinds of target proxies.
+#[derive(Debug, Clone)]
+pub enum FrontKind {
+    /// `targetHttpProxies`.
+    Http(HttpFront),
+    /// `targetTcpProxies`.
+    Tcp(TcpFront),
+}
+
+/// `targetHttpProxies`.
+#[derive(Debug, Clone)]
+pub struct HttpFront {
     /// `httpKeepAliveTimeoutSec`, 5 to 1200 s. Default 610 s [G 5].
     pub keep_alive: Span,
     /// The compiled URL map.
     pub url_map: Arc<UrlMap>,
+}
+
+/// `targetTcpProxies`: bytes to one service.
+#[derive(Debug, Clone, Copy)]
+pub struct TcpFront {
+    /// `service`.
+    pub service: ServiceId,
+    /// `proxyHeader: PROXY_V1`: members first get a line that names the client.
+    pub has_proxy_header: bool,
+}
+
+impl Front {
+    /// As an HTTP proxy, if it is one.
+    #[must_use]
+    pub const fn http(&self) -> Option<&HttpFront> {
+        match &self.kind {
+            FrontKind::Http(front) => Some(front),
+            FrontKind::Tcp(_) => None,
+        }
+    }
 }
 
 /// `proxy:` (ours).

@@ -69,6 +69,10 @@ details! {
     WebsocketClosed = "websocket_closed",
     /// The member refused the WebSocket.
     WebsocketHandshakeFailed = "websocket_handshake_failed",
+    /// **Ours**: everything is full, and the service says `overload: REJECT`.
+    Overloaded = "overloaded",
+    /// **Ours**: over a limit of `circuitBreakers`.
+    CircuitBreakerOpen = "circuit_breaker_open",
     /// `/../` in a path: answered with 302 to the normal form.
     DirectResponse = "direct_response",
 }

@@ -11,6 +11,7 @@
 pub mod config;
 pub mod detail;
 pub mod place;
+pub mod policy;
 pub mod probe;
 pub mod problem;
 pub mod resolve;

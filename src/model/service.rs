@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::place::RegionId;
+use super::policy::Policies;
 use super::probe::HealthCheck;
 use super::target::{Mode, Preference, Scaler};
 use super::unit::{Ratio, Span};
@@ -19,14 +20,18 @@ pub struct Service {
     pub protocol: Protocol,
     /// `timeoutSec`: first request byte sent to last answer byte received [G 5.1]. Default 30 s.
     pub timeout: Span,
-    /// The one health check [G 4.11].
-    pub health_check: Arc<HealthCheck>,
+    /// The one health check; `None` for services of internet endpoints, whose members count as healthy [G 4.11].
+    pub health_check: Option<Arc<HealthCheck>>,
     /// `sessionAffinity`.
     pub affinity: Affinity,
     /// `connectionDraining.drainingTimeoutSec`, 0 to 3600 s; 0 = off.
     pub draining_timeout: Span,
     /// `logConfig`: the share of requests that the access log keeps, 0 to 1; 1 without a `logConfig`, 0 when `enable: false`.
     pub log_sample: Ratio,
+    /// Which backends, which member, and what when they run out.
+    pub policies: Policies,
+    /// `region` of a regional service, which never leaves it [G 2.10]; `None` = global.
+    pub region: Option<RegionId>,
     /// Backends in the order of the file.
     pub backends: Vec<Backend>,
     /// Whether a forwarding rule leads here; if not, it is not probed [G 4.15].
@@ -81,12 +86,35 @@ pub enum Protocol {
     Http,
     /// HTTP/1.1 over TLS, certificate not verified [G 6.4].
     Https,
+    /// Bytes in clear, behind a target TCP or SSL proxy.
+    Tcp,
+    /// Bytes over TLS, certificate not verified, behind a target TCP or SSL proxy.
+    Ssl,
+}
+
+impl Protocol {
+    /// As Google writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+            Self::Tcp => "TCP",
+            Self::Ssl => "SSL",
+        }
+    }
+
+    /// Whether requests are balanced; else connections.
+    #[must_use]
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
 }
 
 /// `sessionAffinity`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Affinity {
-    /// Members in turn.
+    /// No session.
     None,
     /// Hash of client and proxy address.
     ClientIp,
@@ -95,6 +123,38 @@ pub enum Affinity {
         /// `affinityCookieTtlSec`.
         ttl: Span,
     },
+    /// A cookie whose value is hashed; made by us where the client has none [G 3.5].
+    HttpCookie(Cookie),
+    /// The value of this request header, lower-case.
+    HeaderField(Arc<str>),
+    /// A cookie that names its member and cannot be forged [G 3.6].
+    StrongCookie(Cookie),
+}
+
+impl Affinity {
+    /// As Google writes it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::ClientIp => "CLIENT_IP",
+            Self::GeneratedCookie { .. } => "GENERATED_COOKIE",
+            Self::HttpCookie(_) => "HTTP_COOKIE",
+            Self::HeaderField(_) => "HEADER_FIELD",
+            Self::StrongCookie(_) => "STRONG_COOKIE_AFFINITY",
+        }
+    }
+}
+
+/// A cookie of the user's choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cookie {
+    /// `name`.
+    pub name: Arc<str>,
+    /// `path`. Default `/`.
+    pub path: Arc<str>,
+    /// `ttl`; zero = a session cookie.
+    pub ttl: Span,
 }
 
 /// A group inside a service, with its target.
@@ -119,6 +179,8 @@ pub struct Group {
     pub name: Arc<str>,
     /// Which collection it is of.
     pub kind: GroupKind,
+    /// `networkEndpointType`; VM_IP_PORT for instance groups.
+    pub endpoint_type: EndpointType,
     /// `zone`.
     pub zone: Arc<str>,
     /// The zone's region.
@@ -147,13 +209,48 @@ impl GroupKind {
     }
 }
 
+/// `networkEndpointType` [G 1c].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EndpointType {
+    /// GCE_VM_IP_PORT, and the members of instance groups.
+    #[default]
+    VmIpPort,
+    /// NON_GCP_PRIVATE_IP_PORT: the same rules, elsewhere.
+    NonGcpPrivateIpPort,
+    /// INTERNET_IP_PORT: no mode, no scaler, no health check [G 1.5, 4.11].
+    InternetIpPort,
+    /// INTERNET_FQDN_PORT: the same, found by name.
+    InternetFqdnPort,
+}
+
+impl EndpointType {
+    /// As Google writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::VmIpPort => "GCE_VM_IP_PORT",
+            Self::NonGcpPrivateIpPort => "NON_GCP_PRIVATE_IP_PORT",
+            Self::InternetIpPort => "INTERNET_IP_PORT",
+            Self::InternetFqdnPort => "INTERNET_FQDN_PORT",
+        }
+    }
+
+    /// Whether it stands in the internet: not probed, not limited.
+    #[must_use]
+    pub const fn is_internet(self) -> bool {
+        matches!(self, Self::InternetIpPort | Self::InternetFqdnPort)
+    }
+}
+
 /// One `ip:port` that serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Instance name, or `ip:port` where an endpoint has none.
     pub name: Arc<str>,
-    /// Where requests go.
+    /// Where requests go; for an endpoint with a `host`, only the port counts.
     pub address: SocketAddr,
+    /// `fqdn` of an INTERNET_FQDN_PORT endpoint: resolved while the process runs.
+    pub host: Option<Arc<str>>,
 }
 
 /// **Ours**: where a member's utilization comes from.

@@ -26,6 +26,7 @@ use super::session::{self, CookieState};
 use super::visit::{Session, Visit};
 use crate::clock;
 use crate::ledger::service::Extra;
+use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Affinity;
 use crate::world::LiveService;
@@ -102,7 +103,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         return Err(Turned::To(path + &query));
     }
     let not_found = Failure::client(StatusDetail::ConfigNotFound);
-    let front = world.front(client.listener).ok_or(not_found)?;
+    let front = world.front(client.listener).and_then(Front::http).ok_or(not_found)?;
     let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
     let id = front.url_map.find(host, head.uri.path()).service;
     let service = world.service(id).ok_or(not_found)?;
@@ -172,9 +173,9 @@ fn key_of(
     address: IpAddr,
 ) -> (Option<u64>, Option<HeaderValue>) {
     let ttl = match service.config.affinity {
-        Affinity::None => return (None, None),
         Affinity::ClientIp => return (Some(session::client_ip_key(address, client.local.ip())), None),
         Affinity::GeneratedCookie { ttl } => ttl,
+        _ => return (None, None),
     };
     let (worker, ledger) = (client.context.worker, &service.ledger);
     let name = service.config.scheme.cookie_name();

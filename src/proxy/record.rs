@@ -14,7 +14,7 @@ use crate::clock;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::Loss;
-use crate::model::config::ServiceId;
+use crate::model::config::{Front, ServiceId};
 use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveService, World};
@@ -186,7 +186,7 @@ fn front_way(world: &World, listener: u32) -> Way<'_> {
     Way {
         forwarding_rule: front.map_or("", |f| &f.name),
         target_proxy: front.map_or("", |f| &f.proxy_name),
-        url_map: front.map_or("", |f| &f.url_map.name),
+        url_map: front.and_then(Front::http).map_or("", |f| &f.url_map.name),
         service: "",
         backend: "",
         member: None,

@@ -56,7 +56,7 @@ impl Client {
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
         self.watched.set_deadline(now + HEAD_TIMEOUT);
-        if let Some(front) = world.front(self.listener) {
+        if let Some(front) = world.front(self.listener).and_then(Front::http) {
             self.keep_alive.set(front.keep_alive);
         }
     }
@@ -107,7 +107,7 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
         watched: Rc::new(Watched::new(listener)),
         guard,
         hop: Hop::new(peer.ip(), local.ip(), false),
-        keep_alive: Cell::new(front.map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
+        keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
         context,
     });
@@ -167,7 +167,7 @@ fn has_timed_out(client: &Client) -> bool {
 }
 
 fn max_head(world: &World, front: Option<&Front>) -> usize {
-    let service = front.and_then(|f| world.service(f.url_map.default_service));
+    let service = front.and_then(Front::http).and_then(|f| world.service(f.url_map.default_service));
     match service.map(|s| s.config.scheme) {
         Some(Scheme::External) => MAX_HEAD_CLASSIC,
         _ => MAX_HEAD,

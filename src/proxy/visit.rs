@@ -15,7 +15,7 @@ use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::{respond, retry, upgrade};
-use crate::balance::pick::{self, Ask, NoPick, Room};
+use crate::balance::pick::{self, Ask, Live, NoPick, Room};
 use crate::balance::report;
 use crate::clock;
 use crate::ledger::lease::Lease;
@@ -25,7 +25,7 @@ use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
 use crate::model::service::UtilizationSource;
 use crate::model::unit::Tick;
-use crate::world::{LiveMember, LiveService};
+use crate::world::{LiveBackend, LiveMember, LiveService};
 
 /// A plan that names what is not there: a fault of ours.
 const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
@@ -98,24 +98,18 @@ impl Visit {
         let ask = Ask {
             origin: session.origin,
             key: session.key,
+            pinned: None,
             turn: session.service.ledger.turn.next(),
             tried: self.tried.get(..self.retries as usize).unwrap_or(&[]),
         };
         let backends = &session.service.backends;
-        let pick = pick::choose(&session.service.plan.load(), ask, |backend, room| {
-            let gate = &backends.get(backend as usize)?.ledger.gate;
-            match (room, is_first) {
-                (Room::IfFree, true) => gate.admit(now),
-                (Room::IfFree, false) => gate.admit_again(now),
-                (Room::Overfill, true) => Some(gate.overfill()),
-                (Room::Overfill, false) => Some(gate.overfill_again()),
-            }
-        });
+        let pick = pick::choose(&session.service.plan.load(), ask, &mut Numbers { backends, now, is_first });
         let pick = pick.map_err(|none| Failure {
             stage: Stage::Pick,
             detail: match none {
                 NoPick::NoHealthyMember => StatusDetail::FailedToPickBackend,
                 NoPick::AllTried => StatusDetail::FailedToConnectToBackend,
+                NoPick::Overloaded => StatusDetail::Overloaded,
             },
         })?;
         let backend = backends.get(pick.backend as usize).ok_or(MISPLACED)?;
@@ -129,7 +123,7 @@ impl Visit {
         let config = &session.service.config;
         record.client.watched.set_served_by(Some((member.numbered.number, config.draining_timeout)));
         record.client.watched.set_deadline(now + config.timeout);
-        let lease = Lease::take(member.numbered.member.clone(), worker);
+        let lease = Lease::take(backend.ledger.clone(), member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });
         if let Some(key) = session.key
@@ -256,6 +250,30 @@ impl Visit {
             }
             Ok(Err(_)) | Err(_) => member.endpoint.count_malformed(),
         }
+    }
+}
+
+/// The live numbers behind the choice.
+struct Numbers<'a> {
+    backends: &'a [LiveBackend],
+    now: Tick,
+    is_first: bool,
+}
+
+impl Live for Numbers<'_> {
+    fn admit(&mut self, backend: u32, room: Room) -> Option<u64> {
+        let gate = &self.backends.get(backend as usize)?.ledger.gate;
+        match (room, self.is_first) {
+            (Room::IfFree, true) => gate.admit(self.now),
+            (Room::IfFree, false) => gate.admit_again(self.now),
+            (Room::Overfill, true) => Some(gate.overfill()),
+            (Room::Overfill, false) => Some(gate.overfill_again()),
+        }
+    }
+
+    fn in_flight(&self, backend: u32, member: u32) -> u64 {
+        let member = self.backends.get(backend as usize).and_then(|b| b.members.get(member as usize));
+        member.map_or(0, |member| member.numbered.member.in_flight())
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::ledger::registry::Registry;
 use crate::model::config::{AccessLogTarget, Config, ProxySettings};
 use crate::model::place::{Places, Region, RegionId};
+use crate::model::policy::Policies;
 use crate::model::probe::{HealthCheck, Probe, ProbePort};
 use crate::model::service::{
-    Affinity, Backend, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
+    Affinity, Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
 };
-use crate::model::target::{Mode, Preference, RateTarget, Scaler};
+use crate::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio, Span};
 use crate::world::World;
 
@@ -23,15 +24,23 @@ pub(crate) fn world(members: u16) -> World {
         Mode::Rate(RateTarget::PerMember(PerSecond::new(100.0))),
         members,
     );
-    let far = backend("far", "europe-west1-b", 1, Mode::Utilization { max: Ratio::new(0.8), rate: None }, 1);
+    let far = backend(
+        "far",
+        "europe-west1-b",
+        1,
+        Mode::Utilization { max: Ratio::new(0.8), beside: Beside::Nothing },
+        1,
+    );
     let service = Service {
         name: "web".into(),
         scheme: Scheme::ExternalManaged,
         protocol: Protocol::Http,
         timeout: Span::secs(30),
-        health_check: Arc::new(health_check()),
+        health_check: Some(Arc::new(health_check())),
         affinity: Affinity::None,
         draining_timeout: Span::ZERO,
+        policies: Policies::default(),
+        region: None,
         log_sample: Ratio::ONE,
         backends: vec![near, far],
         is_reachable: true,
@@ -63,6 +72,7 @@ fn backend(name: &str, zone: &str, region: u16, mode: Mode, members: u16) -> Bac
     let group = Group {
         name: name.into(),
         kind: GroupKind::InstanceGroup,
+        endpoint_type: EndpointType::VmIpPort,
         zone: zone.into(),
         region: RegionId(region),
         utilization: UtilizationSource::OrcaHeader,
@@ -74,7 +84,7 @@ fn backend(name: &str, zone: &str, region: u16, mode: Mode, members: u16) -> Bac
         scaler: Scaler::FULL,
         preference: Preference::Default,
         members: (1..=members)
-            .map(|n| Member { name: format!("{name}-{n}").into(), address: address(n) })
+            .map(|n| Member { name: format!("{name}-{n}").into(), address: address(n), host: None })
             .collect(),
     }
 }

@@ -379,6 +379,7 @@ mod tests {
             rate: 50.0,
             fullness: 0.25,
             utilization: f64::NAN,
+            ..Figures::default()
         });
         let page = render_world(&world, &process);
         let near = r#"service="web",backend="near",zone="us-central1-a""#;

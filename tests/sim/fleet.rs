@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use overspill::model::place::{Places, Region, RegionId};
+use overspill::model::policy::Policies;
 use overspill::model::probe::{HealthCheck, Probe, ProbePort};
 use overspill::model::service::{
-    Affinity, Backend, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
+    Affinity, Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
 };
-use overspill::model::target::{Mode, Preference, RateTarget, Scaler};
+use overspill::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use overspill::model::unit::{PerSecond, Ratio, Span};
 
 /// Region 0 is where clients are; each next one is farther east.
@@ -34,7 +35,7 @@ pub(crate) fn member_rate(rate: f64) -> Mode {
 
 /// `maxUtilization`.
 pub(crate) fn utilization(max: f64) -> Mode {
-    Mode::Utilization { max: Ratio::new(max), rate: None }
+    Mode::Utilization { max: Ratio::new(max), beside: Beside::Nothing }
 }
 
 /// A backend with `members` members in `region`, named after `index`.
@@ -42,10 +43,12 @@ pub(crate) fn backend(index: usize, region: u16, members: u16, mode: Mode) -> Ba
     let member = |n: u16| Member {
         name: format!("member-{index}-{n}").into(),
         address: SocketAddr::from(([10, u8::try_from(index).unwrap(), 0, 1], 1000 + n)),
+        host: None,
     };
     let group = Group {
         name: format!("group-{index}").into(),
         kind: GroupKind::InstanceGroup,
+        endpoint_type: EndpointType::VmIpPort,
         zone: format!("region-{region}-a").into(),
         region: RegionId(region),
         utilization: UtilizationSource::OrcaHeader,
@@ -73,9 +76,11 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
         scheme: Scheme::ExternalManaged,
         protocol: Protocol::Http,
         timeout: Span::secs(30),
-        health_check: Arc::new(health_check()),
+        health_check: Some(Arc::new(health_check())),
         affinity: Affinity::None,
         draining_timeout: Span::ZERO,
+        policies: Policies::default(),
+        region: None,
         log_sample: Ratio::ONE,
         backends,
         is_reachable: true,

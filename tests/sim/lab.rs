@@ -181,10 +181,11 @@ impl Lab {
     pub(crate) fn arrive(&mut self, at: Tick, key: Option<u64>) -> Option<Pick> {
         self.advance(at);
         self.demand += 1.0;
-        let ask = Ask { origin: OriginId(0), key, turn: self.turn, tried: &[] };
+        let ask = Ask { origin: OriginId(0), key, pinned: None, turn: self.turn, tried: &[] };
         self.turn += 1;
         let gates = &mut self.gates;
-        match pick::choose(&self.plan, ask, |backend, room| gates[backend as usize].take(at, room)) {
+        let mut admit = |backend: u32, room| gates[backend as usize].take(at, room);
+        match pick::choose(&self.plan, ask, &mut admit) {
             Ok(pick) => {
                 let member = &mut self.members[pick.backend as usize][pick.member as usize];
                 assert!(member.is_healthy || at < self.next_tick, "unhealthy member got a request");
@@ -193,7 +194,7 @@ impl Lab {
                 self.log.push((at, pick));
                 Some(pick)
             }
-            Err(NoPick::NoHealthyMember | NoPick::AllTried) => {
+            Err(NoPick::NoHealthyMember | NoPick::AllTried | NoPick::Overloaded) => {
                 self.lost += 1;
                 None
             }
@@ -262,8 +263,8 @@ impl Lab {
     pub(crate) fn tick(&mut self) {
         let sample = self.sample();
         let decision = self.planner.tick(self.now, &sample);
-        for (gate, limit) in self.gates.iter_mut().zip(decision.limits) {
-            gate.limit = limit;
+        for (gate, limits) in self.gates.iter_mut().zip(decision.limits) {
+            gate.limit = limits.rate;
         }
         self.figures = decision.figures;
         if let Some(plan) = decision.plan {
@@ -278,12 +279,14 @@ impl Lab {
             finished: member.finished as u64,
             failed: member.failed,
             report: member.report,
+            ..MemberSample::default()
         };
         let backend = |(gate, members): (&Gate, &Vec<Member>)| BackendSample {
             admitted: gate.admitted,
             overfilled: gate.overfilled,
             refused: gate.refused,
             backlog: gate.due.saturating_sub(gcra::units(self.now)),
+            in_flight: 0,
             members: members.iter().map(member).collect(),
         };
         Sample { backends: self.gates.iter().zip(&self.members).map(backend).collect() }

@@ -52,10 +52,11 @@ proptest! {
     #[test]
     fn nothing_spills_while_a_nearer_tier_has_room(draws in fleet(), full in any::<u8>(), turn in any::<u64>()) {
         let lab = lab(&draws, service(build(&draws)));
-        let ask = Ask { origin: OriginId(0), key: None, turn, tried: &[] };
+        let ask = Ask { origin: OriginId(0), key: None, pinned: None, turn, tried: &[] };
         let has_room = |backend: u32| full & (1 << backend) == 0;
-        let picked = pick::choose(&lab.plan, ask, |b, room| (room == Room::Overfill || has_room(b)).then_some(turn));
-        let tiers = &lab.plan.origins[0];
+        let mut admit = |b: u32, room| (room == Room::Overfill || has_room(b)).then_some(turn);
+        let picked = pick::choose(&lab.plan, ask, &mut admit);
+        let tiers = &lab.plan.origins[0].tiers;
         let roomy = |tier: usize| tiers[tier].shares.arcs.iter().any(|arc| has_room(arc.1));
         let first = (0..tiers.len()).find(|tier| roomy(*tier));
         match picked {
@@ -65,7 +66,7 @@ proptest! {
                 prop_assert!(tiers[tier].shares.arcs.iter().any(|arc| arc.1 == pick.backend));
                 prop_assert_eq!(pick.reason == Reason::Nearest, tier == 0);
             }
-            Err(_) => prop_assert!(lab.plan.overfill.arcs.is_empty()),
+            Err(_) => prop_assert!(lab.plan.origins[0].overfill.arcs.is_empty()),
         }
     }
 
@@ -88,7 +89,7 @@ proptest! {
     #[test]
     fn shares_sum_to_one(draws in fleet()) {
         let lab = lab(&draws, service(build(&draws)));
-        for tier in lab.plan.origins.iter().flatten().filter(|tier| !tier.shares.arcs.is_empty()) {
+        for tier in lab.plan.origins.iter().flat_map(|order| &order.tiers).filter(|tier| !tier.shares.arcs.is_empty()) {
             let sum: f64 = (0..7).map(|backend| tier.shares.part_of(backend)).sum();
             prop_assert!((sum - 1.0).abs() < 1e-9);
             prop_assert_eq!(tier.shares.arcs.last().unwrap().0, u64::MAX);
@@ -102,7 +103,7 @@ proptest! {
         let mut more = draws.clone();
         more[which].2 += by;
         let (before, after) = (lab(&draws, service(build(&draws))), lab(&more, service(build(&more))));
-        for (before, after) in before.plan.origins[0].iter().zip(&after.plan.origins[0]) {
+        for (before, after) in before.plan.origins[0].tiers.iter().zip(&after.plan.origins[0].tiers) {
             let backend = u32::try_from(which).unwrap();
             prop_assert!(after.shares.part_of(backend) >= before.shares.part_of(backend) - 1e-12);
         }

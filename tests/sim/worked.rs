@@ -1,7 +1,7 @@
 //! The worked numbers W1 to W7 of the rules [G 13], and what drains, fails and is preferred.
 
 use overspill::balance::pick::Reason;
-use overspill::model::target::{Mode, RateTarget};
+use overspill::model::target::{Beside, Mode, RateTarget};
 use overspill::model::unit::{PerSecond, Ratio, Span};
 
 use crate::fleet::{
@@ -87,8 +87,10 @@ fn w6_demand_of_180_overfills_100_and_50_to_120_and_60() {
 
 #[test]
 fn w7_with_cpu_at_30_percent_and_100_per_member_the_backend_is_full_by_rate() {
-    let mode =
-        Mode::Utilization { max: Ratio::new(0.8), rate: Some(RateTarget::PerMember(PerSecond::new(100.0))) };
+    let mode = Mode::Utilization {
+        max: Ratio::new(0.8),
+        beside: Beside::Rate(RateTarget::PerMember(PerSecond::new(100.0))),
+    };
     let curve = std::sync::Arc::new(|rate: f64| rate * 0.003);
     let mut lab =
         Lab::new(service(vec![backend(0, 0, 2, mode), backend(1, 1, 2, utilization(0.8))]), places(2))

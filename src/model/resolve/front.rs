@@ -7,7 +7,7 @@ use super::names::Names;
 use super::report::Report;
 use super::service::scheme;
 use super::url_map::Maps;
-use crate::model::config::Front;
+use crate::model::config::{Front, FrontKind, HttpFront};
 use crate::model::service::Scheme;
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
@@ -137,8 +137,7 @@ impl<'a> Proxies<'a> {
             name: rule.name.as_str().into(),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             proxy_name: proxy.name.as_str().into(),
-            keep_alive,
-            url_map: Arc::clone(&map.value),
+            kind: FrontKind::Http(HttpFront { keep_alive, url_map: Arc::clone(&map.value) }),
         };
         Some((map_index, front))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::{Reference, dangling, read_reference};
 use super::place::Atlas;
 use super::report::Report;
-use crate::model::service::{Group, GroupKind, UtilizationSource};
+use crate::model::service::{EndpointType, Group, GroupKind, UtilizationSource};
 use crate::model::unit::Span;
 use crate::wire::flaw::{nearest, quote};
 use crate::wire::group as wire;
@@ -194,8 +194,14 @@ fn instance_group(
     }
     let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
     let (zone, region) = zone?;
-    let group =
-        Group { name: group.name.as_str().into(), kind: GroupKind::InstanceGroup, zone, region, utilization };
+    let group = Group {
+        name: group.name.as_str().into(),
+        kind: GroupKind::InstanceGroup,
+        endpoint_type: EndpointType::VmIpPort,
+        zone,
+        region,
+        utilization,
+    };
     Some(Roster { group: Arc::new(group), index, named_ports, entries })
 }
 
@@ -275,7 +281,8 @@ fn endpoint_group(
     let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
     let (zone, region) = zone?;
     let kind = GroupKind::NetworkEndpointGroup;
-    let group = Group { name: group.name.as_str().into(), kind, zone, region, utilization };
+    let endpoint_type = EndpointType::VmIpPort;
+    let group = Group { name: group.name.as_str().into(), kind, endpoint_type, zone, region, utilization };
     Some(Roster { group: Arc::new(group), index, named_ports: BTreeMap::new(), entries })
 }
 

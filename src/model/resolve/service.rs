@@ -9,6 +9,7 @@ use super::group::{Groups, Listed, Roster};
 use super::names::Names;
 use super::report::Report;
 use super::target;
+use crate::model::policy::{Distribution, Policies};
 use crate::model::probe::HealthCheck;
 use crate::model::service::{Affinity, Backend, GroupKind, Member, Protocol, Scheme, Service};
 use crate::model::target::Preference;
@@ -64,6 +65,8 @@ fn one(
     let port_name = service.port_name.as_deref().unwrap_or(match protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",
+        Protocol::Tcp => "tcp",
+        Protocol::Ssl => "ssl",
     });
     let affinity = affinity(service, scheme, at, report);
     let log_sample = log_sample(service, at, report);
@@ -74,7 +77,7 @@ fn one(
         scheme,
         protocol,
         timeout: Span::secs(service.timeout_sec.unwrap_or(30).into()),
-        health_check: health_check?,
+        health_check: Some(health_check?),
         affinity,
         draining_timeout: Span::secs(
             service
@@ -85,11 +88,23 @@ fn one(
                 .into(),
         ),
         log_sample,
+        policies: policies(scheme),
+        region: None,
         backends: backends?,
         // Known once the forwarding rules are.
         is_reachable: false,
     };
     Some(Placed { value, rosters })
+}
+
+/// What the scheme alone decides.
+fn policies(scheme: Scheme) -> Policies {
+    let threshold = match scheme {
+        Scheme::External => Distribution::FAILOVER_THRESHOLD_CLASSIC,
+        Scheme::ExternalManaged | Scheme::InternalManaged => Distribution::FAILOVER_THRESHOLD,
+    };
+    let distribution = Distribution { failover_threshold: Ratio::new(threshold), ..Distribution::default() };
+    Policies { distribution, ..Policies::default() }
 }
 
 /// Absent, it is EXTERNAL_MANAGED (**ours**).
@@ -310,7 +325,7 @@ fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<
             );
             return None;
         }
-        out.push(Member { name: Arc::clone(&entry.name), address });
+        out.push(Member { name: Arc::clone(&entry.name), address, host: None });
     }
     Some(out)
 }

@@ -7,7 +7,6 @@ use super::group::Roster;
 use super::report::Report;
 use super::service::{Placed, Services};
 use crate::model::service::GroupKind;
-use crate::model::target::Mode;
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
 use crate::wire::read::Collection;
@@ -20,7 +19,7 @@ pub(super) fn check(of: &Collection<BackendService>, services: &Services<'_>, re
         let at = list.item(index);
         for (position, backend) in placed.value.backends.iter().enumerate() {
             let group = &backend.group;
-            let word = word(backend.mode);
+            let word = backend.mode.as_str();
             let key = (group.kind.collection(), &*group.zone, &*group.name);
             let (first, other) = *modes.entry(key).or_insert((word, &placed.value.name));
             if first != word {
@@ -85,11 +84,4 @@ fn sound<'s>(services: &'s Services<'_>) -> impl Iterator<Item = (usize, &'s Pla
         .iter()
         .enumerate()
         .filter_map(|(index, placed)| placed.as_ref().map(|placed| (index, placed)))
-}
-
-const fn word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Rate(_) => "RATE",
-        Mode::Utilization { .. } => "UTILIZATION",
-    }
 }

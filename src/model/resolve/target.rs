@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::model::service::GroupKind;
-use crate::model::target::{Mode, RateTarget, Scaler};
+use crate::model::target::{Beside, Mode, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio};
 use crate::wire::backend_service::Backend;
 use crate::wire::path::Path;
@@ -69,7 +69,7 @@ pub(super) fn mode(
         }
         (Word::Utilization, rate) => {
             let max = Ratio::new(backend.max_utilization.unwrap_or(DEFAULT_MAX_UTILIZATION));
-            Some(Mode::Utilization { max, rate })
+            Some(Mode::Utilization { max, beside: rate.map_or(Beside::Nothing, Beside::Rate) })
         }
     }
 }

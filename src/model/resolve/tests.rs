@@ -6,7 +6,7 @@ use crate::model::place::RegionId;
 use crate::model::probe::{Probe, ProbePort};
 use crate::model::problem::Severity;
 use crate::model::service::{Affinity, GroupKind, Protocol, Scheme, UtilizationSource};
-use crate::model::target::{Mode, Preference, RateTarget, Scaler};
+use crate::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio, Span};
 
 const MINIMAL: &str = include_str!("../../../config/minimal.yaml");
@@ -40,7 +40,7 @@ fn defaults_are_google_s_and_ours() {
     assert_eq!(service.log_sample, Ratio::ONE);
     assert!(service.is_reachable);
     let [backend] = service.backends.as_slice() else { panic!() };
-    assert_eq!(backend.mode, Mode::Utilization { max: Ratio::new(0.8), rate: None });
+    assert_eq!(backend.mode, Mode::Utilization { max: Ratio::new(0.8), beside: Beside::Nothing });
     assert_eq!(backend.scaler, Scaler::FULL);
     assert_eq!(backend.preference, Preference::Default);
     assert_eq!(backend.group.kind, GroupKind::InstanceGroup);
@@ -48,7 +48,7 @@ fn defaults_are_google_s_and_ours() {
     assert_eq!(backend.group.utilization, UtilizationSource::LocalProcess { cores: 1.0, interval });
     let addresses: Vec<_> = backend.members.iter().map(|member| member.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.1:8081", "127.0.0.1:8082"]);
-    let check = &service.health_check;
+    let check = service.health_check.as_ref().unwrap();
     assert_eq!((check.interval, check.timeout), (Span::secs(5), Span::secs(5)));
     assert_eq!((check.healthy_threshold, check.unhealthy_threshold), (2, 2));
     assert_eq!(check.port, ProbePort::Serving);
@@ -56,8 +56,9 @@ fn defaults_are_google_s_and_ours() {
     assert_eq!(check.probe, Probe::Http { over_tls: false, host: None, path, response: None });
     let [front] = config.fronts.as_slice() else { panic!() };
     assert_eq!(front.address.to_string(), "127.0.0.1:8080");
-    assert_eq!(front.keep_alive, Span::secs(610));
-    assert_eq!(front.url_map.default_service, ServiceId(0));
+    let http = front.http().unwrap();
+    assert_eq!(http.keep_alive, Span::secs(610));
+    assert_eq!(http.url_map.default_service, ServiceId(0));
     assert_eq!(&*config.proxy.zone, "us-central1-a");
     assert_eq!(config.proxy.admin.unwrap().to_string(), "127.0.0.1:9901");
     assert_eq!(config.proxy.workers, None);
@@ -178,12 +179,18 @@ instanceGroups:
 #[test]
 fn utilization_takes_at_most_one_rate_beside_it() {
     let target = "balancingMode: RATE, maxRatePerInstance: 100";
-    let mode = |fields: &str| good(&with(target, fields)).services[0].backends[0].mode;
+    let mode = |fields: &str| good(&with(target, fields)).services[0].backends[0].mode.clone();
     let max = Ratio::new(0.5);
-    let rate = Some(RateTarget::Group(PerSecond::new(10.0)));
-    assert_eq!(mode("maxUtilization: 0.5, maxRate: 10"), Mode::Utilization { max, rate });
-    let rate = Some(RateTarget::PerMember(PerSecond::new(2.5)));
-    assert_eq!(mode("maxUtilization: 0.5, maxRatePerInstance: 2.5"), Mode::Utilization { max, rate });
+    let rate = RateTarget::Group(PerSecond::new(10.0));
+    assert_eq!(
+        mode("maxUtilization: 0.5, maxRate: 10"),
+        Mode::Utilization { max, beside: Beside::Rate(rate) }
+    );
+    let rate = RateTarget::PerMember(PerSecond::new(2.5));
+    assert_eq!(
+        mode("maxUtilization: 0.5, maxRatePerInstance: 2.5"),
+        Mode::Utilization { max, beside: Beside::Rate(rate) }
+    );
     assert_eq!(codes(&with(target, "maxRate: 10, maxRatePerInstance: 2")), ["two-targets"]);
 }
 

@@ -97,7 +97,7 @@ fn affinity(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut 
 
 /// A port other than the type's default was chosen by someone; the default was often chosen by nobody.
 fn probed_port(placed: &Placed, at: &Path<'_>, report: &mut Report<'_>) {
-    let check = &placed.value.health_check;
+    let Some(check) = &placed.value.health_check else { return };
     let default = if matches!(check.probe, Probe::Http { over_tls: true, .. }) { 443 } else { 80 };
     let mut members = placed.value.backends.iter().flat_map(|backend| &backend.members).peekable();
     if check.port != ProbePort::Fixed(default) || members.peek().is_none() {
@@ -119,10 +119,7 @@ fn probed_port(placed: &Placed, at: &Path<'_>, report: &mut Report<'_>) {
 
 fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
     let group = &backend.group.name;
-    let rate = match backend.mode {
-        Mode::Rate(rate) => Some(rate),
-        Mode::Utilization { rate, .. } => rate,
-    };
+    let rate = backend.mode.rate();
     if backend.members.is_empty() {
         if matches!(rate, Some(RateTarget::PerMember(_))) {
             let message =
@@ -134,7 +131,7 @@ fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
         }
         return;
     }
-    let zero = match (rate, backend.mode) {
+    let zero = match (rate, &backend.mode) {
         (Some(RateTarget::Group(rate)), _) if rate.get() <= 0.0 => Some("maxRate"),
         (Some(RateTarget::PerMember(rate)), _) if rate.get() <= 0.0 => Some(match backend.group.kind {
             crate::model::service::GroupKind::InstanceGroup => "maxRatePerInstance",
