@@ -3,16 +3,17 @@
 //! Immutable but for the plan slots. A request reads one `Arc<World>` once and keeps it; a reload builds a new one
 //! from the same registry, so that whatever is in both lives on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::balance::hash;
 use crate::balance::plan::Plan;
 use crate::ledger::registry::{MemberKey, Numbered, Registry};
 use crate::ledger::{backend, endpoint, service};
 use crate::model::config::{Config, Front, ServiceId};
-use crate::model::service::{Backend, Group, Member, Service};
+use crate::model::service::{Affinity, Backend, Group, Member, Service};
 
 /// Everything that a request needs.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct LiveService {
     pub ledger: Arc<service::Service>,
     /// By backend index.
     pub backends: Vec<LiveBackend>,
+    /// Backend and member index by their identities, for cookies that name a member; empty in services without.
+    by_identity: HashMap<(u64, u64), (u32, u32)>,
     /// The planner writes, requests read.
     pub plan: ArcSwap<Plan>,
 }
@@ -97,10 +100,11 @@ impl World {
 
 impl LiveService {
     fn build(config: &Arc<Service>, registry: &mut Registry) -> Self {
-        let remembers = !matches!(config.affinity, crate::model::service::Affinity::None);
+        let remembers = !matches!(config.affinity, Affinity::None | Affinity::StrongCookie(_));
         Self {
             ledger: registry.service(&config.name, remembers),
             backends: config.backends.iter().map(|b| LiveBackend::build(&config.name, b, registry)).collect(),
+            by_identity: identities(config),
             plan: ArcSwap::default(),
             config: config.clone(),
         }
@@ -112,6 +116,12 @@ impl LiveService {
         &self.config.name
     }
 
+    /// Where the member of these identities stands, if it is still here; see [`hash::group`] and [`hash::member`].
+    #[must_use]
+    pub fn find(&self, backend: u64, member: u64) -> Option<(u32, u32)> {
+        self.by_identity.get(&(backend, member)).copied()
+    }
+
     /// All members with their backend's group, in order.
     pub fn members(&self) -> impl Iterator<Item = (&Arc<Group>, &LiveBackend, &LiveMember)> {
         self.config
@@ -120,6 +130,19 @@ impl LiveService {
             .zip(&self.backends)
             .flat_map(|(config, live)| live.members.iter().map(move |member| (&config.group, live, member)))
     }
+}
+
+fn identities(config: &Service) -> HashMap<(u64, u64), (u32, u32)> {
+    if !matches!(config.affinity, Affinity::StrongCookie(_)) {
+        return HashMap::new();
+    }
+    let mut identities = HashMap::new();
+    for (index, backend) in (0..).zip(&config.backends) {
+        let group = hash::group(&backend.group);
+        identities
+            .extend((0..).zip(&backend.members).map(|(n, one)| ((group, hash::member(one)), (index, n))));
+    }
+    identities
 }
 
 impl LiveBackend {

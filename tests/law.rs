@@ -54,7 +54,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         place: "world.rs",
-        may_import: &["model", "ledger", "balance::plan"],
+        may_import: &["model", "ledger", "balance::hash", "balance::plan"],
         must_not_say: &[SILENT, &["Instant"]],
     },
     // Floor 2.

@@ -14,6 +14,7 @@
 pub mod handle;
 pub mod log_writer;
 mod planner;
+mod session_key;
 pub mod start;
 mod supervisor;
 mod worker;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -10,6 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
+use super::session_key;
 use super::worker::{Command, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
@@ -21,6 +23,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
 use crate::net::listen::{self, Beside};
+use crate::proxy::session::strong::Signer;
 use crate::world::{LiveService, World};
 
 /// How long running requests may go on after a stop was asked for.
@@ -41,6 +44,10 @@ pub(super) struct Supervisor {
     pub(super) log: Option<LogWriter>,
     /// `--workers` and the like cannot change while running; the file's own value is kept to warn.
     pub(super) access_log: AccessLogTarget,
+    /// Strong cookies; empty until one is needed.
+    pub(super) signer: Arc<OnceLock<Signer>>,
+    /// The configuration file.
+    pub(super) origin: PathBuf,
 }
 
 /// A front's listener.
@@ -128,6 +135,7 @@ impl Supervisor {
             return Ok(Applied { generation: old.generation, changed: false, warnings });
         }
         self.fixed_at_start(&old.config, &config)?;
+        session_key::provide(&self.signer, &config, &self.origin)?;
         let opened = self.open(&config.fronts)?;
         let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
         self.prober.reconcile(&world);
@@ -170,6 +178,7 @@ impl Supervisor {
             ("proxy.workers", old.proxy.workers != new.proxy.workers),
             ("proxy.admin", old.proxy.admin != new.proxy.admin),
             ("proxy.accessLog", self.access_log != new.proxy.access_log),
+            ("proxy.sessionKey", old.proxy.session_key != new.proxy.session_key),
         ];
         let changed = fixed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(path, _)| Problem {
             path: path.to_owned(),

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::ledger::registry::Registry;
-use crate::model::config::{AccessLogTarget, Config, ProxySettings};
+use crate::model::config::{AccessLogTarget, Config, ProxySettings, SessionKey};
 use crate::model::place::{Places, RegionId};
 use crate::model::policy::Policies;
 use crate::model::probe::{HealthCheck, Probe, ProbePort};
@@ -92,6 +92,7 @@ pub(super) fn world(services: Vec<Service>, registry: &mut Registry) -> World {
         admin: None,
         access_log: AccessLogTarget::None,
         trusted_proxies: Vec::new(),
+        session_key: SessionKey::Kept,
     };
     let config = Config {
         proxy,

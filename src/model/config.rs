@@ -104,6 +104,30 @@ pub struct ProxySettings {
     pub access_log: AccessLogTarget,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// What strong cookies are signed with.
+    pub session_key: SessionKey,
+}
+
+/// The secret behind STRONG_COOKIE_AFFINITY [G 3.6]. Proxies that share it share their sessions.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub enum SessionKey {
+    /// Made when it is first needed, and kept in a file beside the configuration.
+    #[default]
+    Kept,
+    /// `sessionKeyFile`: 64 hexadecimal digits; made if the file is not there.
+    File(Arc<str>),
+    /// `sessionKey`: 64 hexadecimal digits.
+    Given([u8; 32]),
+}
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Kept => f.write_str("Kept"),
+            Self::File(path) => write!(f, "File({path:?})"),
+            Self::Given(_) => f.write_str("Given(secret)"),
+        }
+    }
 }
 
 /// `accessLog.path`.

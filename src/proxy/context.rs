@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::BytesMut;
@@ -10,6 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
 use super::pool::Pool;
+use super::session::strong::Signer;
 use super::watch::Watch;
 use crate::balance::rng::Rng;
 use crate::ledger::cell::WorkerId;
@@ -24,6 +25,8 @@ pub struct Context {
     pub process: Arc<Process>,
     /// TLS to HTTPS backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
+    /// Signs strong cookies; empty until a world has a service that gives such out.
+    pub(crate) signer: Arc<OnceLock<Signer>>,
     world: RefCell<Cache<Arc<ArcSwap<World>>, Arc<World>>>,
     current: RefCell<Rc<Current>>,
     /// Kept connections to members.
@@ -62,6 +65,8 @@ pub struct Parts {
     pub process: Arc<Process>,
     /// TLS to HTTPS backends.
     pub tls: Arc<ClientConfig>,
+    /// Signs strong cookies.
+    pub signer: Arc<OnceLock<Signer>>,
     /// Log lines go here; `None` = no access log.
     pub(crate) log: Option<Channel>,
     /// Seed of this worker's generator.
@@ -89,6 +94,7 @@ impl Context {
             worker: parts.worker,
             process: parts.process,
             tls: parts.tls,
+            signer: parts.signer,
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),
             pool: Pool::default(),

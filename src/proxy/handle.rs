@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,13 +21,11 @@ use super::outbound::Outbound;
 use super::record::{Facts, Record};
 use super::respond;
 use super::serve::Client;
-use super::session::{self, CookieState};
+use super::session::{self, address};
 use super::visit::{Session, Visit};
 use crate::clock;
-use crate::ledger::service::Extra;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
-use crate::model::service::Affinity;
 use crate::world::LiveService;
 
 /// Answers a request. Never fails: every failure becomes an answer or a cut connection, and is counted.
@@ -110,8 +107,8 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     record.service = Some(id);
 
     let trusted = &world.config.proxy.trusted_proxies;
-    let address = session::client_address(client.peer.ip(), &head.headers, trusted);
-    let (key, cookie) = key_of(&client, service, (head, seen), address);
+    let address = address::client_address(client.peer.ip(), &head.headers, trusted);
+    let claim = session::claim(&client, service, (head, seen), address);
     let random = client.context.rng.borrow_mut().next();
     let facts = headers::Facts {
         hop: &client.hop,
@@ -126,7 +123,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     keep_facts(record, service, head);
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
-    Ok(Session { service: service.clone(), origin, key, cookie, upgrade, tunnel })
+    Ok(Session { service: service.clone(), origin, claim, upgrade, tunnel })
 }
 
 /// What is refused whatever the configuration says [G 6b].
@@ -163,34 +160,6 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
         head.headers.remove(EXPECT);
     }
     Ok(())
-}
-
-/// The session's key, and the cookie to give out with the answer.
-fn key_of(
-    client: &Client,
-    service: &LiveService,
-    (head, seen): (&request::Parts, Seen),
-    address: IpAddr,
-) -> (Option<u64>, Option<HeaderValue>) {
-    let ttl = match service.config.affinity {
-        Affinity::ClientIp => return (Some(session::client_ip_key(address, client.local.ip())), None),
-        Affinity::GeneratedCookie { ttl } => ttl,
-        _ => return (None, None),
-    };
-    let (worker, ledger) = (client.context.worker, &service.ledger);
-    let name = service.config.scheme.cookie_name();
-    let state =
-        if seen.has(Seen::COOKIE) { session::cookie_key(&head.headers, name) } else { CookieState::Absent };
-    match state {
-        CookieState::Key(key) => return (Some(key), None),
-        CookieState::Malformed => ledger.count_extra(worker, Extra::CookiesMalformed),
-        CookieState::Absent => {}
-    }
-    ledger.count_extra(worker, Extra::CookiesIssued);
-    let mut rng = client.context.rng.borrow_mut();
-    let random = u128::from(rng.next()) << 64 | u128::from(rng.next());
-    let (cookie, key) = session::new_key_cookie(name, random, ttl, clock::wall());
-    (Some(key), Some(cookie))
 }
 
 /// Keeps what the log line needs, if this request is logged at all (`logConfig.sampleRate`) [G 8.1].

@@ -14,8 +14,9 @@ use super::headers::{self, Seen, Upgrade};
 use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
+use super::session::{self, Claim};
 use super::{respond, retry, upgrade};
-use crate::balance::pick::{self, Ask, Live, NoPick, Room};
+use crate::balance::pick::{self, Ask, Live, NoPick, Reason, Room};
 use crate::balance::report;
 use crate::clock;
 use crate::ledger::lease::Lease;
@@ -46,10 +47,8 @@ pub(crate) struct Session {
     pub(crate) service: Arc<LiveService>,
     /// Where the client comes from.
     pub(crate) origin: OriginId,
-    /// Session key; `None` without affinity.
-    pub(crate) key: Option<u64>,
-    /// To be given out with the answer.
-    pub(crate) cookie: Option<HeaderValue>,
+    /// Its affinity.
+    pub(crate) claim: Claim,
     pub(crate) upgrade: Upgrade,
     /// The client's side of a tunnel.
     pub(crate) tunnel: Option<OnUpgrade>,
@@ -95,10 +94,12 @@ impl Visit {
         let worker = record.client.context.worker;
         let is_first = self.retries == 0;
         let now = if is_first { record.started } else { clock::now() };
+        let claim = &session.claim;
+        let pinned = claim.named.and_then(|named| session.service.find(named.backend, named.member));
         let ask = Ask {
             origin: session.origin,
-            key: session.key,
-            pinned: None,
+            key: claim.key,
+            pinned,
             turn: session.service.ledger.turn.next(),
             tried: self.tried.get(..self.retries as usize).unwrap_or(&[]),
         };
@@ -126,10 +127,8 @@ impl Visit {
         let lease = Lease::take(backend.ledger.clone(), member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });
-        if let Some(key) = session.key
-            && let Some(before) = session.service.ledger.remember(key, member.numbered.number)
-        {
-            let loss = if self.retries > 0 { Loss::Failed } else { session.why_left(before, now) };
+        let loss = session.loss((pick.backend, pick.member), (member, pinned), now);
+        if let Some(loss) = loss.map(|loss| if self.retries > 0 { Loss::Failed } else { loss }) {
             record.loss = Some(loss);
             session.service.ledger.count_loss(worker, loss);
         }
@@ -186,7 +185,7 @@ impl Visit {
     }
 
     /// Makes a member's answer ready for the client.
-    fn answer(self, reached: Reached) -> Response<ResponseBody> {
+    fn answer(mut self, reached: Reached) -> Response<ResponseBody> {
         let Reached { mut response, upstream } = reached;
         let status = response.status();
         let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -200,13 +199,14 @@ impl Visit {
             self.hear_report(response.headers());
         }
         headers::to_client(response.headers_mut(), seen, is_tunnel);
+        let cookie = self.cookie();
         let Self { mut record, outbound, session, .. } = self;
         if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {
             placed.lease.count(Count::ServerErrors);
         }
         record.status = Some(status.as_u16());
         record.bytes_up = outbound.bytes();
-        if let Some(cookie) = session.cookie {
+        if let Some(cookie) = cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         if is_tunnel {
@@ -221,6 +221,19 @@ impl Visit {
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
         answer
+    }
+
+    /// What the client keeps of this session: a cookie that was made before the choice, or one that names the choice.
+    fn cookie(&mut self) -> Option<HeaderValue> {
+        let claim = &mut self.session.claim;
+        if let Some(cookie) = claim.cookie.take() {
+            return Some(cookie);
+        }
+        let placed = self.record.placed.as_ref()?;
+        if placed.reason == Reason::Session {
+            return None;
+        }
+        session::naming(&self.record.client, &self.session.service, placed.backend, self.member()?)
     }
 
     /// The member that the attempt under way is for.
@@ -278,17 +291,40 @@ impl Live for Numbers<'_> {
 }
 
 impl Session {
-    /// Why a session is not served where it was.
-    fn why_left(&self, member: u32, now: Tick) -> Loss {
-        for (config, live) in self.service.config.backends.iter().zip(&self.service.backends) {
-            let Some(left) = live.members.iter().find(|m| m.numbered.number == member) else { continue };
-            return match () {
-                () if config.scaler.is_drained() => Loss::Drained,
-                () if !left.is_healthy() => Loss::Unhealthy,
-                () if live.ledger.gate.is_full(now) => Loss::Full,
-                () => Loss::Rebalanced,
+    /// Why the session is not served where it was, if it is not: by its cookie, or by our memory.
+    fn loss(
+        &self,
+        placed: (u32, u32),
+        (member, pinned): (&LiveMember, Option<(u32, u32)>),
+        now: Tick,
+    ) -> Option<Loss> {
+        if self.claim.named.is_some() {
+            return match pinned {
+                Some(pinned) if pinned == placed => None,
+                Some((backend, member)) => Some(self.why_left(backend as usize, member as usize, now)),
+                None => Some(Loss::Gone),
             };
         }
-        Loss::Gone
+        let before = self.service.ledger.remember(self.claim.key?, member.numbered.number)?;
+        let mut members = self.service.backends.iter().enumerate().flat_map(|(backend, live)| {
+            live.members.iter().enumerate().map(move |(member, live)| (backend, member, live.numbered.number))
+        });
+        let left = members.find(|(.., number)| *number == before);
+        Some(left.map_or(Loss::Gone, |(backend, member, _)| self.why_left(backend, member, now)))
+    }
+
+    /// Why a member that is still there does not serve its session.
+    fn why_left(&self, backend: usize, member: usize, now: Tick) -> Loss {
+        let (Some(config), Some(live)) =
+            (self.service.config.backends.get(backend), self.service.backends.get(backend))
+        else {
+            return Loss::Gone;
+        };
+        match () {
+            () if config.scaler.is_drained() => Loss::Drained,
+            () if live.members.get(member).is_none_or(|left| !left.is_healthy()) => Loss::Unhealthy,
+            () if live.ledger.gate.is_full(now) => Loss::Full,
+            () => Loss::Rebalanced,
+        }
     }
 }

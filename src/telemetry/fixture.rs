@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ledger::registry::Registry;
-use crate::model::config::{AccessLogTarget, Config, ProxySettings};
+use crate::model::config::{AccessLogTarget, Config, ProxySettings, SessionKey};
 use crate::model::place::{Places, Region, RegionId};
 use crate::model::policy::Policies;
 use crate::model::probe::{HealthCheck, Probe, ProbePort};
@@ -54,6 +54,7 @@ pub(crate) fn world(members: u16) -> World {
             admin: None,
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
+            session_key: SessionKey::Kept,
         },
         places: Places {
             regions: vec![region("us-central1"), region("europe-west1")],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::front::Placed;
 use super::place::{PROXY, cidr};
 use super::report::Report;
-use crate::model::config::{AccessLogTarget, Cidr, Front, ProxySettings};
+use crate::model::config::{AccessLogTarget, Cidr, Front, ProxySettings, SessionKey};
 use crate::model::place::RegionId;
 use crate::wire::flaw::quote;
 use crate::wire::proxy::{Admin, AdminAddress, Proxy, Workers};
@@ -115,7 +115,7 @@ pub(super) fn settings(
         _ => None,
     };
     let Checked { admin, access_log, trusted_proxies } = checked;
-    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies }
+    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key: SessionKey::Kept }
 }
 
 /// The settings that can be wrong, checked.

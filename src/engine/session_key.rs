@@ -1,0 +1,147 @@
+//! The secret behind strong cookies: given in the configuration, or made once and kept in a file that only its owner
+//! may read.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::model::config::{Config, SessionKey};
+use crate::model::problem::{Problem, Severity};
+use crate::model::service::Affinity;
+use crate::proxy::session::strong::{KEY_LENGTH, Signer};
+
+/// Fills `signer` when a service of `config` gives out strong cookies and nobody has filled it before. `origin` is the
+/// configuration file; where there is none, the key lives as long as the process.
+///
+/// # Errors
+/// [`Problem`] when the key's file cannot be read or made, or holds something else.
+pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path) -> Result<(), Vec<Problem>> {
+    let is_needed =
+        config.services.iter().any(|service| matches!(service.affinity, Affinity::StrongCookie(_)));
+    if !is_needed || signer.get().is_some() {
+        return Ok(());
+    }
+    let key = match &config.proxy.session_key {
+        SessionKey::Given(key) => *key,
+        SessionKey::File(path) => kept(Path::new(&**path)).map_err(|error| vec![problem(path, &error)])?,
+        SessionKey::Kept if origin.is_file() => {
+            let path = beside(origin);
+            kept(&path).map_err(|error| vec![problem(&path.display().to_string(), &error)])?
+        }
+        SessionKey::Kept => fresh().map_err(|error| vec![problem("", &error)])?,
+    };
+    // Of two that provide one at the same time the first stands; there is one writer anyway.
+    let _ = signer.set(Signer::new(&key));
+    Ok(())
+}
+
+/// `lb.yaml` → `lb.yaml.session-key`.
+fn beside(origin: &Path) -> PathBuf {
+    let mut path = origin.as_os_str().to_owned();
+    path.push(".session-key");
+    path.into()
+}
+
+/// The key in the file; a new one, if there is no such file.
+fn kept(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            parse(text.trim()).ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Written whole under another name first: a full disk or a crash leaves no half key behind.
+fn make(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
+    let key = fresh()?;
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut file| {
+            writeln!(file, "{text}")?;
+            file.sync_all()
+        });
+    // A link, not a rename: of two processes that start at the same time the first one's key stands.
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    let _ = fs::remove_file(&draft);
+    match linked {
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "made a key for strong cookies");
+            Ok(key)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => kept(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn fresh() -> io::Result<[u8; KEY_LENGTH]> {
+    let mut key = [0; KEY_LENGTH];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(key)
+}
+
+fn parse(text: &str) -> Option<[u8; KEY_LENGTH]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * KEY_LENGTH {
+        return None;
+    }
+    let mut key = [0; KEY_LENGTH];
+    for (byte, pair) in key.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? << 4 | low?).ok()?;
+    }
+    Some(key)
+}
+
+fn problem(path: &str, error: &io::Error) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        code: "no-session-key",
+        path: "proxy.sessionKeyFile".to_owned(),
+        position: None,
+        message: format!("the key of strong cookies cannot be had from `{path}`: {error}"),
+        expected: Some("a file of 64 hexadecimal digits, or a folder in which one may be made".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_kept_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = beside(&folder.path().join("lb.yaml"));
+        let key = kept(&path).unwrap();
+        assert_eq!(kept(&path).unwrap(), key);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "secret").unwrap();
+        assert!(kept(&path).unwrap_err().to_string().contains("64 hexadecimal digits"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
+        assert!(kept(&folder.path().join("no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn digits_are_read_in_either_case_and_nothing_else() {
+        assert_eq!(parse(&"aB".repeat(32)), Some([0xAB; 32]));
+        for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"é".repeat(32)] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}
