@@ -98,11 +98,14 @@ const ROOMS: &[Room] = &[
         place: "admin/",
         may_import: &[
             "admin",
+            // `explain` reads a session as the proxy does.
+            "proxy::session",
             "telemetry::metrics",
             "engine::handle",
             "world",
             "ledger",
             "clock",
+            "balance::explain",
             "balance::pick",
             "balance::plan",
             "model",
@@ -122,6 +125,10 @@ const ROOMS: &[Room] = &[
             "world",
             "ledger",
             "clock",
+            // `explain` on a file plans as a running proxy does, and reads a session as it does.
+            "balance::capacity",
+            "balance::planner",
+            "proxy::session",
             "balance::pick",
             "balance::plan",
             "model",

@@ -5,6 +5,7 @@
 //! `Host` says so: a web page that has its name resolved to 127.0.0.1 learns nothing.
 
 mod dashboard;
+pub(crate) mod explain;
 mod guard;
 pub(crate) mod health;
 mod server;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::{dashboard, guard, health, status};
+use super::{dashboard, explain, guard, health, status};
 use crate::engine::handle::Handle;
 use crate::telemetry::metrics;
 
@@ -93,6 +93,7 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
         .route("/readyz", get(readyz))
         .route("/status", get(|State(handle): State<Handle>| async move { Json(status::of(&handle)) }))
         .route("/metrics", get(metrics_page))
+        .route("/explain", post(explain::ask))
         .route(
             "/compute/{version}/projects/{project}/global/backendServices/{name}/getHealth",
             post(health::answer),

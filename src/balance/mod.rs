@@ -11,6 +11,7 @@
 mod backend;
 pub mod burst;
 pub mod capacity;
+pub mod explain;
 pub mod gcra;
 pub mod hash;
 pub mod health;

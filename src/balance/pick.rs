@@ -207,7 +207,7 @@ fn pinned(plan: &Plan, ask: &Ask<'_>, live: &mut impl Live) -> Option<Pick> {
 /// Whether this request is of the part that a tier with too few healthy members keeps [G 2.14]. A session is always of
 /// the same part.
 #[inline]
-fn stays(tier: &Tier, ask: &Ask<'_>, depth: usize) -> bool {
+pub(super) fn stays(tier: &Tier, ask: &Ask<'_>, depth: usize) -> bool {
     tier.keep == u64::MAX
         || hash::mix(ask.key.unwrap_or(ask.turn), KEEP.wrapping_add(depth as u64)) <= tier.keep
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::explain::{Healthy, Load};
 use super::run::Target;
 use super::toy::Form;
 use super::words;
@@ -30,6 +31,8 @@ pub enum Command {
     Demo(Demo),
     /// Find everything that is wrong with a configuration file
     Check(Check),
+    /// Where one request would go, and why: on a file with loads that you say, or on a running proxy
+    Explain(Explain),
     /// A toy backend with set latency, status and load reports
     Backend(Toy),
     /// Look at the backend services of a running proxy
@@ -135,10 +138,42 @@ pub struct Check {
     pub format: Format,
 }
 
-/// How `check` writes.
+/// `overspill explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Configuration file: all members healthy and idle, but for --load and --healthy
+    #[arg(required_unless_present = "admin", conflicts_with = "admin")]
+    pub file: Option<PathBuf>,
+    /// Ask a running proxy instead, such as http://127.0.0.1:9901
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+    /// The request; method, scheme and host may be missing
+    #[arg(long, value_name = "REQUEST", default_value = "GET /")]
+    pub request: String,
+    /// Address of the client [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    pub client_ip: Option<std::net::IpAddr>,
+    /// A header of the request, such as 'cookie: GCLB=…'; may be given several times
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Forwarding rule that it comes in at, if there are several
+    #[arg(long, value_name = "NAME")]
+    pub forwarding_rule: Option<String>,
+    /// What a group has to do: ig-near=90/s, ig-near=70%, or ig-near=12 at a time; may be given several times
+    #[arg(long, value_name = "GROUP=LOAD", conflicts_with = "admin")]
+    pub load: Vec<Load>,
+    /// Only so many members of a group are healthy, such as ig-near=1; may be given several times
+    #[arg(long, value_name = "GROUP=N", conflicts_with = "admin")]
+    pub healthy: Vec<Healthy>,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// How `check` and `explain` write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Source lines with a caret.
+    /// For people.
     Human,
     /// One JSON document.
     Json,

@@ -70,6 +70,18 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
     if is_good { GOOD } else { BAD }
 }
 
+/// The configuration in a file, for commands that only look at it. Warnings stay unsaid: `check` says them.
+///
+/// # Errors
+/// What `check` would print, and its exit code.
+pub(super) fn load(path: &Path) -> Result<Config, (String, u8)> {
+    let name = path.display().to_string();
+    let bytes = read(path).map_err(|error| (format!("overspill: cannot read {name}: {error}\n"), USAGE))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let resolved = document(&text);
+    resolved.config.ok_or_else(|| (render(&resolved.problems, &name, &text), BAD))
+}
+
 /// Whether nothing stands against serving the document.
 #[must_use]
 pub fn is_good(problems: &[Problem], is_strict: bool) -> bool {

@@ -105,6 +105,13 @@ mod tests {
             matches!(unknown, Err(Failure::Refused(why)) if why.contains("backendServices/nope' was not found"))
         );
 
+        let words = json!({"request": "GET http://shop.test/", "clientIp": "192.0.2.1"});
+        let explained = admin.ask(Method::POST, "/explain", &words).await.unwrap();
+        assert_eq!(explained["outcome"]["address"], format!("127.0.0.1:{port}"), "{explained:#}");
+        assert_eq!(explained["outcome"]["reason"], "nearest");
+        let refused = admin.ask(Method::POST, "/explain", &json!({"request": "no such request"})).await;
+        assert!(matches!(refused, Err(Failure::Refused(why)) if why.contains("no request such as")));
+
         assert!(raw(&server, "GET /readyz HTTP/1.1\r\nhost: localhost").await.starts_with("HTTP/1.1 200"));
         let metrics = raw(&server, "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1").await;
         assert!(

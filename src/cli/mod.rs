@@ -14,6 +14,7 @@ mod backend;
 mod banner;
 mod client;
 mod demo;
+pub mod explain;
 mod get_health;
 mod run;
 mod serve;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
             };
             check::run(&check.file, format, check.strict)
         }
+        Command::Explain(ask) => explain::run(&ask),
         Command::Backend(toy) => {
             crate::telemetry::log::init(LogLevel::Warn.as_str());
             backend::run(&toy)

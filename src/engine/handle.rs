@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ledger::process::Process;
 use crate::model::problem::{Problem, Severity};
+use crate::proxy::session::strong::Signer;
 use crate::world::World;
 
 /// Cheap to clone; every clone speaks to the same engine.
@@ -26,6 +27,8 @@ pub struct Shared {
     pub(super) reload: ArcSwap<ReloadState>,
     pub(super) listeners: ArcSwap<Vec<Listening>>,
     pub(super) ready: watch::Receiver<bool>,
+    /// Strong cookies; empty until one is needed.
+    pub(super) signer: Arc<OnceLock<Signer>>,
     /// Numbers of the process.
     pub process: Arc<Process>,
     /// When the process started.
@@ -110,6 +113,12 @@ impl Handle {
     #[must_use]
     pub fn process(&self) -> &Arc<Process> {
         &self.shared.process
+    }
+
+    /// What signs strong cookies; `None` while no service has had any.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        self.shared.signer.get()
     }
 
     /// When the process started.

@@ -52,7 +52,8 @@ pub async fn start(text: String, origin: &Path, overrides: Overrides) -> Result<
     let seed = overrides.seed.unwrap_or_else(random_seed);
     let log = LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?;
     let (mut supervisor, ready) = prepare(&config, workers, origin, log);
-    session_key::provide(&supervisor.signer, &config, origin).map_err(|problems| Refused { problems })?;
+    session_key::provide(&supervisor.shared.signer, &config, origin)
+        .map_err(|problems| Refused { problems })?;
     supervisor.workers = start_workers(&supervisor, workers, seed)?;
     let opened = supervisor.open(&config.fronts).map_err(|problems| Refused { problems })?;
     let world = supervisor.shared.world.load_full();
@@ -89,6 +90,7 @@ fn prepare(
         }),
         listeners: ArcSwap::default(),
         ready,
+        signer: Arc::default(),
         process: Arc::new(Process::new(workers)),
         started: clock::wall(),
     });
@@ -105,7 +107,6 @@ fn prepare(
         wake,
         log: Some(log),
         access_log: config.proxy.access_log.clone(),
-        signer: Arc::default(),
         origin: origin.to_owned(),
     };
     (supervisor, ready_sender)
@@ -118,7 +119,7 @@ fn start_workers(supervisor: &Supervisor, count: usize, seed: u64) -> Result<Vec
         world: supervisor.shared.world.clone(),
         process: supervisor.shared.process.clone(),
         tls: tls.clone(),
-        signer: supervisor.signer.clone(),
+        signer: supervisor.shared.signer.clone(),
         log: supervisor.log.as_ref().and_then(LogWriter::channel),
         seed: seed.wrapping_add(number as u64),
     };

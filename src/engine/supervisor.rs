@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -23,7 +23,6 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
 use crate::net::listen::{self, Beside};
-use crate::proxy::session::strong::Signer;
 use crate::world::{LiveService, World};
 
 /// How long running requests may go on after a stop was asked for.
@@ -44,8 +43,6 @@ pub(super) struct Supervisor {
     pub(super) log: Option<LogWriter>,
     /// `--workers` and the like cannot change while running; the file's own value is kept to warn.
     pub(super) access_log: AccessLogTarget,
-    /// Strong cookies; empty until one is needed.
-    pub(super) signer: Arc<OnceLock<Signer>>,
     /// The configuration file.
     pub(super) origin: PathBuf,
 }
@@ -135,7 +132,7 @@ impl Supervisor {
             return Ok(Applied { generation: old.generation, changed: false, warnings });
         }
         self.fixed_at_start(&old.config, &config)?;
-        session_key::provide(&self.signer, &config, &self.origin)?;
+        session_key::provide(&self.shared.signer, &config, &self.origin)?;
         let opened = self.open(&config.fronts)?;
         let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
         self.prober.reconcile(&world);

@@ -152,6 +152,12 @@ impl Gate {
         is_late || self.in_flight() >= self.most.load(Relaxed)
     }
 
+    /// The turn that the next request would get, for those who only ask.
+    #[must_use]
+    pub fn peek(&self) -> u64 {
+        self.admitted.load(Relaxed).wrapping_add(self.overfilled.load(Relaxed))
+    }
+
     /// The counters.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -17,9 +17,9 @@ pub struct Service {
     extra: Cells<4>,
     /// Turn of the choice between backends, shared by all workers so that small loads stay smooth.
     pub turn: Turn,
-    /// Empty until a world with an affinity comes.
     /// Members that it had.
     pub departed: Departed,
+    /// Empty until a world with an affinity comes.
     sessions: OnceLock<Box<[AtomicU64]>>,
 }
 
@@ -33,6 +33,12 @@ impl Turn {
     #[inline]
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Relaxed)
+    }
+
+    /// The number that would be next, for those who only ask.
+    #[must_use]
+    pub fn peek(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 

@@ -108,7 +108,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
 
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
-    let claim = session::claim(&client, service, (head, seen), address);
+    let claim = session::claim(&client, service, head, address);
     let random = client.context.rng.borrow_mut().next();
     let facts = headers::Facts {
         hop: &client.hop,

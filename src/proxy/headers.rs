@@ -100,7 +100,6 @@ impl Seen {
     pub(crate) const TRACE: Self = Self(1 << 11);
     pub(crate) const EXPECT: Self = Self(1 << 12);
     pub(crate) const HOST: Self = Self(1 << 13);
-    pub(crate) const COOKIE: Self = Self(1 << 14);
     pub(crate) const ORCA: Self = Self(1 << 15);
     /// The names in [`HOP_BY_HOP`], in its order.
     const HOPS: u32 = (1 << HOP_BY_HOP.len()) - 1;

@@ -1,21 +1,21 @@
 //! Which session a request belongs to: where its client is, what it brings, and what it gets for the next time [G 3].
 
-pub(crate) mod address;
+pub mod address;
 mod cookie;
-pub(crate) mod strong;
+pub mod strong;
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
-use http::{HeaderValue, request};
+use http::{HeaderMap, HeaderValue, request};
 
 use self::cookie::Found;
-use self::strong::Named;
-use super::headers::Seen;
+use self::strong::{Named, Signer};
 use super::serve::Client;
 use crate::balance::hash;
 use crate::clock;
 use crate::ledger::service::Extra;
-use crate::model::service::{Affinity, Cookie};
+use crate::model::service::{Affinity, Cookie, Service};
 use crate::model::unit::Span;
 use crate::world::{LiveMember, LiveService};
 
@@ -30,57 +30,76 @@ pub(crate) struct Claim {
     pub(crate) cookie: Option<HeaderValue>,
 }
 
-/// Reads the session of a request from `address` to `service`.
-pub(crate) fn claim(
-    client: &Client,
-    service: &LiveService,
-    (head, seen): (&request::Parts, Seen),
-    address: IpAddr,
-) -> Claim {
-    let by_key = |key| Claim { key: Some(key), ..Claim::default() };
-    match &service.config.affinity {
-        Affinity::None => Claim::default(),
-        Affinity::ClientIp => by_key(address::client_ip_key(address, client.local.ip())),
+/// What a request says of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// No session: the service keeps none, or the request has nothing to know one by.
+    Nothing,
+    /// The key that consistent hashing maps to a member.
+    Key(u64),
+    /// The member that a strong cookie names.
+    Named(Named),
+    /// A cookie that means nothing; treated like a client without one.
+    Malformed,
+}
+
+/// Reads the session of a request with these headers, from the first address to the second. `signer` is asked for
+/// strong cookies alone; without one they mean nothing.
+#[must_use]
+pub fn read(
+    service: &Service,
+    headers: &HeaderMap,
+    (client, local): (IpAddr, IpAddr),
+    (signer, now): (Option<&Signer>, SystemTime),
+) -> Reading {
+    let key = |found| match found {
+        Found::Good(key) => Reading::Key(key),
+        Found::Malformed => Reading::Malformed,
+        Found::Absent => Reading::Nothing,
+    };
+    match &service.affinity {
+        Affinity::None => Reading::Nothing,
+        Affinity::ClientIp => Reading::Key(address::client_ip_key(client, local)),
         Affinity::HeaderField(name) => {
-            // The hash of a header that stands several times is that of its first line.
-            let value = head.headers.get(&**name).filter(|value| !value.is_empty());
-            value.map_or_else(Claim::default, |value| by_key(cookie::hash(value.as_bytes())))
+            // Of a header that stands several times, the first line counts.
+            let value = headers.get(&**name).filter(|value| !value.is_empty());
+            value.map_or(Reading::Nothing, |value| Reading::Key(cookie::hash(value.as_bytes())))
         }
-        Affinity::GeneratedCookie { ttl } => {
-            let name = service.config.scheme.cookie_name();
-            let found = find(client, service, (head, seen), name, cookie::generated_key);
-            found.map_or_else(|| new_session(client, service, (name, "/", *ttl)), by_key)
+        Affinity::GeneratedCookie { .. } => {
+            key(cookie::find(headers, service.scheme.cookie_name(), cookie::generated_key))
         }
-        Affinity::HttpCookie(Cookie { name, path, ttl }) => {
-            let found = find(client, service, (head, seen), name, cookie::any_key);
-            found.map_or_else(|| new_session(client, service, (name, path, *ttl)), by_key)
-        }
-        Affinity::StrongCookie(Cookie { name, .. }) => {
-            let signer = client.context.signer.get();
-            let open = |value: &str| signer?.open(&service.config.name, value, clock::wall());
-            Claim { named: find(client, service, (head, seen), name, open), ..Claim::default() }
+        Affinity::HttpCookie(cookie) => key(cookie::find(headers, &cookie.name, cookie::any_key)),
+        Affinity::StrongCookie(cookie) => {
+            match cookie::find(headers, &cookie.name, |value| signer?.open(&service.name, value, now)) {
+                Found::Good(named) => Reading::Named(named),
+                Found::Malformed => Reading::Malformed,
+                Found::Absent => Reading::Nothing,
+            }
         }
     }
 }
 
-/// The cookie's meaning; one that means nothing is counted.
-fn find<T>(
-    client: &Client,
-    service: &LiveService,
-    (head, seen): (&request::Parts, Seen),
-    name: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Option<T> {
-    if !seen.has(Seen::COOKIE) {
-        return None;
+/// Reads the session of a request from `address`, and makes a new one where it has none.
+pub(crate) fn claim(client: &Client, service: &LiveService, head: &request::Parts, address: IpAddr) -> Claim {
+    let config = &service.config;
+    if config.affinity == Affinity::None {
+        return Claim::default();
     }
-    match cookie::find(&head.headers, name, read) {
-        Found::Good(meaning) => Some(meaning),
-        Found::Malformed => {
+    let signer = client.context.signer.get();
+    match read(config, &head.headers, (address, client.local.ip()), (signer, clock::wall())) {
+        Reading::Key(key) => return Claim { key: Some(key), ..Claim::default() },
+        Reading::Named(named) => return Claim { named: Some(named), ..Claim::default() },
+        Reading::Malformed => {
             service.ledger.count_extra(client.context.worker, Extra::CookiesMalformed);
-            None
         }
-        Found::Absent => None,
+        Reading::Nothing => {}
+    }
+    match &config.affinity {
+        Affinity::GeneratedCookie { ttl } => {
+            new_session(client, service, (config.scheme.cookie_name(), "/", *ttl))
+        }
+        Affinity::HttpCookie(Cookie { name, path, ttl }) => new_session(client, service, (name, path, *ttl)),
+        _ => Claim::default(),
     }
 }
 

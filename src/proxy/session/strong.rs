@@ -26,9 +26,11 @@ pub struct Signer(hmac::Key);
 
 /// Who a cookie names: identities of backend and member; see [`crate::balance::hash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Named {
-    pub(crate) backend: u64,
-    pub(crate) member: u64,
+pub struct Named {
+    /// Of the backend's group.
+    pub backend: u64,
+    /// Of the member.
+    pub member: u64,
 }
 
 impl Signer {

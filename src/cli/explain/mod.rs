@@ -1,0 +1,58 @@
+//! `overspill explain`: where one request would go, and why. On a file with loads that are said, or on a running proxy
+//! with the loads that it has.
+
+mod load;
+mod offline;
+mod text;
+
+use http::Method;
+use serde_json::Value;
+
+pub use self::load::{Healthy, Load};
+
+use super::args::{Explain, Format};
+use super::client::{Admin, Failure};
+use super::serve::on_runtime;
+use crate::admin::explain::Words;
+
+/// Exit code: 0 explained, 1 the file or the question is bad or nobody answers, 2 usage.
+pub(super) fn run(ask: &Explain) -> u8 {
+    let words = Words {
+        request: ask.request.clone(),
+        client_ip: ask.client_ip,
+        headers: ask.header.clone(),
+        forwarding_rule: ask.forwarding_rule.clone(),
+    };
+    let explained = match (&ask.file, &ask.admin) {
+        (Some(file), None) => offline::explain(file, ask, &words),
+        (None, Some(url)) => live(url, &words).map_err(|why| (format!("overspill: {why}\n"), 1)),
+        // The parser lets exactly one through.
+        _ => return 2,
+    };
+    match explained {
+        Ok(value) => {
+            match ask.format {
+                Format::Json => println!("{value:#}"),
+                Format::Human => print!("{}", text::of(&value)),
+            }
+            0
+        }
+        Err((why, code)) => {
+            eprint!("{why}");
+            code
+        }
+    }
+}
+
+fn live(url: &str, words: &Words) -> Result<Value, String> {
+    let admin = Admin::parse(url)?;
+    let body = serde_json::to_value(words).map_err(|error| error.to_string())?;
+    let mut answer = Err("no runtime".to_owned());
+    on_runtime(async {
+        answer = admin.ask(Method::POST, "/explain", &body).await.map_err(|failure| match failure {
+            Failure::Unreachable(why) | Failure::Refused(why) => why,
+        });
+        0
+    });
+    answer
+}
