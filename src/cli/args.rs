@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::explain::{Healthy, Load};
 use super::run::Target;
 use super::toy::Form;
-use super::words;
+use super::words::{self, AdminAt};
 
 /// A layer-7 load balancer that fills the nearest backends up to a target and spills the rest.
 #[derive(Debug, Parser)]
@@ -54,9 +54,9 @@ pub struct Serve {
 /// What `serve` and `run` share.
 #[derive(Debug, Clone, Args)]
 pub struct Process {
-    /// Address of the admin API, metrics and dashboard, instead of the file's
-    #[arg(long, value_name = "ADDR", value_parser = words::loopback)]
-    pub admin: Option<SocketAddr>,
+    /// Address of the admin API, metrics and dashboard, instead of the file's; or none
+    #[arg(long, value_name = "ADDR", value_parser = words::admin)]
+    pub admin: Option<AdminAt>,
     /// Data-plane threads, instead of the file's; 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers)]
     pub workers: Option<usize>,
@@ -281,11 +281,10 @@ mod tests {
             unreachable!()
         };
         assert_eq!((toy.listen.len(), toy.latency.as_millis(), toy.report), (2, 5, Form::Bin));
-        let Command::Serve(serve) =
-            parse("overspill serve -c a.yaml --admin 127.0.0.1:0 --workers 2").unwrap()
+        let Command::Serve(serve) = parse("overspill serve -c a.yaml --admin none --workers 2").unwrap()
         else {
             unreachable!()
         };
-        assert_eq!((serve.process.admin.map(|a| a.port()), serve.process.workers), (Some(0), Some(2)));
+        assert_eq!((serve.process.admin, serve.process.workers), (Some(AdminAt::None), Some(2)));
     }
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use super::args;
 use super::serve::{Document, on_runtime, proxy};
+use super::words::AdminAt;
 
 /// Zone of targets that name none.
 const ZONE: &str = "us-central1-a";
@@ -92,9 +93,11 @@ fn proxy_section(text: &mut String, run: &args::Run, zone: &str) {
     if let Some(workers) = run.process.workers {
         let _ = writeln!(text, "  workers: {workers}");
     }
-    if let Some(address) = run.process.admin {
-        let _ = writeln!(text, "  admin: {{address: \"{address}\"}}");
-    }
+    let _ = match run.process.admin {
+        Some(AdminAt::Address(address)) => writeln!(text, "  admin: {{address: \"{address}\"}}"),
+        Some(AdminAt::None) => writeln!(text, "  admin: none"),
+        None => Ok(()),
+    };
 }
 
 fn front_sections(text: &mut String, listen: SocketAddr) {
@@ -247,6 +250,7 @@ mod tests {
     fn the_document_passes_check() {
         for line in [
             "overspill run 3000",
+            "overspill run --admin none 3000",
             "overspill run --workers 2 3000,rate=0.5 3001,rate=0.5 asia-east1-a=[::1]:3",
         ] {
             let text = document(&parse(line)).unwrap();

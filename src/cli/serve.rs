@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::args::{Process, Serve};
+use super::words::AdminAt;
 use super::{banner, check};
 use crate::admin::AdminServer;
 use crate::engine::handle::{Handle, Refused};
@@ -86,7 +87,7 @@ async fn attend(handle: &Handle, document: &Document, process: &Process) -> io::
     let mut signals = Signals::new()?;
     let mut hang_up = signal(SignalKind::hangup())?;
     // The engine refuses a file that moves the admin address of a running process.
-    let admin = match process.admin.or(handle.world().config.proxy.admin) {
+    let admin = match process.admin.map_or(handle.world().config.proxy.admin, AdminAt::address) {
         None => None,
         Some(address) => Some(AdminServer::start(handle.clone(), address).await.map_err(|error| {
             io::Error::new(error.kind(), format!("admin: cannot listen on {address}: {error}"))

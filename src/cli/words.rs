@@ -69,15 +69,36 @@ pub(crate) fn workers(word: &str) -> Result<usize, String> {
     }
 }
 
-/// Address of the admin API: loopback, since it has no password.
+/// Where the admin API is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAt {
+    /// At this loopback address.
+    Address(SocketAddr),
+    /// Nowhere.
+    None,
+}
+
+impl AdminAt {
+    /// The address, if there is one.
+    #[must_use]
+    pub const fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::None => None,
+        }
+    }
+}
+
+/// Address of the admin API: loopback, since it has no password; or `none`, as in the file.
 ///
 /// # Errors
 /// What is wrong, for a usage error.
-pub(crate) fn loopback(word: &str) -> Result<SocketAddr, String> {
+pub(crate) fn admin(word: &str) -> Result<AdminAt, String> {
     match word.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(address) if address.ip().is_loopback() => Ok(AdminAt::Address(address)),
         Ok(address) => Err(format!("{address} is no loopback address, and the admin API has no password")),
-        Err(_) => Err(format!("`{word}` is no address such as 127.0.0.1:9901")),
+        Err(_) if word == "none" => Ok(AdminAt::None),
+        Err(_) => Err(format!("`{word}` is neither an address such as 127.0.0.1:9901 nor none")),
     }
 }
 
@@ -92,6 +113,13 @@ mod tests {
         let expected = [5_000, 2_000_000, 250, 60_000_000, 500_000, 0].map(Duration::from_micros);
         assert_eq!(read, expected);
         assert!(["", "ms", "5 parsecs", "-1s", "1e9s", "nan"].iter().all(|w| duration(w).is_err()));
+    }
+
+    #[test]
+    fn the_admin_api_is_on_loopback_or_nowhere() {
+        assert_eq!(admin("[::1]:0").unwrap().address().unwrap().port(), 0);
+        assert_eq!(admin("none"), Ok(AdminAt::None));
+        assert!(["0.0.0.0:9901", "None", "9901", ""].iter().all(|word| admin(word).is_err()));
     }
 
     #[test]
