@@ -1,6 +1,6 @@
 //! The validated configuration: proof that the document is right. Immutable; the world is built from it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::place::{Places, RegionId};
@@ -8,6 +8,9 @@ use super::problem::Problem;
 use super::route::UrlMap;
 use super::service::Service;
 use super::unit::Span;
+
+/// Where the admin listener is when nothing is said.
+pub const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
 /// Everything that a file says, resolved.
 #[derive(Debug, Clone)]

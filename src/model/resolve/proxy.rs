@@ -6,14 +6,11 @@ use std::sync::Arc;
 use super::front::Placed;
 use super::place::{PROXY, cidr};
 use super::report::Report;
-use crate::model::config::{AccessLogTarget, Cidr, Front, ProxySettings, SessionKey};
+use crate::model::config::{AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, ProxySettings, SessionKey};
 use crate::model::place::RegionId;
 use crate::wire::flaw::quote;
 use crate::wire::proxy::{Admin, AdminAddress, Proxy, Workers};
 use crate::wire::read::Section;
-
-/// Where the admin listener is when nothing is said.
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
 
 /// The admin listener's address. Loopback only, since it has no token yet; no address of a forwarding rule.
 pub(super) fn admin(
