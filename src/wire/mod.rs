@@ -14,6 +14,7 @@ pub mod path;
 pub mod proxy;
 pub mod read;
 pub mod schema;
+pub mod syntax;
 pub mod url_map;
 pub mod walk;
 pub mod yaml;

@@ -339,9 +339,6 @@ fn describe(kind: &Kind) -> String {
         Kind::Text(most) => format!("a string of at most {most} characters"),
         Kind::Ports => "a port, such as \"8080\"".into(),
         Kind::Flag => "true or false".into(),
-        Kind::Integer(least, most) if *most == i64::from(i32::MAX) && *least == 0 => {
-            "a whole number, 0 or more".into()
-        }
         Kind::Integer(least, most) => format!("a whole number from {least} to {most}"),
         Kind::Number(f64::MIN, _) => "a finite number".into(),
         Kind::Number(least, f64::MAX) => format!("a finite number, {least} or more"),

@@ -8,6 +8,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::document::{Entry, Node, Scalar, Value};
 use super::flaw::{Flaw, Flaws, Spot, quote};
+use super::syntax::{Diagnosis, diagnose};
 
 /// Largest text that is read: 16 MiB.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -282,17 +283,8 @@ fn unknown_tag(tag: &Tag, at: Spot) -> Stop {
 
 fn syntax(error: &ScanError, text: &str) -> Stop {
     let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
-    let line_text = text.lines().nth(line - 1).unwrap_or_default();
-    let indent = line_text.len() - line_text.trim_start().len();
-    let expected = if line_text.get(..indent).is_some_and(|blank| blank.contains('\t')) {
-        "spaces at the beginning of a line: YAML does not indent with tabs"
-    } else if line_text.trim_start().starts_with(['@', '`', '%']) {
-        "quotes around a value that begins with `@`, `` ` `` or `%`"
-    } else {
-        "YAML; look for a missing colon, quote or bracket, or a wrong indentation, here or just above"
-    };
-    let width = 1;
-    stop("yaml-syntax", Spot { line, column, width }, format!("this is not YAML: {}", error.info()), expected)
+    let Diagnosis { spot, message, expected } = diagnose(text, Spot { line, column, width: 1 }, error.info());
+    stop("yaml-syntax", spot, message, expected)
 }
 
 /// From the parser's marks. A text of several lines is underlined by its first character.
