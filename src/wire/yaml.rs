@@ -80,20 +80,21 @@ impl<'a> Builder<'a> {
 
     fn run(mut self, text: &str) -> Result<Node, Stop> {
         let mut parser = Parser::new_from_str(text);
-        let mut documents = 0;
+        let mut marker = None;
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| syntax(&error, text))?;
-            if matches!(event, Event::DocumentStart(_)) {
-                documents += 1;
-                if documents > 1 {
+            match (&event, marker) {
+                (Event::DocumentStart(_), _) => marker = Some(span),
+                // What is printed document by document often ends with a marker that nothing follows.
+                (Event::Scalar(..), Some(_)) if self.root.is_some() && is_nothing(&event) => continue,
+                (Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..), Some(marker))
+                    if self.root.is_some() =>
+                {
                     let expected = "one document: join them, each collection once";
-                    return Err(stop(
-                        "yaml-documents",
-                        spot(span),
-                        "a second YAML document begins here",
-                        expected,
-                    ));
+                    let message = "a second YAML document begins here";
+                    return Err(stop("yaml-documents", spot(marker), message, expected));
                 }
+                _ => {}
             }
             self.take(event, span)?;
         }
@@ -232,6 +233,11 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Whether a document holds no value at all.
+fn is_nothing(event: &Event<'_>) -> bool {
+    matches!(event, Event::Scalar(text, ScalarStyle::Plain, 0, None) if matches!(&**text, "" | "~"))
+}
+
 /// The key's text, or `None` when it cannot be a key or has been seen before.
 fn accept_key(node: &Node, keys: &mut BTreeSet<String>, flaws: &mut Flaws) -> Option<String> {
     let Value::Scalar(scalar) = &node.value else {
@@ -341,6 +347,17 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_that_nothing_follows_begins_no_document() {
+        for end in ["---\n", "---", "---\n# end\n", "...\n---\n", "---\n---\n"] {
+            assert_eq!(
+                tree(&format!("---\na: 1\n{end}")).get("a").and_then(Node::text),
+                Some("1"),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
     fn aliases_expand_and_bombs_do_not() {
         let root = tree("a: &x {k: v}\nb: *x\n");
         assert_eq!(root.get("b").and_then(|b| b.get("k")).and_then(Node::text), Some("v"));
@@ -366,6 +383,8 @@ mod tests {
             ("", "yaml-empty"),
             ("# only a comment\n", "yaml-empty"),
             ("a: 1\n---\nb: 2\n", "yaml-documents"),
+            ("a: 1\n---\n---\n- b\n", "yaml-documents"),
+            ("---\n---\n", "yaml-empty"),
             ("a: 1\na: 2\n", "duplicate-key"),
             ("[a]: 1\n", "yaml-key"),
             ("a: !secret x\n", "yaml-tag"),
