@@ -44,7 +44,14 @@ pub struct Overrides {
 /// # Errors
 /// [`Refused`] when the document is bad or an address cannot be bound.
 pub async fn start(text: String, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
-    let resolved = resolve::document(&text);
+    begin(&text, origin, overrides).map_err(|mut refused| {
+        resolve::locate(&mut refused.problems, &text);
+        refused
+    })
+}
+
+fn begin(text: &str, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
+    let resolved = resolve::document(text);
     let Some(config) = resolved.config.map(Arc::new) else {
         return Err(Refused { problems: resolved.problems });
     };
@@ -131,7 +138,7 @@ fn no_log(error: &std::io::Error) -> Refused {
         problems: vec![Problem {
             severity: Severity::Error,
             code: "no-access-log",
-            path: "proxy.accessLog".to_owned(),
+            path: "proxy.accessLog.path".to_owned(),
             position: None,
             message: format!("the access log cannot be written: {error}"),
             expected: Some("stdout, none, or a file that this user may append to".to_owned()),

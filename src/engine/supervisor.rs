@@ -104,10 +104,13 @@ impl Supervisor {
 
     /// Text → verdict. Parsing runs aside, so that ticks go on meanwhile.
     async fn apply(&mut self, text: String, origin: String) -> Result<Applied, Refused> {
-        let resolved = tokio::task::spawn_blocking(move || resolve::document(&text)).await;
+        let resolved = tokio::task::spawn_blocking(move || (resolve::document(&text), text)).await;
         let verdict = match resolved {
-            Ok(resolved) => match resolved.config {
-                Some(config) => self.change(Arc::new(config)),
+            Ok((resolved, text)) => match resolved.config {
+                Some(config) => match self.change(Arc::new(config)) {
+                    Ok(applied) => Ok(applied),
+                    Err(problems) => Err(located(problems, text).await),
+                },
                 None => Err(resolved.problems),
             },
             Err(_) => Err(vec![problem("internal-error", "the document could not be read".to_owned())]),
@@ -255,6 +258,16 @@ fn depart(old: &World, new: &World) {
 
 fn members(service: &LiveService) -> impl Iterator<Item = &Arc<Member>> {
     service.members().map(|(.., member)| &member.numbered.member)
+}
+
+/// The problems with their places in the text, which is parsed once more for it, aside.
+async fn located(mut problems: Vec<Problem>, text: String) -> Vec<Problem> {
+    let unlocated = problems.clone();
+    let aside = tokio::task::spawn_blocking(move || {
+        resolve::locate(&mut problems, &text);
+        problems
+    });
+    aside.await.unwrap_or(unlocated)
 }
 
 fn wall() -> SystemTime {

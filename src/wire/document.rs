@@ -152,6 +152,33 @@ impl Node {
         )
     }
 
+    /// Where a written path such as `forwardingRules[web].portRange` stands, or the nearest part of it that exists; an
+    /// entry of a list goes by its number or its name. `None` when not even the first part is there.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Spot> {
+        let (mut node, mut found) = (self, None);
+        for part in path.split(['.', '[']) {
+            let part = part.trim_end_matches(']');
+            let (next, spot) = match &node.value {
+                Value::Scalar(_) => break,
+                Value::List(items) => {
+                    let named = |item: &&Self| item.get("name").and_then(Self::text) == Some(part);
+                    let numbered = || items.get(part.parse::<usize>().ok()?);
+                    let Some(item) = items.iter().find(named).or_else(numbered) else { break };
+                    (item, item.get("name").map_or_else(|| item.point(), |name| name.spot))
+                }
+                Value::Object(_) => {
+                    let Some(entry) = node.entry(part) else { break };
+                    let is_word =
+                        matches!(&entry.node.value, Value::Scalar(scalar) if !scalar.text.is_empty());
+                    (&entry.node, if is_word { entry.node.spot } else { entry.key_spot })
+                }
+            };
+            (node, found) = (next, Some(spot));
+        }
+        found
+    }
+
     fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.value {
             Value::Object(entries) => entries.iter().find(|entry| entry.key == key),

@@ -87,9 +87,10 @@ impl<'a> Builder<'a> {
                 (Event::DocumentStart(_), _) => marker = Some(span),
                 // What is printed document by document often ends with a marker that nothing follows.
                 (Event::Scalar(..), Some(_)) if self.root.is_some() && is_nothing(&event) => continue,
-                (Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..), Some(marker))
-                    if self.root.is_some() =>
-                {
+                (
+                    Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) | Event::Alias(_),
+                    Some(marker),
+                ) if self.root.is_some() => {
                     let expected = "one document: join them, each collection once";
                     let message = "a second YAML document begins here";
                     return Err(stop("yaml-documents", spot(marker), message, expected));
@@ -338,6 +339,26 @@ mod tests {
         assert_eq!(root.locate(&a.item(0)), spot(2, 6, 1));
         assert_eq!(root.locate(&a.item(1)), spot(3, 5, 1));
         assert_eq!(root.locate(&key.key("missing")), spot(1, 1, 1));
+    }
+
+    #[test]
+    fn written_paths_lead_to_places() {
+        let root = tree("a:\n  - {b: 12, name: x}\n  - {b: 3}\nc: {d: e}\n");
+        let spot = |line, column| Some((line, column));
+        for (path, expected) in [
+            ("a", spot(1, 1)),
+            ("a[x]", spot(2, 19)),
+            ("a[x].b", spot(2, 9)),
+            ("a[1].b", spot(3, 9)),
+            ("a[1].missing", spot(3, 6)),
+            ("a[y]", spot(1, 1)),
+            ("c.d", spot(4, 8)),
+            ("c.d.e", spot(4, 8)),
+            ("missing.d", None),
+            ("", None),
+        ] {
+            assert_eq!(root.find(path).map(|spot| (spot.line, spot.column)), expected, "{path}");
+        }
     }
 
     #[test]

@@ -148,3 +148,21 @@ fn sigterm_ends_it_with_code_0_when_its_requests_have_ended() {
     });
     assert_eq!(code.unwrap().code(), Some(0));
 }
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_shown_in_the_file() {
+    let folder = std::env::temp_dir().join(format!("overspill-it-{}-log", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, log) = (folder.join("overspill.yaml"), folder.join("missing/access.log"));
+    let log = format!("accessLog: {{path: {}}}", log.display());
+    let setup = setup(&[group("ig", NEAR).member("a", &toy("a"))]).proxy(&log);
+    std::fs::write(&file, Serve::at(free(), &setup)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_overspill"))
+        .args(["serve", "-c", file.to_str().unwrap(), "--admin", "none"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let _ = std::fs::remove_dir_all(&folder);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("overspill.yaml:3:") && said.contains("error[no-access-log]"), "{said}");
+}

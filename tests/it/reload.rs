@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use overspill::cli::load::{Load, Options};
 use overspill::model::detail::StatusDetail;
+use overspill::model::problem::Problem;
 
 use crate::support::backend::{Scripted, toy};
 use crate::support::lb::Lb;
@@ -167,6 +168,12 @@ fn a_broken_text_changes_nothing_and_is_reported() {
     lb.wait_sum("overspill_config_last_reload_ok", &[], 1.0);
 }
 
+/// What stands where a problem is said to be.
+fn shown<'t>(problem: &Problem, text: &'t str) -> &'t str {
+    let position = problem.position.expect("a place in the file");
+    &text.lines().nth(position.line - 1).unwrap()[position.column - 1..]
+}
+
 #[test]
 fn an_address_that_is_in_use_is_refused_and_nothing_else_of_the_change_is_taken() {
     let toys = [toy("a"), toy("b")];
@@ -179,6 +186,7 @@ fn an_address_that_is_in_use_is_refused_and_nothing_else_of_the_change_is_taken(
     let refused = lb.try_reload(&change.text()).unwrap_err();
     let [problem] = &refused.problems[..] else { panic!("{:#?}", refused.problems) };
     assert_eq!((problem.code, &*problem.path), ("cannot-bind", "forwardingRules[second]"));
+    assert!(shown(problem, &change.text()).starts_with("second"), "{problem:#?}");
     assert!(Arc::ptr_eq(&world, &lb.handle.world()));
     assert_eq!(lb.handle.listeners().len(), 1);
     assert_eq!(lb.get("/").backend(), "a");
@@ -194,6 +202,9 @@ fn what_is_fixed_at_start_is_refused_and_not_ignored() {
     for proxy in ["workers: 3\n  accessLog: {path: none}", "accessLog: {path: stdout}"] {
         let refused = lb.try_reload(&setup.clone().proxy(proxy).text()).unwrap_err();
         assert_eq!(refused.problems[0].code, "fixed-at-start", "{proxy}");
+        let text = setup.clone().proxy(proxy).text();
+        let place = if proxy.starts_with("workers") { "3" } else { "accessLog:" };
+        assert!(shown(&refused.problems[0], &text).starts_with(place), "{:#?}", refused.problems);
     }
 }
 

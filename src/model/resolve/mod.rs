@@ -25,7 +25,9 @@ use siphasher::sip::SipHasher13;
 use super::config::Config;
 use super::problem::Problem;
 use super::service::Service;
+use crate::wire::flaw::Flaws;
 use crate::wire::read::{Resources, read};
+use crate::wire::yaml;
 use report::Report;
 
 /// What came of a document.
@@ -50,6 +52,14 @@ pub fn document(text: &str) -> Resolved {
     let problems = report.into_problems();
     let config = config.filter(|_| !has_errors);
     Resolved { config: config.map(|config| Config { warnings: problems.clone(), ..config }), problems }
+}
+
+/// Gives problems that were found outside of the text, such as a port that is taken, their places in it.
+pub fn locate(problems: &mut [Problem], text: &str) {
+    let Some(root) = yaml::parse(text, &mut Flaws::default()) else { return };
+    for problem in problems.iter_mut().filter(|problem| problem.position.is_none()) {
+        problem.position = root.find(&problem.path).map(Into::into);
+    }
 }
 
 /// Equal text, equal number, in every process.
