@@ -83,6 +83,32 @@ fn w12_a_scaler_between_0_and_a_tenth_is_refused() {
 }
 
 #[test]
+fn all_that_is_wrong_with_a_backend_is_said_at_once() {
+    let near = "maxRate: 100}";
+    for (instead, codes) in [
+        (
+            "maxRate: 100, maxRatePerInstance: 50, maxUtilization: 0.8}",
+            vec!["two-targets", "forbidden-field"],
+        ),
+        (
+            "maxUtilization: 0.8, capacityScaler: 0.05}",
+            vec!["missing-target", "forbidden-field", "out-of-range"],
+        ),
+        (
+            "maxRate: 100, maxConnections: 5, trafficDuration: LONG}",
+            vec!["forbidden-field", "forbidden-field"],
+        ),
+    ] {
+        assert_eq!(rate_with(near, instead), codes, "{instead}");
+    }
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/neg.yaml")).unwrap();
+    let text =
+        text.replacen("balancingMode: RATE", "maxRatePerInstance: 5\n        balancingMode: UTILIZATION", 1);
+    let codes: Vec<_> = document(&text).problems.iter().map(|problem| problem.code).collect();
+    assert!(codes.contains(&"forbidden-mode") && codes.contains(&"forbidden-field"), "{codes:?}");
+}
+
+#[test]
 fn w13_a_lone_backend_cannot_be_drained() {
     let two = "      - {group: ig-near, balancingMode: RATE, maxRate: 100}               # the group as a whole\n      - {group: ig-far, balancingMode: RATE, maxRatePerInstance: 100}";
     let one = "      - {group: ig-near, balancingMode: RATE, maxRate: 100, capacityScaler: 0}";

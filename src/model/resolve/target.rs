@@ -10,6 +10,9 @@ use crate::wire::path::Path;
 /// `maxUtilization` when the file has none [G 1a].
 const DEFAULT_MAX_UTILIZATION: f64 = 0.8;
 
+/// What a backend should be whose mode was refused: the one mode of network endpoint groups.
+const POSSIBLE: Word = Word::Rate;
+
 /// The two modes that are supported so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -24,22 +27,20 @@ pub(super) fn mode(
     (group, at): (&str, &Path<'_>),
     report: &mut Report<'_>,
 ) -> Option<Mode> {
-    let word = word(backend, kind, (group, at), report)?;
-    let mut is_sound = true;
-    for (field, is_given) in given(backend) {
-        if let Some(expected) = is_given.then(|| forbidden(field, word, kind)).flatten() {
-            let message = format!("backend `{group}` is in mode {} and has `{field}`", word.as_str());
-            report.error(&at.key(field), "forbidden-field", message, expected);
-            is_sound = false;
-        }
-    }
-    if backend.traffic_duration.as_deref() == Some("LONG") {
+    let before = report.errors();
+    let known = word(backend, kind, (group, at), report);
+    // What else is wrong is said at the same time as a wrong mode.
+    let word = known.unwrap_or(POSSIBLE);
+    refuse_fields(backend, (known, kind), (group, at), report);
+    if known.is_some() && backend.traffic_duration.as_deref() == Some("LONG") {
         let (code, message, expected) = long(word, group);
         report.error(&at.key("trafficDuration"), code, message, expected);
-        is_sound = false;
     }
-    let per_member = backend.max_rate_per_instance.or(backend.max_rate_per_endpoint);
-    if backend.max_rate.is_some() && per_member.is_some() && is_sound {
+    let own = match kind {
+        GroupKind::InstanceGroup => backend.max_rate_per_instance,
+        GroupKind::NetworkEndpointGroup => backend.max_rate_per_endpoint,
+    };
+    if backend.max_rate.is_some() && own.is_some() {
         let field = per_member_field(kind);
         let message = format!("backend `{group}` has two rate targets, `maxRate` and `{field}`");
         let rule = if word == Word::Rate {
@@ -48,14 +49,11 @@ pub(super) fn mode(
             "at most one of them [G 1.16]"
         };
         report.error(&at.key(field), "two-targets", message, rule);
-        is_sound = false;
     }
-    if !is_sound {
-        return None;
-    }
+    let per_member = backend.max_rate_per_instance.or(backend.max_rate_per_endpoint);
     let whole = backend.max_rate.map(|rate| RateTarget::Group(PerSecond::new(rate.into())));
     let rate = whole.or(per_member.map(|rate| RateTarget::PerMember(PerSecond::new(rate))));
-    match (word, rate) {
+    let mode = match (known?, rate) {
         (Word::Rate, Some(rate)) => Some(Mode::Rate(rate)),
         (Word::Rate, None) => {
             let message = format!("backend `{group}` is in mode RATE and has no target");
@@ -70,6 +68,29 @@ pub(super) fn mode(
         (Word::Utilization, rate) => {
             let max = Ratio::new(backend.max_utilization.unwrap_or(DEFAULT_MAX_UTILIZATION));
             Some(Mode::Utilization { max, beside: rate.map_or(Beside::Nothing, Beside::Rate) })
+        }
+    };
+    mode.filter(|_| report.errors() == before)
+}
+
+/// Fields that do not go with the mode or the kind of group; `known` is `None` where the mode was refused.
+fn refuse_fields(
+    backend: &Backend,
+    (known, kind): (Option<Word>, GroupKind),
+    (group, at): (&str, &Path<'_>),
+    report: &mut Report<'_>,
+) {
+    let word = known.unwrap_or(POSSIBLE);
+    for (field, is_given) in given(backend) {
+        if known.is_none() && field == "maxUtilization" {
+            continue;
+        }
+        if let Some(expected) = is_given.then(|| forbidden(field, word, kind)).flatten() {
+            let is = known.map_or("is a network endpoint group".to_owned(), |word| {
+                format!("is in mode {}", word.as_str())
+            });
+            let message = format!("backend `{group}` {is} and has `{field}`");
+            report.error(&at.key(field), "forbidden-field", message, expected);
         }
     }
 }
