@@ -1,5 +1,8 @@
 //! What is legal and likely wrong. `check --strict` refuses it; `serve` says it at start.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use super::report::Report;
 use super::service::{Placed, Services};
 use crate::model::probe::{Probe, ProbePort};
@@ -21,6 +24,7 @@ pub(super) fn local(of: &Collection<BackendService>, services: &Services<'_>, re
         for (position, backend) in placed.value.backends.iter().enumerate() {
             target(backend, &backends.item(position), report);
         }
+        twice(placed, &backends, report);
         if placed.value.backends.len() > 1
             && placed.value.backends.iter().all(|backend| backend.scaler.is_drained())
         {
@@ -114,6 +118,31 @@ fn probed_port(placed: &Placed, at: &Path<'_>, report: &mut Report<'_>) {
             message,
             "portSpecification: USE_SERVING_PORT on the health check, or its `port` [G 4b, 4.2]",
         );
+    }
+}
+
+/// Members of one service that are one server. Each group knows its own share of that server's load and fills it up
+/// without the other's. Said once for each pair of groups.
+fn twice(placed: &Placed, list: &Path<'_>, report: &mut Report<'_>) {
+    let mut homes = BTreeMap::new();
+    let mut said = BTreeSet::new();
+    for (position, backend) in placed.value.backends.iter().enumerate() {
+        for member in &backend.members {
+            let (first, group) = *homes.entry(member.address).or_insert((position, &backend.group));
+            // The same group twice is an error of its own.
+            if !Arc::ptr_eq(group, &backend.group) && said.insert((first, position)) {
+                let message = format!(
+                    "groups `{}` and `{}` both have a member at {}: it is filled twice over",
+                    group.name, backend.group.name, member.address
+                );
+                report.warning(
+                    &list.item(position).key("group"),
+                    "member-in-two-groups",
+                    message,
+                    "each server in one group of the service",
+                );
+            }
+        }
     }
 }
 
