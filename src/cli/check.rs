@@ -1,14 +1,15 @@
 //! `overspill check FILE`: all problems of a configuration in one pass, each with its line, a caret and what would be right.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::model::config::Config;
+use crate::model::config::{AccessLogTarget, Config};
 use crate::model::problem::{Position, Problem, Severity};
-use crate::model::resolve::{Resolved, document};
+use crate::model::resolve::{Resolved, document, locate};
 use crate::wire::yaml::MAX_BYTES;
 
 /// How problems are shown.
@@ -51,7 +52,7 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
         }
     };
     let resolved = match broken {
-        None => document(&text),
+        None => with_surroundings(document(&text), &text),
         Some(at) => Resolved { config: None, problems: vec![not_utf8(&text, at)] },
     };
     let is_good = is_good(&resolved.problems, is_strict);
@@ -80,6 +81,63 @@ pub(super) fn load(path: &Path) -> Result<Config, (String, u8)> {
     let text = String::from_utf8_lossy(&bytes);
     let resolved = document(&text);
     resolved.config.ok_or_else(|| (render(&resolved.problems, &name, &text), BAD))
+}
+
+/// Adds what only this machine can tell. Warnings, since it may not be the one that serves.
+fn with_surroundings(mut resolved: Resolved, text: &str) -> Resolved {
+    let target = resolved.config.as_ref().map(|config| &config.proxy.access_log);
+    if let Some(AccessLogTarget::File(log)) = target
+        && let Some((message, expected)) = unwritable(log)
+    {
+        let mut problem = Problem {
+            severity: Severity::Warning,
+            code: "access-log",
+            path: "proxy.accessLog.path".into(),
+            position: None,
+            message,
+            expected: Some(expected.into()),
+        };
+        locate(std::slice::from_mut(&mut problem), text);
+        resolved.problems.push(problem);
+        resolved.problems.sort_by_key(|problem| problem.position);
+    }
+    resolved
+}
+
+/// Why the access log could not be written here, and what would help. Nothing is created to find out.
+fn unwritable(log: &str) -> Option<(String, &'static str)> {
+    let folder = match Path::new(log).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let shown = folder.display();
+    let writable = "a file that the proxy's user may append to";
+    match (fs::metadata(log), fs::metadata(folder)) {
+        (Ok(file), _) if file.is_dir() => Some((format!("the access log `{log}` is a folder"), writable)),
+        // Opening a pipe would wait for its reader.
+        (Ok(file), _) if !file.is_file() => None,
+        (Ok(_), _) => {
+            let error = fs::OpenOptions::new().append(true).open(log).err()?;
+            Some((format!("the access log `{log}` cannot be written here: {error}"), writable))
+        }
+        (Err(_), Ok(folder)) if folder.is_dir() => {
+            let is_sealed = folder.permissions().readonly();
+            is_sealed.then(|| {
+                (
+                    format!("no access log can be made here in the folder `{shown}`: nobody may write there"),
+                    writable,
+                )
+            })
+        }
+        (Err(_), Ok(_)) => Some((format!("the access log's folder `{shown}` is no folder here"), writable)),
+        (Err(_), Err(error)) => {
+            let message = format!("the access log's folder `{shown}` cannot be reached here: {error}");
+            Some((
+                message,
+                "a folder that is there before the proxy starts: it makes the file, not the folder",
+            ))
+        }
+    }
 }
 
 /// Whether nothing stands against serving the document.
@@ -217,7 +275,7 @@ fn not_utf8(lossy: &str, valid: usize) -> Problem {
 /// Reads no more than can be used, so that a wrong path, to a disk image say, costs little.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -226,7 +284,7 @@ fn plural(count: usize, noun: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
@@ -280,6 +338,32 @@ mod tests {
             json!({"file": "f", "ok": false, "problems": [{"severity": "error", "code": "code", "path": "a.b",
                 "line": 2, "column": 4, "width": 3, "message": "wrong", "expected": "right"}]})
         );
+    }
+
+    #[test]
+    fn an_access_log_that_cannot_be_written_here_is_a_warning_at_its_place() {
+        let folder = std::env::temp_dir().join(format!("overspill-check-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let minimal = include_str!("../../config/minimal.yaml");
+        assert!(!minimal.contains("\nproxy:"));
+        let found = |log: &str| {
+            let text = format!("proxy:\n  accessLog: {{path: {}}}\n{minimal}", folder.join(log).display());
+            with_surroundings(document(&text), &text).problems
+        };
+        assert_eq!(found("access.log"), []);
+        assert!(!folder.join("access.log").exists(), "nothing is made");
+        fs::write(folder.join("file"), "").unwrap();
+        assert_eq!(found("file"), []);
+        for (log, words) in [
+            ("missing/access.log", "cannot be reached"),
+            ("file/access.log", "is no folder"),
+            (".", "is a folder"),
+        ] {
+            let [problem] = &found(log)[..] else { panic!("{log}: {:?}", found(log)) };
+            assert_eq!((problem.severity, problem.position.unwrap().line), (Severity::Warning, 2), "{log}");
+            assert!(problem.message.contains(words), "{problem:?}");
+        }
+        let _ = fs::remove_dir_all(&folder);
     }
 
     #[test]
