@@ -5,12 +5,12 @@
 //! looked at as well: network file systems tell nobody. Events settle for 100 ms, at most 1 s; what reads the same as
 //! the last attempt is no change. A file that has vanished or cannot be read changes nothing and is reported once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -104,7 +104,8 @@ pub struct Watch {
     path: PathBuf,
     /// `None` when the system offers no watch: then stamps alone tell.
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// What was watched under each name.
+    watched: BTreeMap<PathBuf, Identity>,
     events: mpsc::Receiver<()>,
     /// Hash of the text that was last handed out; `None` after trouble, so that the same text is handed out again.
     last: Option<u64>,
@@ -114,6 +115,9 @@ pub struct Watch {
 
 /// Equal stamps, equal contents: device, inode, length, changes of data and of attributes in nanoseconds.
 type Stamp = (u64, u64, u64, i128, i128);
+
+/// What a name leads to: device, inode, and when it was made, since inodes are used again.
+type Identity = (u64, u64, Option<SystemTime>);
 
 impl Watch {
     /// Watches `path`, whose text has been read as `text`.
@@ -132,7 +136,7 @@ impl Watch {
         let last = Some(hash(text));
         let path = path.to_owned();
         let mut watch =
-            Self { path, watcher, watched: BTreeSet::new(), events, last, stamp: None, trouble: None };
+            Self { path, watcher, watched: BTreeMap::new(), events, last, stamp: None, trouble: None };
         watch.watch_way();
         watch
     }
@@ -193,22 +197,24 @@ impl Watch {
         is_new.then_some(seen)
     }
 
-    /// Watches every folder and link on the way to the file. What was watched and is gone has ended by itself.
+    /// Watches every folder and link on the way to the file. A watch stays with what it was set on: where a name leads
+    /// elsewhere by now, as `..data` of a ConfigMap after a swap, it is set anew.
     fn watch_way(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        let way = way(&self.path);
-        for gone in self.watched.difference(&way) {
-            let _ = watcher.unwatch(gone);
+        let now: BTreeMap<_, _> =
+            way(&self.path).into_iter().filter_map(|place| identity(&place).map(|is| (place, is))).collect();
+        for (place, _) in self.watched.iter().filter(|(place, was)| now.get(*place) != Some(was)) {
+            // What is gone has ended by itself.
+            let _ = watcher.unwatch(place);
         }
-        let held: BTreeSet<_> = way
-            .into_iter()
-            .filter(|place| {
-                // The file itself is watched anew each time: a rename over it leaves the old watch on a dead inode.
-                let is_held = self.watched.contains(place) && place.is_dir();
-                is_held || watcher.watch(place, RecursiveMode::NonRecursive).is_ok()
-            })
-            .collect();
-        self.watched = held;
+        self.watched.retain(|place, was| now.get(place) == Some(was));
+        for (place, identity) in now {
+            if !self.watched.contains_key(&place)
+                && watcher.watch(&place, RecursiveMode::NonRecursive).is_ok()
+            {
+                self.watched.insert(place, identity);
+            }
+        }
     }
 }
 
@@ -227,6 +233,11 @@ fn way(path: &Path) -> BTreeSet<PathBuf> {
     }
     way.insert(at);
     way
+}
+
+fn identity(place: &Path) -> Option<Identity> {
+    let found = std::fs::metadata(place).ok()?;
+    Some((found.dev(), found.ino(), found.created().ok()))
 }
 
 fn folder(path: &Path) -> PathBuf {
@@ -329,6 +340,30 @@ mod tests {
             fs::rename(folder.0.join("..tmp"), folder.0.join("..data")).unwrap();
             assert_eq!(next(&mut watch).await, text(content));
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_back_in_a_swapped_folder_is_seen_at_once() {
+        let folder = Folder::new("swapped");
+        for (version, content) in [("..1", "one"), ("..2", "two")] {
+            fs::create_dir(folder.0.join(version)).unwrap();
+            fs::write(folder.0.join(version).join("a.yaml"), content).unwrap();
+        }
+        std::os::unix::fs::symlink("..1", folder.0.join("..data")).unwrap();
+        let file = folder.0.join("a.yaml");
+        std::os::unix::fs::symlink("..data/a.yaml", &file).unwrap();
+        let mut watch = Watch::new(&file, "one");
+        std::os::unix::fs::symlink("..2", folder.0.join("..tmp")).unwrap();
+        fs::rename(folder.0.join("..tmp"), folder.0.join("..data")).unwrap();
+        assert_eq!(next(&mut watch).await, text("two"));
+        fs::remove_file(folder.0.join("..2/a.yaml")).unwrap();
+        assert!(matches!(next(&mut watch).await, Seen::Unreadable(_)));
+        watch.settle().await;
+        fs::write(folder.0.join("..2/a.yaml"), "three").unwrap();
+        // The event itself, not the look every 2 s.
+        let event = tokio::time::timeout(Duration::from_secs(20), watch.events.recv()).await;
+        assert_eq!(event.expect("nothing was told"), Some(()));
+        assert_eq!(watch.look().await, Some(text("three")));
     }
 
     #[tokio::test]
