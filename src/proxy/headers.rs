@@ -7,7 +7,7 @@
 //! for the trace and none for `X-Forwarded-For`, unless the client sent one.
 //!
 //! Lengths and Transfer-Encoding: hyper writes the framing of what it sends. That no request has both is the guard's
-//! promise; of an answer that has both, the length goes.
+//! promise; an answer that has both is refused ([`has_two_framings`]).
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -87,6 +87,12 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, seen: Seen, facts: &Facts<'_>)
 pub(crate) fn to_client(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool) {
     strip_hop_by_hop(headers, seen, keep_upgrade);
     headers.append(VIA, HeaderValue::from_static(OUR_VIA));
+}
+
+/// Whether an answer has both Content-Length and Transfer-Encoding: whoever believes the other one sees an answer in
+/// its body (RFC 9112, 6.3).
+pub(crate) fn has_two_framings(headers: &HeaderMap, seen: Seen) -> bool {
+    seen.0 & 1 << CHUNKED != 0 && headers.contains_key(CONTENT_LENGTH)
 }
 
 /// Which of the names that a proxy must know are there. One pass over a head's names replaces a search for each.

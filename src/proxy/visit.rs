@@ -189,12 +189,14 @@ impl Visit {
         let Reached { mut response, upstream } = reached;
         let status = response.status();
         let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
-        if is_tunnel && self.session.upgrade != Upgrade::WebSocket {
+        let seen = Seen::survey(response.headers());
+        if is_tunnel && self.session.upgrade != Upgrade::WebSocket
+            || headers::has_two_framings(response.headers(), seen)
+        {
             self.record.fail_attempt();
             let detail = StatusDetail::BackendResponseCorrupted;
             return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
         }
-        let seen = Seen::survey(response.headers());
         if seen.has(Seen::ORCA) {
             self.hear_report(response.headers());
         }

@@ -236,17 +236,27 @@ fn a_body_that_is_shorter_than_said_is_no_request() {
 }
 
 #[test]
-fn an_answer_with_two_framings_reaches_the_client_with_one() {
+fn an_answer_with_two_framings_is_refused_and_its_connection_closed() {
     let health = toy("health");
     let backend = Scripted::start(|conn| {
-        while conn.request().is_some() {
-            conn.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        while let Some(seen) = conn.request() {
+            if seen.line().contains("/two") {
+                conn.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+            } else {
+                conn.ok("one");
+            }
         }
     });
     let lb = Lb::start(&scripted(&backend, &health).text());
-    // The client of these tests panics at two framings.
-    let answer = lb.get("/");
-    assert!(answer.text() == "hello" || answer.status == 503, "{answer:?}");
+    let mut client = lb.client();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").text(), "one");
+        let answer = client.get("/two");
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    lb.wait_ended(StatusDetail::BackendResponseCorrupted, 5);
+    // None of these connections was used again.
+    lb.wait_sum("overspill_backend_connections_total", &[], 5.0);
 }
 
 #[test]
