@@ -1,5 +1,6 @@
 //! `backendServices`.
 
+use super::backend::{BACKEND, Backend};
 use super::resource;
 use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
 
@@ -13,7 +14,7 @@ resource! {
     optional {
         /// EXTERNAL, EXTERNAL_MANAGED or INTERNAL_MANAGED.
         load_balancing_scheme: String,
-        /// HTTP or HTTPS.
+        /// HTTP, HTTPS, TCP or SSL.
         protocol: String,
         /// Named port of instance groups.
         port_name: String,
@@ -59,48 +60,6 @@ resource! {
         optional_mode: String,
     }
 }
-
-resource! {
-    /// One entry of `backends`.
-    Backend
-    required {
-        /// Reference to an instance group or a network endpoint group.
-        group: String,
-    }
-    optional {
-        /// UTILIZATION or RATE.
-        balancing_mode: String,
-        /// 0 to 1.
-        max_utilization: f64,
-        /// Requests per second of the whole group.
-        max_rate: u32,
-        /// Requests per second of each instance.
-        max_rate_per_instance: f64,
-        /// Requests per second of each endpoint.
-        max_rate_per_endpoint: f64,
-        /// Of mode CONNECTION.
-        max_connections: u32,
-        /// Of mode CONNECTION.
-        max_connections_per_instance: u32,
-        /// Of mode CONNECTION.
-        max_connections_per_endpoint: u32,
-        /// Of mode IN_FLIGHT.
-        max_in_flight_requests: u32,
-        /// Of mode IN_FLIGHT.
-        max_in_flight_requests_per_instance: u32,
-        /// Of mode IN_FLIGHT.
-        max_in_flight_requests_per_endpoint: u32,
-        /// 0, or 0.1 to 1.
-        capacity_scaler: f64,
-        /// PREFERRED or DEFAULT.
-        preference: String,
-        /// SHORT or LONG.
-        traffic_duration: String,
-    }
-}
-
-const COUNT: Kind = Kind::Integer(0, i32::MAX as i64);
-const TARGET: Kind = Kind::Number(0.0, f64::MAX);
 
 /// Fields of a backend service.
 pub static BACKEND_SERVICE: Table = Table {
@@ -182,31 +141,6 @@ static LOG_CONFIG: Table = Table {
     ],
 };
 
-pub(super) static BACKEND: Table = Table {
-    noun: "a backend",
-    fields: &[
-        required("group", REFERENCE),
-        optional("balancingMode", Kind::Word(MODES)).by("[G 1a]"),
-        optional("maxUtilization", Kind::Number(0.0, 1.0)).by("[G 1a]"),
-        optional("maxRate", COUNT).by("[G 1a]"),
-        optional("maxRatePerInstance", TARGET).by("[G 1a]"),
-        optional("maxRatePerEndpoint", TARGET).by("[G 1a]"),
-        optional("capacityScaler", Kind::Number(f64::MIN, f64::MAX)).by("[G 1.1]"),
-        optional("preference", Kind::Word(PREFERENCES)).by("[G 1a]"),
-        note("description"),
-        optional("maxConnections", COUNT),
-        optional("maxConnectionsPerInstance", COUNT),
-        optional("maxConnectionsPerEndpoint", COUNT),
-        optional("maxInFlightRequests", COUNT),
-        optional("maxInFlightRequestsPerInstance", COUNT),
-        optional("maxInFlightRequestsPerEndpoint", COUNT),
-        optional("trafficDuration", Kind::Word(DURATIONS)).by("[G 1a]"),
-        later("customMetrics", "targets by metrics of your own", &[Off::Empty]),
-        later("failover", "failover of passthrough balancers", &[Off::False]),
-        output("orchestrationInfo"),
-    ],
-};
-
 /// `loadBalancingScheme`, also of forwarding rules.
 pub(super) static SCHEMES: &[Word] = &[
     Word::Known("EXTERNAL_MANAGED"),
@@ -223,8 +157,8 @@ static PROTOCOLS: &[Word] = &[
     Word::Later("HTTP2", "HTTP/2 to members"),
     Word::Later("H2C", "HTTP/2 in clear to members"),
     Word::Later("GRPC", "gRPC to members"),
-    Word::Later("TCP", "balancing of connections"),
-    Word::Later("SSL", "balancing of connections"),
+    Word::Known("TCP"),
+    Word::Known("SSL"),
     Word::Later("UDP", "balancing of packets"),
     Word::Later("ALL", "balancing of packets"),
     Word::Later("UNSPECIFIED", "balancing of packets"),
@@ -259,17 +193,3 @@ static OPTIONAL_MODES: &[Word] = &[
     Word::Later("INCLUDE_ALL_OPTIONAL", "optional fields in the access log"),
     Word::Later("CUSTOM", "optional fields in the access log"),
 ];
-
-static MODES: &[Word] = &[
-    Word::Known("RATE"),
-    Word::Known("UTILIZATION"),
-    Word::Later("CONNECTION", "it balances TCP and SSL proxies [G 1.13]"),
-    Word::Later("IN_FLIGHT", "targets in requests at a time"),
-    Word::Later("CUSTOM_METRICS", "targets by metrics of your own"),
-];
-
-static PREFERENCES: &[Word] =
-    &[Word::Known("DEFAULT"), Word::Known("PREFERRED"), Word::Known("PREFERENCE_UNSPECIFIED")];
-
-static DURATIONS: &[Word] =
-    &[Word::Known("SHORT"), Word::Known("TRAFFIC_DURATION_UNSPECIFIED"), Word::Known("LONG")];

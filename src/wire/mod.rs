@@ -4,6 +4,7 @@
 //! resource, [`walk`] holds the tree against the tables and collects everything that does not fit. What fits becomes a
 //! plain struct with Google's names. Meaning (references, rules between fields, defaults) is `model::resolve`'s.
 
+pub mod backend;
 pub mod backend_service;
 pub mod document;
 pub mod flaw;

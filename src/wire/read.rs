@@ -4,7 +4,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::backend_service::{BACKEND, BACKEND_SERVICE, Backend, BackendService};
+use super::backend::{BACKEND, Backend};
+use super::backend_service::{BACKEND_SERVICE, BackendService};
 use super::document::{Node, Value};
 use super::flaw::{Flaw, nearest, quote};
 use super::front::{FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TargetHttpProxy};

@@ -3,10 +3,11 @@
 //! Only what stands by itself is looked at: references, and backends that are well-formed. What a flawed field would
 //! have meant is not guessed at.
 
+use super::backend::{About, backend};
 use super::check::Checks;
 use super::group::Groups;
 use super::report::Report;
-use super::service::{About, backend, scheme};
+use super::service::{default_port_name, protocol, scheme};
 use crate::wire::document::Node;
 use crate::wire::path::Path;
 use crate::wire::read;
@@ -25,18 +26,21 @@ pub(super) fn service(
         }
     }
     let word = |key| node.get(key).and_then(Node::text);
-    let is_https = word("protocol") == Some("HTTPS");
+    let known = protocol(word("protocol"));
     let about = About {
         scheme: scheme(word("loadBalancingScheme")),
-        port_name: word("portName").unwrap_or(if is_https { "https" } else { "http" }),
+        protocol: known,
+        port_name: word("portName").unwrap_or(default_port_name(known)),
         groups,
     };
+    // Modes go by the protocol, so a misspelt one says nothing about them; those of Google's that are left are about requests.
+    let judges = word("protocol").is_none_or(|word| [known.as_str(), "HTTP2", "H2C", "GRPC"].contains(&word));
     let list = at.key("backends");
     for (index, item) in items(node, "backends").iter().enumerate() {
         let at = list.item(index);
         let Some(text) = item.get("group").and_then(Node::text) else { continue };
         let group = groups.follow(text, &at.key("group"), report);
-        if let Some(wire) = read::sound_backend(item) {
+        if let Some(wire) = read::sound_backend(item).filter(|_| judges) {
             backend(&wire, group, &about, &at, report);
         }
     }

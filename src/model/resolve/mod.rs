@@ -3,6 +3,7 @@
 //! Bottom up, in the order in which resources refer to each other: places, health checks, groups, services, URL maps,
 //! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
 
+mod backend;
 mod check;
 mod flawed;
 mod front;

@@ -1,18 +1,16 @@
 //! Backend services with their backends and members.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::backend::{About, backends};
 use super::check::Checks;
 use super::flawed;
-use super::group::{Groups, Listed, Roster};
+use super::group::{Groups, Roster};
 use super::names::Names;
 use super::report::Report;
-use super::target;
 use crate::model::policy::{Distribution, Policies};
 use crate::model::probe::HealthCheck;
-use crate::model::service::{Affinity, Backend, GroupKind, Member, Protocol, Scheme, Service};
-use crate::model::target::Preference;
+use crate::model::service::{Affinity, Protocol, Scheme, Service};
 use crate::model::unit::{Ratio, Span};
 use crate::wire::backend_service as wire;
 use crate::wire::path::Path;
@@ -60,18 +58,12 @@ fn one(
     report: &mut Report<'_>,
 ) -> Option<Placed> {
     let scheme = scheme(service.load_balancing_scheme.as_deref());
-    let protocol =
-        if service.protocol.as_deref() == Some("HTTPS") { Protocol::Https } else { Protocol::Http };
-    let port_name = service.port_name.as_deref().unwrap_or(match protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Tcp => "tcp",
-        Protocol::Ssl => "ssl",
-    });
-    let affinity = affinity(service, scheme, at, report);
+    let protocol = protocol(service.protocol.as_deref());
+    let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
+    let affinity = affinity(service, (scheme, protocol), at, report);
     let log_sample = log_sample(service, at, report);
     let health_check = health_check(service, checks, at, report);
-    let (backends, rosters) = backends(service, &About { scheme, port_name, groups }, at, report);
+    let (backends, rosters) = backends(service, &About { scheme, protocol, port_name, groups }, at, report);
     let value = Service {
         name: service.name.as_str().into(),
         scheme,
@@ -116,10 +108,30 @@ pub(super) fn scheme(word: Option<&str>) -> Scheme {
     }
 }
 
+/// Absent, it is HTTP.
+pub(super) fn protocol(word: Option<&str>) -> Protocol {
+    match word {
+        Some("HTTPS") => Protocol::Https,
+        Some("TCP") => Protocol::Tcp,
+        Some("SSL") => Protocol::Ssl,
+        _ => Protocol::Http,
+    }
+}
+
+/// `portName` when the file has none: the protocol in small letters.
+pub(super) const fn default_port_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Https => "https",
+        Protocol::Tcp => "tcp",
+        Protocol::Ssl => "ssl",
+    }
+}
+
 /// A TTL next to another affinity is legal, since gcloud leaves it behind [G 3.11].
 fn affinity(
     service: &wire::BackendService,
-    scheme: Scheme,
+    (scheme, protocol): (Scheme, Protocol),
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Affinity {
@@ -131,6 +143,15 @@ fn affinity(
         _ => Affinity::None,
     };
     let is_cookie = matches!(affinity, Affinity::GeneratedCookie { .. });
+    if is_cookie && !protocol.is_http() {
+        let message = format!(
+            "service `{}` of protocol {} wants affinity by what stands in requests",
+            service.name,
+            protocol.as_str()
+        );
+        let expected = "NONE or CLIENT_IP: connections carry no cookies and no headers [G 3]";
+        report.error(&at.key("sessionAffinity"), "forbidden-field", message, expected);
+    }
     if is_cookie && scheme != Scheme::External && service.locality_lb_policy.is_some() {
         let message = format!("service `{}` wants members in turn and sessions that stay", service.name);
         let expected = "no `localityLbPolicy`: GENERATED_COOKIE needs a hash, RING_HASH or MAGLEV, which is the default with affinity [G 2c, 3]";
@@ -171,161 +192,4 @@ fn health_check(
     };
     let index = checks.names.follow(reference, &at.key("healthChecks").item(0), report)?;
     checks.list.get(index)?.clone()
-}
-
-/// What backends need to know of their service.
-pub(super) struct About<'a> {
-    pub(super) scheme: Scheme,
-    pub(super) port_name: &'a str,
-    pub(super) groups: &'a Groups,
-}
-
-/// The backends with their groups; no backends after a report, but all groups that were found.
-fn backends(
-    service: &wire::BackendService,
-    about: &About<'_>,
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) -> (Option<Vec<Backend>>, Vec<Arc<Roster>>) {
-    let wires = service.backends.as_deref().unwrap_or_default();
-    let list = at.key("backends");
-    let mut rosters: Vec<Arc<Roster>> = Vec::new();
-    let mut out = Some(Vec::new());
-    for (index, wire) in wires.iter().enumerate() {
-        let at = list.item(index);
-        let group = about.groups.follow(&wire.group, &at.key("group"), report);
-        let backend = backend(wire, group, about, &at, report);
-        if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
-            agrees(roster, &rosters, &at, report);
-            rosters.push(Arc::clone(roster));
-        }
-        out = out.zip(backend).map(|(mut out, backend)| {
-            out.push(backend);
-            out
-        });
-    }
-    if let [only] = wires
-        && only.capacity_scaler == Some(0.0)
-    {
-        let message = format!("service `{}` has one backend, and its `capacityScaler` is 0", service.name);
-        report.error(
-            &list.item(0).key("capacityScaler"),
-            "drained-single-backend",
-            message,
-            "0.1 to 1: a lone backend cannot be drained [G 1.2]",
-        );
-    }
-    (out, rosters)
-}
-
-/// No group twice, and no mixture of kinds [G 1.31].
-fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
-    let group = &roster.group;
-    if before.iter().any(|other| Arc::ptr_eq(&other.group, group)) {
-        let message = format!("group `{}` is a backend of this service already", group.name);
-        report.error(
-            &at.key("group"),
-            "duplicate-backend",
-            message,
-            "each group once; one backend has one target [G 1.31]",
-        );
-    } else if let Some(other) = before.iter().find(|other| other.group.kind != group.kind) {
-        let message = format!(
-            "`{}` is one of {}, and `{}`, a backend of the same service, one of {}",
-            group.name,
-            group.kind.collection(),
-            other.group.name,
-            other.group.kind.collection()
-        );
-        report.error(
-            &at.key("group"),
-            "mixed-groups",
-            message,
-            "instance groups alone, or network endpoint groups alone [G 1.31]",
-        );
-    }
-}
-
-/// Checks what can be checked, even where the group is unknown or has problems of its own.
-pub(super) fn backend(
-    wire: &wire::Backend,
-    group: Option<&Listed>,
-    about: &About<'_>,
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) -> Option<Backend> {
-    let scaler = target::scaler(wire, at, report);
-    let group = group?;
-    let mode = target::mode(wire, group.kind, (&group.name, at), report);
-    let preference = match wire.preference.as_deref() {
-        Some("PREFERRED") => Preference::Preferred,
-        _ => Preference::Default,
-    };
-    if preference == Preference::Preferred && about.scheme == Scheme::External {
-        let message = format!("backend `{}` is preferred in a service of scheme EXTERNAL", group.name);
-        report.error(
-            &at.key("preference"),
-            "forbidden-field",
-            message,
-            "DEFAULT, or scheme EXTERNAL_MANAGED: the classic balancer knows no preference [G 1.33]",
-        );
-    }
-    let roster = group.value.as_ref()?;
-    let members = members(roster, about.port_name, at, report);
-    Some(Backend {
-        group: Arc::clone(&roster.group),
-        mode: mode?,
-        scaler: scaler?,
-        preference,
-        members: members?,
-    })
-}
-
-/// Endpoints have their port; instances that behind the service's named port, their own first.
-fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Vec<Member>> {
-    let mut out: Vec<Member> = Vec::with_capacity(roster.entries.len());
-    let mut seen = std::collections::BTreeSet::new();
-    for entry in &roster.entries {
-        let port = match roster.group.kind {
-            GroupKind::NetworkEndpointGroup => entry.port,
-            GroupKind::InstanceGroup => {
-                entry.ports.get(port_name).or_else(|| roster.named_ports.get(port_name)).copied()
-            }
-        };
-        let Some(port) = port else {
-            let known: Vec<&str> = roster.named_ports.keys().map(String::as_str).collect();
-            let message = format!(
-                "the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have",
-                entry.name, roster.group.name
-            );
-            let known = if known.is_empty() {
-                String::new()
-            } else {
-                format!(", or `portName` {} on the service", known.join(" or "))
-            };
-            report.error(
-                &at.key("group"),
-                "missing-named-port",
-                message,
-                format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"),
-            );
-            return None;
-        };
-        let address = SocketAddr::new(entry.ip, port);
-        if !seen.insert(address) {
-            let message = format!(
-                "instance `{}` of group `{}` is at {address}, and so is another",
-                entry.name, roster.group.name
-            );
-            report.error(
-                &at.key("group"),
-                "duplicate-member",
-                message,
-                "an address and port of its own for each member, by `ipAddress` or `ports`",
-            );
-            return None;
-        }
-        out.push(Member { name: Arc::clone(&entry.name), address, host: None });
-    }
-    Some(out)
 }

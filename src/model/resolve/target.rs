@@ -1,98 +1,117 @@
 //! Balancing mode × target fields [G 1.1–1.20, table 1c].
 
 use super::report::Report;
-use crate::model::service::GroupKind;
-use crate::model::target::{Beside, Mode, RateTarget, Scaler};
+use crate::model::service::{GroupKind, Protocol, Scheme};
+use crate::model::target::{Beside, CountTarget, Mode, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio};
-use crate::wire::backend_service::Backend;
+use crate::wire::backend::Backend;
 use crate::wire::path::Path;
 
 /// `maxUtilization` when the file has none [G 1a].
 const DEFAULT_MAX_UTILIZATION: f64 = 0.8;
 
-/// What a backend should be whose mode was refused: the one mode of network endpoint groups.
-const POSSIBLE: Word = Word::Rate;
+/// What decides about a backend's mode beside its own fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    /// Names the backend in messages.
+    pub(super) group: &'a str,
+    pub(super) kind: GroupKind,
+    pub(super) scheme: Scheme,
+    pub(super) protocol: Protocol,
+}
 
-/// The two modes that are supported so far.
+/// `balancingMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Rate,
     Utilization,
+    InFlight,
+    Connection,
 }
 
-/// A backend's mode with its targets; `None` after a report. `group` names the backend in messages.
-pub(super) fn mode(
-    backend: &Backend,
-    kind: GroupKind,
-    (group, at): (&str, &Path<'_>),
-    report: &mut Report<'_>,
-) -> Option<Mode> {
+/// What a target counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantity {
+    Utilization,
+    Rate,
+    InFlight,
+    Connections,
+}
+
+/// A backend's mode with its targets; `None` after a report.
+pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Mode> {
+    let word = word(backend, of, at, report)?;
+    let is_long = backend.traffic_duration.as_deref() == Some("LONG");
     let before = report.errors();
-    let known = word(backend, kind, (group, at), report);
-    // What else is wrong is said at the same time as a wrong mode.
-    let word = known.unwrap_or(POSSIBLE);
-    refuse_fields(backend, (known, kind), (group, at), report);
-    if known.is_some() && backend.traffic_duration.as_deref() == Some("LONG") {
-        let (code, message, expected) = long(word, group);
-        report.error(&at.key("trafficDuration"), code, message, expected);
-    }
-    let own = match kind {
-        GroupKind::InstanceGroup => backend.max_rate_per_instance,
-        GroupKind::NetworkEndpointGroup => backend.max_rate_per_endpoint,
-    };
-    if backend.max_rate.is_some() && own.is_some() {
-        let field = per_member_field(kind);
-        let message = format!("backend `{group}` has two rate targets, `maxRate` and `{field}`");
-        let rule = if word == Word::Rate {
-            "exactly one of them [G 1.8, table 1c]"
-        } else {
-            "at most one of them [G 1.16]"
-        };
-        report.error(&at.key(field), "two-targets", message, rule);
-    }
-    let per_member = backend.max_rate_per_instance.or(backend.max_rate_per_endpoint);
-    let whole = backend.max_rate.map(|rate| RateTarget::Group(PerSecond::new(rate.into())));
-    let rate = whole.or(per_member.map(|rate| RateTarget::PerMember(PerSecond::new(rate))));
-    let mode = match (known?, rate) {
-        (Word::Rate, Some(rate)) => Some(Mode::Rate(rate)),
-        (Word::Rate, None) => {
-            let message = format!("backend `{group}` is in mode RATE and has no target");
-            report.error(
-                at,
-                "missing-target",
-                message,
-                format!("`maxRate` or `{}` [G 1.8, table 1c]", per_member_field(kind)),
-            );
-            None
-        }
-        (Word::Utilization, rate) => {
-            let max = Ratio::new(backend.max_utilization.unwrap_or(DEFAULT_MAX_UTILIZATION));
-            Some(Mode::Utilization { max, beside: rate.map_or(Beside::Nothing, Beside::Rate) })
-        }
-    };
-    mode.filter(|_| report.errors() == before)
-}
-
-/// Fields that do not go with the mode or the kind of group; `known` is `None` where the mode was refused.
-fn refuse_fields(
-    backend: &Backend,
-    (known, kind): (Option<Word>, GroupKind),
-    (group, at): (&str, &Path<'_>),
-    report: &mut Report<'_>,
-) {
-    let word = known.unwrap_or(POSSIBLE);
-    for (field, is_given) in given(backend) {
-        if known.is_none() && field == "maxUtilization" {
-            continue;
-        }
-        if let Some(expected) = is_given.then(|| forbidden(field, word, kind)).flatten() {
-            let is = known.map_or("is a network endpoint group".to_owned(), |word| {
-                format!("is in mode {}", word.as_str())
-            });
-            let message = format!("backend `{group}` {is} and has `{field}`");
+    duration(backend, word, of, (at, report));
+    let given: Vec<_> = given(backend).into_iter().filter(|(.., is_given)| *is_given).collect();
+    for (field, quantity, _) in &given {
+        let wrong = misplaced(*quantity, word, is_long, of.protocol)
+            .map(str::to_owned)
+            .or_else(|| misnamed(field, of.kind));
+        if let Some(expected) = wrong {
+            let message = format!("backend `{}` is in mode {} and has `{field}`", of.group, word.as_str());
             report.error(&at.key(field), "forbidden-field", message, expected);
         }
     }
+    if report.errors() > before {
+        return None;
+    }
+    let targets: Vec<_> =
+        given.iter().filter(|(_, quantity, _)| *quantity != Quantity::Utilization).collect();
+    match (targets.as_slice(), word) {
+        ([], Word::Rate | Word::InFlight | Word::Connection) => {
+            let message = format!("backend `{}` is in mode {} and has no target", of.group, word.as_str());
+            report.error(at, "missing-target", message, word.targets(of.kind));
+            None
+        }
+        ([(first, quantity, _), (second, ..), ..], _) => {
+            let message = format!(
+                "backend `{}` has two {} targets, `{first}` and `{second}`",
+                of.group,
+                quantity.as_str()
+            );
+            report.error(&at.key(second), "two-targets", message, word.how_many());
+            None
+        }
+        _ => built(backend, word),
+    }
+}
+
+/// The mode of fields that fit it. `None` where a target is missing, which has been reported.
+fn built(backend: &Backend, word: Word) -> Option<Mode> {
+    let rate = rate(backend);
+    let in_flight = count(
+        backend.max_in_flight_requests,
+        backend.max_in_flight_requests_per_instance.or(backend.max_in_flight_requests_per_endpoint),
+    );
+    let connections = count(
+        backend.max_connections,
+        backend.max_connections_per_instance.or(backend.max_connections_per_endpoint),
+    );
+    match word {
+        Word::Rate => rate.map(Mode::Rate),
+        Word::InFlight => in_flight.map(Mode::InFlight),
+        Word::Connection => connections.map(Mode::Connection),
+        Word::Utilization => {
+            let beside = rate
+                .map(Beside::Rate)
+                .or(in_flight.map(Beside::InFlight))
+                .or(connections.map(Beside::Connections));
+            let max = Ratio::new(backend.max_utilization.unwrap_or(DEFAULT_MAX_UTILIZATION));
+            Some(Mode::Utilization { max, beside: beside.unwrap_or(Beside::Nothing) })
+        }
+    }
+}
+
+fn rate(backend: &Backend) -> Option<RateTarget> {
+    let whole = backend.max_rate.map(|rate| RateTarget::Group(PerSecond::new(rate.into())));
+    let per_member = backend.max_rate_per_instance.or(backend.max_rate_per_endpoint);
+    whole.or(per_member.map(|rate| RateTarget::PerMember(PerSecond::new(rate))))
+}
+
+fn count(whole: Option<u32>, per_member: Option<u32>) -> Option<CountTarget> {
+    whole.map(CountTarget::Group).or(per_member.map(CountTarget::PerMember))
 }
 
 /// `capacityScaler`; `None` after a report [G 1.1].
@@ -111,91 +130,155 @@ pub(super) fn scaler(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) 
     scaler
 }
 
-/// Instance groups default to UTILIZATION [G 1a]; for endpoint groups that mode is refused [G 1.12], so they must say RATE.
-fn word(
-    backend: &Backend,
-    kind: GroupKind,
-    (group, at): (&str, &Path<'_>),
-    report: &mut Report<'_>,
-) -> Option<Word> {
-    match (backend.balancing_mode.as_deref(), kind) {
-        (Some("RATE"), _) => Some(Word::Rate),
-        (_, GroupKind::InstanceGroup) => Some(Word::Utilization),
-        (Some(_), GroupKind::NetworkEndpointGroup) => {
-            let message = format!("backend `{group}` is a network endpoint group in mode UTILIZATION");
-            let expected = "RATE with `maxRate` or `maxRatePerEndpoint`; UTILIZATION is for instance groups only [G 1.12]";
-            report.error(&at.key("balancingMode"), "forbidden-mode", message, expected);
-            None
-        }
-        (None, GroupKind::NetworkEndpointGroup) => {
-            let message = format!("backend `{group}` is a network endpoint group and has no `balancingMode`");
-            let expected = "balancingMode: RATE with a target; the default, UTILIZATION, is for instance groups only [G 1.12]";
+/// Instance groups default to UTILIZATION [G 1a]; for endpoint groups that mode is refused [G 1.12], so they must say another.
+fn word(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Word> {
+    let is_http = of.protocol.is_http();
+    let field = at.key("balancingMode");
+    let mut refuse = |message: String, expected: &str| {
+        report.error(&field, "forbidden-mode", format!("backend `{}` {message}", of.group), expected);
+        None
+    };
+    let word = match backend.balancing_mode.as_deref() {
+        Some("RATE") => Word::Rate,
+        Some("IN_FLIGHT") => Word::InFlight,
+        Some("CONNECTION") => Word::Connection,
+        None if of.kind == GroupKind::NetworkEndpointGroup => {
+            let message =
+                format!("backend `{}` is a network endpoint group and has no `balancingMode`", of.group);
+            let expected = if is_http {
+                "balancingMode: RATE with a target; the default, UTILIZATION, is for instance groups only [G 1.12]"
+            } else {
+                "balancingMode: CONNECTION with a target; the default, UTILIZATION, is for instance groups only [G 1.12]"
+            };
             report.error(at, "missing-field", message, expected);
-            None
+            return None;
         }
+        _ => Word::Utilization,
+    };
+    match word {
+        Word::Utilization if of.kind == GroupKind::NetworkEndpointGroup => refuse(
+            "is a network endpoint group in mode UTILIZATION".into(),
+            if is_http {
+                "RATE with `maxRate` or `maxRatePerEndpoint`; UTILIZATION is for instance groups only [G 1.12]"
+            } else {
+                "CONNECTION with `maxConnections` or `maxConnectionsPerEndpoint`; UTILIZATION is for instance groups only [G 1.12]"
+            },
+        ),
+        Word::Connection if is_http => refuse(
+            format!("is in mode CONNECTION in a service of protocol {}", of.protocol.as_str()),
+            "RATE, IN_FLIGHT or UTILIZATION; connections are balanced in services of protocol TCP or SSL [G 1.13]",
+        ),
+        Word::Rate | Word::InFlight if !is_http => refuse(
+            format!("is in mode {} in a service of protocol {}", word.as_str(), of.protocol.as_str()),
+            "CONNECTION or UTILIZATION; requests are balanced in services of protocol HTTP or HTTPS [G 1.14]",
+        ),
+        Word::InFlight if of.scheme == Scheme::External => refuse(
+            "is in mode IN_FLIGHT in a service of scheme EXTERNAL".into(),
+            "RATE or UTILIZATION, or scheme EXTERNAL_MANAGED: the classic balancer does not count requests in flight [G 1.18]",
+        ),
+        word => Some(word),
     }
 }
 
-const fn given(backend: &Backend) -> [(&'static str, bool); 9] {
+/// `trafficDuration`: LONG is a must for IN_FLIGHT and forbidden with RATE and CONNECTION [G 1.18].
+fn duration(backend: &Backend, word: Word, of: Of<'_>, (at, report): (&Path<'_>, &mut Report<'_>)) {
+    let said = backend.traffic_duration.as_deref();
+    let field = at.key("trafficDuration");
+    let expected = match (word, said) {
+        (Word::InFlight, Some("LONG")) => return,
+        (Word::InFlight, _) => {
+            let message = format!("backend `{}` is in mode IN_FLIGHT without trafficDuration LONG", of.group);
+            let at = if said.is_some() { &field } else { at };
+            let expected = "`trafficDuration: LONG`; IN_FLIGHT is for requests that take longer than a second [G 1.18]";
+            return report.error(at, "missing-field", message, expected);
+        }
+        (Word::Rate | Word::Connection, Some("LONG")) => {
+            format!("trafficDuration SHORT, or none; LONG does not go with {} [G 1.18]", word.as_str())
+        }
+        (Word::Utilization, Some("LONG")) if !of.protocol.is_http() => {
+            "trafficDuration SHORT, or none; LONG is about requests, and TCP and SSL services have none [G 1.14, 1.16]".into()
+        }
+        _ => return,
+    };
+    let message = format!("backend `{}` is in mode {} with trafficDuration LONG", of.group, word.as_str());
+    report.error(&field, "forbidden-field", message, expected);
+}
+
+const fn given(backend: &Backend) -> [(&'static str, Quantity, bool); 10] {
+    use Quantity::{Connections, InFlight, Rate, Utilization};
     [
-        ("maxUtilization", backend.max_utilization.is_some()),
-        ("maxRatePerInstance", backend.max_rate_per_instance.is_some()),
-        ("maxRatePerEndpoint", backend.max_rate_per_endpoint.is_some()),
-        ("maxConnections", backend.max_connections.is_some()),
-        ("maxConnectionsPerInstance", backend.max_connections_per_instance.is_some()),
-        ("maxConnectionsPerEndpoint", backend.max_connections_per_endpoint.is_some()),
-        ("maxInFlightRequests", backend.max_in_flight_requests.is_some()),
-        ("maxInFlightRequestsPerInstance", backend.max_in_flight_requests_per_instance.is_some()),
-        ("maxInFlightRequestsPerEndpoint", backend.max_in_flight_requests_per_endpoint.is_some()),
+        ("maxUtilization", Utilization, backend.max_utilization.is_some()),
+        ("maxRate", Rate, backend.max_rate.is_some()),
+        ("maxRatePerInstance", Rate, backend.max_rate_per_instance.is_some()),
+        ("maxRatePerEndpoint", Rate, backend.max_rate_per_endpoint.is_some()),
+        ("maxConnections", Connections, backend.max_connections.is_some()),
+        ("maxConnectionsPerInstance", Connections, backend.max_connections_per_instance.is_some()),
+        ("maxConnectionsPerEndpoint", Connections, backend.max_connections_per_endpoint.is_some()),
+        ("maxInFlightRequests", InFlight, backend.max_in_flight_requests.is_some()),
+        ("maxInFlightRequestsPerInstance", InFlight, backend.max_in_flight_requests_per_instance.is_some()),
+        ("maxInFlightRequestsPerEndpoint", InFlight, backend.max_in_flight_requests_per_endpoint.is_some()),
     ]
 }
 
-/// What to write instead, if the field may not stand with this mode and kind of group.
-fn forbidden(field: &str, word: Word, kind: GroupKind) -> Option<&'static str> {
-    match (field, word, kind) {
-        ("maxUtilization", Word::Rate, _) => Some(
-            "no `maxUtilization`: RATE is judged by the rate alone; or balancingMode: UTILIZATION [G 1.6]",
-        ),
-        ("maxRatePerInstance", _, GroupKind::NetworkEndpointGroup) => {
-            Some("`maxRatePerEndpoint`: the members of a network endpoint group are endpoints [G table 1c]")
+/// What to write instead, if targets in this quantity may not stand with this mode [table 1c].
+fn misplaced(quantity: Quantity, word: Word, is_long: bool, protocol: Protocol) -> Option<&'static str> {
+    let expected = match (quantity, word) {
+        (Quantity::Utilization, Word::Utilization)
+        | (Quantity::Rate, Word::Rate)
+        | (Quantity::InFlight, Word::InFlight)
+        | (Quantity::Connections, Word::Connection) => return None,
+        (Quantity::Rate, Word::Utilization) if protocol.is_http() => {
+            if !is_long {
+                return None;
+            }
+            "a target in flight, or trafficDuration SHORT: rates do not go with LONG [G 1.16, table 1c]"
         }
-        ("maxRatePerEndpoint", _, GroupKind::InstanceGroup) => {
-            Some("`maxRatePerInstance`: the members of an instance group are instances [G table 1c]")
+        (Quantity::InFlight, Word::Utilization) if protocol.is_http() => {
+            if is_long {
+                return None;
+            }
+            "`trafficDuration: LONG` beside it, or `maxUtilization`, with a rate if need be [G 1.16, table 1c]"
         }
-        ("maxUtilization" | "maxRatePerInstance" | "maxRatePerEndpoint", _, _) => None,
-        (in_flight, Word::Rate, _) if in_flight.starts_with("maxInFlight") => {
-            Some("a rate: targets in flight do not go with RATE [G 1.7]")
+        (Quantity::Connections, Word::Utilization) if !protocol.is_http() => return None,
+        (Quantity::Rate | Quantity::InFlight, Word::Utilization) => {
+            "`maxUtilization`, with connections if need be; TCP and SSL services have no requests to count [G 1.14, 1.16]"
         }
-        (in_flight, Word::Utilization, _) if in_flight.starts_with("maxInFlight") => Some(
-            "`maxUtilization`, with a rate if need be; targets in flight need trafficDuration LONG, which is not supported yet [G 1.16, table 1c]",
-        ),
-        (_, Word::Rate, _) => Some("a rate: connections are a target of mode CONNECTION alone [G 1.7]"),
-        (_, Word::Utilization, _) => Some(
-            "`maxUtilization`, with a rate if need be; connections are a target of TCP and SSL services [G 1.13, 1.16]",
-        ),
-    }
+        (Quantity::Connections, Word::Utilization) => {
+            "`maxUtilization`, with a rate if need be; connections are a target of TCP and SSL services [G 1.13, 1.16]"
+        }
+        (Quantity::Utilization, Word::Rate) => {
+            "no `maxUtilization`: RATE is judged by the rate alone; or balancingMode: UTILIZATION [G 1.6]"
+        }
+        (Quantity::InFlight, Word::Rate) => "a rate: targets in flight do not go with RATE [G 1.7]",
+        (Quantity::Connections, Word::Rate) => {
+            "a rate: connections are a target of mode CONNECTION alone [G 1.7]"
+        }
+        (_, Word::InFlight) => "targets in flight alone: IN_FLIGHT has no other [G table 1c]",
+        (_, Word::Connection) => "connections alone: CONNECTION has no other target [G 1.7, table 1c]",
+    };
+    Some(expected)
 }
 
-fn long(word: Word, group: &str) -> (&'static str, String, &'static str) {
-    match word {
-        Word::Rate => (
-            "forbidden-field",
-            format!("backend `{group}` is in mode RATE with trafficDuration LONG"),
-            "trafficDuration SHORT, or none; LONG does not go with RATE [G 1.18]",
-        ),
-        Word::Utilization => (
-            "not-supported",
-            "`trafficDuration: LONG` is not supported yet: targets in requests at a time".to_owned(),
-            "trafficDuration SHORT, or none [G 1.18]",
-        ),
-    }
+/// What to write instead, if the field is of the other kind of group.
+fn misnamed(field: &str, kind: GroupKind) -> Option<String> {
+    let (stem, own, why) = match kind {
+        GroupKind::InstanceGroup => {
+            (field.strip_suffix("PerEndpoint")?, "PerInstance", "an instance group are instances")
+        }
+        GroupKind::NetworkEndpointGroup => {
+            (field.strip_suffix("PerInstance")?, "PerEndpoint", "a network endpoint group are endpoints")
+        }
+    };
+    Some(format!("`{stem}{own}`: the members of {why} [G table 1c]"))
 }
 
-const fn per_member_field(kind: GroupKind) -> &'static str {
-    match kind {
-        GroupKind::InstanceGroup => "maxRatePerInstance",
-        GroupKind::NetworkEndpointGroup => "maxRatePerEndpoint",
-    }
+/// Name of a target for each member: `maxRate` becomes `maxRatePerInstance` or `maxRatePerEndpoint`.
+pub(super) fn per_member(stem: &str, kind: GroupKind) -> String {
+    let suffix = match kind {
+        GroupKind::InstanceGroup => "PerInstance",
+        GroupKind::NetworkEndpointGroup => "PerEndpoint",
+    };
+    format!("{stem}{suffix}")
 }
 
 impl Word {
@@ -203,6 +286,37 @@ impl Word {
         match self {
             Self::Rate => "RATE",
             Self::Utilization => "UTILIZATION",
+            Self::InFlight => "IN_FLIGHT",
+            Self::Connection => "CONNECTION",
+        }
+    }
+
+    /// The targets of which one must stand.
+    fn targets(self, kind: GroupKind) -> String {
+        let (stem, rule) = match self {
+            Self::Rate | Self::Utilization => ("maxRate", "[G 1.8, table 1c]"),
+            Self::InFlight => ("maxInFlightRequests", "[G table 1c]"),
+            Self::Connection => ("maxConnections", "[G table 1c]"),
+        };
+        format!("`{stem}` or `{}` {rule}", per_member(stem, kind))
+    }
+
+    const fn how_many(self) -> &'static str {
+        match self {
+            Self::Rate => "exactly one of them [G 1.8, table 1c]",
+            Self::InFlight | Self::Connection => "exactly one of them [G table 1c]",
+            Self::Utilization => "at most one of them [G 1.16]",
+        }
+    }
+}
+
+impl Quantity {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Utilization => "utilization",
+            Self::Rate => "rate",
+            Self::InFlight => "in-flight",
+            Self::Connections => "connection",
         }
     }
 }

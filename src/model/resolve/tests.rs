@@ -1,5 +1,7 @@
 //! What good documents resolve to; bad ones are in `config/invalid/`.
 
+mod modes;
+
 use super::*;
 use crate::model::config::{AccessLogTarget, Cidr, ServiceId};
 use crate::model::place::RegionId;

@@ -92,6 +92,19 @@ impl Routes<'_, '_, '_> {
                 "one loadBalancingScheme for a forwarding rule and all services behind it",
             );
         }
+        let protocol = placed.value.protocol;
+        if !protocol.is_http() {
+            let message = format!(
+                "backend service `{name}` is of protocol {}, and a URL map routes requests",
+                protocol.as_str()
+            );
+            self.report.error(
+                at,
+                "protocol-mismatch",
+                message,
+                "a service of protocol HTTP or HTTPS; TCP and SSL services stand behind target TCP and SSL proxies [G 1.13]",
+            );
+        }
         let id = ServiceId(u32::try_from(index).ok()?);
         self.found.insert(id);
         Some(id)

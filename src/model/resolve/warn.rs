@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::report::Report;
 use super::service::{Placed, Services};
+use super::target::per_member;
 use crate::model::probe::{Probe, ProbePort};
 use crate::model::service::{Affinity, Backend};
-use crate::model::target::{Mode, RateTarget};
+use crate::model::target::{Beside, CountTarget, Mode, RateTarget};
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
 use crate::wire::read::Collection;
@@ -148,9 +149,9 @@ fn twice(placed: &Placed, list: &Path<'_>, report: &mut Report<'_>) {
 
 fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
     let group = &backend.group.name;
-    let rate = backend.mode.rate();
+    let target = numeric(backend);
     if backend.members.is_empty() {
-        if matches!(rate, Some(RateTarget::PerMember(_))) {
+        if matches!(target, Some((_, true, _))) {
             let message =
                 format!("group `{group}` has no members, so a target for each of them comes to nothing");
             report.warning(&at.key("group"), "unusable-target", message, "members in the group [G 1.20]");
@@ -160,22 +161,39 @@ fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
         }
         return;
     }
-    let zero = match (rate, &backend.mode) {
-        (Some(RateTarget::Group(rate)), _) if rate.get() <= 0.0 => Some("maxRate"),
-        (Some(RateTarget::PerMember(rate)), _) if rate.get() <= 0.0 => Some(match backend.group.kind {
-            crate::model::service::GroupKind::InstanceGroup => "maxRatePerInstance",
-            crate::model::service::GroupKind::NetworkEndpointGroup => "maxRatePerEndpoint",
-        }),
-        (_, Mode::Utilization { max, .. }) if max.get() <= 0.0 => Some("maxUtilization"),
+    let zero = match (target, &backend.mode) {
+        (Some((stem, is_per_member, value)), _) if value <= 0.0 => {
+            Some(if is_per_member { per_member(stem, backend.group.kind) } else { stem.to_owned() })
+        }
+        (_, Mode::Utilization { max, .. }) if max.get() <= 0.0 => Some("maxUtilization".to_owned()),
         _ => None,
     };
     if let Some(field) = zero {
         let message = format!("`{field}` is 0: backend `{group}` is always full");
         report.warning(
-            &at.key(field),
+            &at.key(&field),
             "unusable-target",
             message,
             "a number above 0; `capacityScaler: 0` drains a backend [G 1.3, 1.9]",
         );
     }
+}
+
+/// The target that is a number of something: its field for the whole group, whether it counts for each member, its value.
+fn numeric(backend: &Backend) -> Option<(&'static str, bool, f64)> {
+    if let Some(rate) = backend.mode.rate() {
+        let (is_per_member, rate) = match rate {
+            RateTarget::Group(rate) => (false, rate),
+            RateTarget::PerMember(rate) => (true, rate),
+        };
+        return Some(("maxRate", is_per_member, rate.get()));
+    }
+    let stem = match backend.mode {
+        Mode::Connection(_) | Mode::Utilization { beside: Beside::Connections(_), .. } => "maxConnections",
+        _ => "maxInFlightRequests",
+    };
+    backend.mode.count().map(|count| match count {
+        CountTarget::Group(count) => (stem, false, count.into()),
+        CountTarget::PerMember(count) => (stem, true, count.into()),
+    })
 }

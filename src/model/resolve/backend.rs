@@ -1,0 +1,173 @@
+//! Backends: groups inside a service, and the members behind the service's port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::group::{Groups, Listed, Roster};
+use super::report::Report;
+use super::target;
+use crate::model::service::{Backend, GroupKind, Member, Protocol, Scheme};
+use crate::model::target::Preference;
+use crate::wire::backend as wire;
+use crate::wire::backend_service::BackendService;
+use crate::wire::path::Path;
+
+/// What backends need to know of their service.
+pub(super) struct About<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) protocol: Protocol,
+    pub(super) port_name: &'a str,
+    pub(super) groups: &'a Groups,
+}
+
+/// The backends with their groups; no backends after a report, but all groups that were found.
+pub(super) fn backends(
+    service: &BackendService,
+    about: &About<'_>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> (Option<Vec<Backend>>, Vec<Arc<Roster>>) {
+    let wires = service.backends.as_deref().unwrap_or_default();
+    let list = at.key("backends");
+    let mut rosters: Vec<Arc<Roster>> = Vec::new();
+    let mut out = Some(Vec::new());
+    for (index, wire) in wires.iter().enumerate() {
+        let at = list.item(index);
+        let group = about.groups.follow(&wire.group, &at.key("group"), report);
+        let backend = backend(wire, group, about, &at, report);
+        if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
+            agrees(roster, &rosters, &at, report);
+            rosters.push(Arc::clone(roster));
+        }
+        out = out.zip(backend).map(|(mut out, backend)| {
+            out.push(backend);
+            out
+        });
+    }
+    if let [only] = wires
+        && only.capacity_scaler == Some(0.0)
+    {
+        let message = format!("service `{}` has one backend, and its `capacityScaler` is 0", service.name);
+        report.error(
+            &list.item(0).key("capacityScaler"),
+            "drained-single-backend",
+            message,
+            "0.1 to 1: a lone backend cannot be drained [G 1.2]",
+        );
+    }
+    (out, rosters)
+}
+
+/// No group twice, and no mixture of kinds [G 1.31].
+fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
+    let group = &roster.group;
+    if before.iter().any(|other| Arc::ptr_eq(&other.group, group)) {
+        let message = format!("group `{}` is a backend of this service already", group.name);
+        report.error(
+            &at.key("group"),
+            "duplicate-backend",
+            message,
+            "each group once; one backend has one target [G 1.31]",
+        );
+    } else if let Some(other) = before.iter().find(|other| other.group.kind != group.kind) {
+        let message = format!(
+            "`{}` is one of {}, and `{}`, a backend of the same service, one of {}",
+            group.name,
+            group.kind.collection(),
+            other.group.name,
+            other.group.kind.collection()
+        );
+        report.error(
+            &at.key("group"),
+            "mixed-groups",
+            message,
+            "instance groups alone, or network endpoint groups alone [G 1.31]",
+        );
+    }
+}
+
+/// Checks what can be checked, even where the group is unknown or has problems of its own.
+pub(super) fn backend(
+    wire: &wire::Backend,
+    group: Option<&Listed>,
+    about: &About<'_>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<Backend> {
+    let scaler = target::scaler(wire, at, report);
+    let group = group?;
+    let of =
+        target::Of { group: &group.name, kind: group.kind, scheme: about.scheme, protocol: about.protocol };
+    let mode = target::mode(wire, of, at, report);
+    let preference = match wire.preference.as_deref() {
+        Some("PREFERRED") => Preference::Preferred,
+        _ => Preference::Default,
+    };
+    if preference == Preference::Preferred && about.scheme == Scheme::External {
+        let message = format!("backend `{}` is preferred in a service of scheme EXTERNAL", group.name);
+        report.error(
+            &at.key("preference"),
+            "forbidden-field",
+            message,
+            "DEFAULT, or scheme EXTERNAL_MANAGED: the classic balancer knows no preference [G 1.33]",
+        );
+    }
+    let roster = group.value.as_ref()?;
+    let members = members(roster, about.port_name, at, report);
+    Some(Backend {
+        group: Arc::clone(&roster.group),
+        mode: mode?,
+        scaler: scaler?,
+        preference,
+        members: members?,
+    })
+}
+
+/// Endpoints have their port; instances that behind the service's named port, their own first.
+fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Vec<Member>> {
+    let mut out: Vec<Member> = Vec::with_capacity(roster.entries.len());
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in &roster.entries {
+        let port = match roster.group.kind {
+            GroupKind::NetworkEndpointGroup => entry.port,
+            GroupKind::InstanceGroup => {
+                entry.ports.get(port_name).or_else(|| roster.named_ports.get(port_name)).copied()
+            }
+        };
+        let Some(port) = port else {
+            let known: Vec<&str> = roster.named_ports.keys().map(String::as_str).collect();
+            let message = format!(
+                "the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have",
+                entry.name, roster.group.name
+            );
+            let known = if known.is_empty() {
+                String::new()
+            } else {
+                format!(", or `portName` {} on the service", known.join(" or "))
+            };
+            report.error(
+                &at.key("group"),
+                "missing-named-port",
+                message,
+                format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"),
+            );
+            return None;
+        };
+        let address = SocketAddr::new(entry.ip, port);
+        if !seen.insert(address) {
+            let message = format!(
+                "instance `{}` of group `{}` is at {address}, and so is another",
+                entry.name, roster.group.name
+            );
+            report.error(
+                &at.key("group"),
+                "duplicate-member",
+                message,
+                "an address and port of its own for each member, by `ipAddress` or `ports`",
+            );
+            return None;
+        }
+        out.push(Member { name: Arc::clone(&entry.name), address, host: None });
+    }
+    Some(out)
+}
