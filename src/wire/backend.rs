@@ -11,7 +11,7 @@ resource! {
         group: String,
     }
     optional {
-        /// UTILIZATION, RATE, IN_FLIGHT or CONNECTION.
+        /// UTILIZATION, RATE, CUSTOM_METRICS, IN_FLIGHT or CONNECTION.
         balancing_mode: String,
         /// 0 to 1.
         max_utilization: f64,
@@ -39,6 +39,23 @@ resource! {
         preference: String,
         /// SHORT or LONG.
         traffic_duration: String,
+        /// Metrics of mode CUSTOM_METRICS.
+        custom_metrics: Vec<CustomMetric>,
+    }
+}
+
+resource! {
+    /// One entry of `customMetrics` of a backend.
+    CustomMetric
+    required {
+        /// Name in the reports.
+        name: String,
+    }
+    optional {
+        /// 0 to 1.
+        max_utilization: f64,
+        /// Whether it is only looked at.
+        dry_run: bool,
     }
 }
 
@@ -64,18 +81,30 @@ pub(super) static BACKEND: Table = Table {
         optional("maxInFlightRequestsPerInstance", COUNT).by("[G 1a]"),
         optional("maxInFlightRequestsPerEndpoint", COUNT).by("[G 1a]"),
         optional("trafficDuration", Kind::Word(DURATIONS)).by("[G 1a]"),
-        later("customMetrics", "targets by metrics of your own", &[Off::Empty]),
+        optional("customMetrics", Kind::List(&Kind::Object(&CUSTOM_METRIC), 2)).by("[G 1.37]"),
         later("failover", "failover of passthrough balancers", &[Off::False]),
         output("orchestrationInfo"),
     ],
 };
+
+static CUSTOM_METRIC: Table = Table {
+    noun: "a custom metric",
+    fields: &[
+        required("name", METRIC_NAME).by("[G 1.35]"),
+        optional("maxUtilization", Kind::Number(0.0, 1.0)).by("[G 1a]"),
+        optional("dryRun", Kind::Flag),
+    ],
+};
+
+/// Name of a custom metric; what it may be made of, resolve knows.
+pub(super) const METRIC_NAME: Kind = Kind::Text(64);
 
 static MODES: &[Word] = &[
     Word::Known("RATE"),
     Word::Known("UTILIZATION"),
     Word::Known("CONNECTION"),
     Word::Known("IN_FLIGHT"),
-    Word::Later("CUSTOM_METRICS", "targets by metrics of your own"),
+    Word::Known("CUSTOM_METRICS"),
 ];
 
 static PREFERENCES: &[Word] =

@@ -1,6 +1,6 @@
 //! `backendServices`.
 
-use super::backend::{BACKEND, Backend};
+use super::backend::{BACKEND, Backend, METRIC_NAME};
 use super::resource;
 use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
 
@@ -32,8 +32,23 @@ resource! {
         connection_draining: ConnectionDraining,
         /// Access log.
         log_config: LogConfig,
+        /// Metrics that WEIGHTED_ROUND_ROBIN weighs members by.
+        custom_metrics: Vec<WeightMetric>,
         /// Groups with targets.
         backends: Vec<Backend>,
+    }
+}
+
+resource! {
+    /// One entry of `customMetrics` of a service.
+    WeightMetric
+    required {
+        /// Name in the reports.
+        name: String,
+    }
+    optional {
+        /// Whether it is only looked at.
+        dry_run: bool,
     }
 }
 
@@ -84,7 +99,7 @@ pub static BACKEND_SERVICE: Table = Table {
         later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
         later("consistentHash", "affinity by a cookie or a header of your own", &[Off::Empty]),
         later("strongSessionAffinityCookie", "a cookie that names its member", &[Off::Empty]),
-        later("customMetrics", "weights from metrics of your own", &[Off::Empty]),
+        optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
         later("serviceLbPolicy", "other algorithms, automatic drain, failover thresholds", &[Off::Empty]),
         later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
         later("customResponseHeaders", "headers added to answers", &[Off::Empty]),
@@ -127,6 +142,11 @@ pub static BACKEND_SERVICE: Table = Table {
 static CONNECTION_DRAINING: Table = Table {
     noun: "connectionDraining",
     fields: &[optional("drainingTimeoutSec", Kind::Integer(0, 3600)).by("[G 4.22]")],
+};
+
+static WEIGHT_METRIC: Table = Table {
+    noun: "a custom metric",
+    fields: &[required("name", METRIC_NAME).by("[G 1.35]"), optional("dryRun", Kind::Flag)],
 };
 
 static LOG_CONFIG: Table = Table {

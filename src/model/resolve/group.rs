@@ -52,13 +52,14 @@ pub(super) struct RosterEntry {
 pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Report<'_>) -> Groups {
     let (instances, endpoints) = (&resources.instance_groups, &resources.network_endpoint_groups);
     let mut groups = Groups { list: Vec::new(), hides_names: instances.hides_names || endpoints.hides_names };
+    let reporting = reporting(resources);
     let list = Path::Root.key(instances.key);
     groups.list(instances, GroupKind::InstanceGroup, report, |index, group, report| {
-        instance_group(group, index, (&list.item(index), atlas, report))
+        instance_group(group, (index, &reporting), (&list.item(index), atlas, report))
     });
     let list = Path::Root.key(endpoints.key);
     groups.list(endpoints, GroupKind::NetworkEndpointGroup, report, |index, group, report| {
-        endpoint_group(group, index, (&list.item(index), atlas, report))
+        endpoint_group(group, (index, &reporting), (&list.item(index), atlas, report))
     });
     groups
 }
@@ -174,7 +175,7 @@ type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut Report<'r>)
 
 fn instance_group(
     group: &wire::InstanceGroup,
-    index: usize,
+    (index, reporting): (usize, &BTreeSet<&str>),
     (at, atlas, report): Context<'_, '_, '_>,
 ) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
@@ -192,7 +193,8 @@ fn instance_group(
         known_ports(&ports, &named_ports, &at.key("ports"), report);
         entries.push(RosterEntry { name: instance.name.as_str().into(), ip, ports, port: None });
     }
-    let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
+    let is_local = !reporting.contains(group.name.as_str()) && are_local(&entries);
+    let utilization = utilization(group.utilization.as_ref(), is_local, &at.key("utilization"), report);
     let (zone, region) = zone?;
     let group = Group {
         name: group.name.as_str().into(),
@@ -254,7 +256,7 @@ fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'
 
 fn endpoint_group(
     group: &wire::NetworkEndpointGroup,
-    index: usize,
+    (index, reporting): (usize, &BTreeSet<&str>),
     (at, atlas, report): Context<'_, '_, '_>,
 ) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
@@ -278,7 +280,8 @@ fn endpoint_group(
         let name = instance.map_or_else(|| std::net::SocketAddr::new(ip, port).to_string(), str::to_owned);
         entries.push(RosterEntry { name: name.into(), ip, ports: BTreeMap::new(), port: Some(port) });
     }
-    let utilization = utilization(group.utilization.as_ref(), &entries, &at.key("utilization"), report);
+    let is_local = !reporting.contains(group.name.as_str()) && are_local(&entries);
+    let utilization = utilization(group.utilization.as_ref(), is_local, &at.key("utilization"), report);
     let (zone, region) = zone?;
     let kind = GroupKind::NetworkEndpointGroup;
     let endpoint_type = EndpointType::VmIpPort;
@@ -310,16 +313,30 @@ fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr>
     }
 }
 
-/// Default (**ours**): LOCAL_PROCESS when every member is on this host, else ORCA_HEADER.
+/// Whether every member is on this host.
+fn are_local(entries: &[RosterEntry]) -> bool {
+    !entries.is_empty() && entries.iter().all(|entry| entry.ip.is_loopback())
+}
+
+/// Names of groups of which a report must say more than how busy a process is.
+fn reporting(resources: &Resources) -> BTreeSet<&str> {
+    let services = resources.backend_services.entries.iter().filter_map(|entry| entry.value.as_ref());
+    let backends = services.flat_map(|service| service.backends.iter().flatten());
+    backends
+        .filter(|backend| backend.balancing_mode.as_deref() == Some("CUSTOM_METRICS"))
+        .filter_map(|backend| backend.group.rsplit('/').next())
+        .collect()
+}
+
+/// Default (**ours**): LOCAL_PROCESS when every member is on this host and that will do, else ORCA_HEADER.
 fn utilization(
     said: Option<&wire::Utilization>,
-    entries: &[RosterEntry],
+    is_local: bool,
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> UtilizationSource {
     const SECOND: f64 = 1.0;
     let Some(said) = said else {
-        let is_local = !entries.is_empty() && entries.iter().all(|entry| entry.ip.is_loopback());
         return if is_local {
             UtilizationSource::LocalProcess { cores: 1.0, interval: span(SECOND) }
         } else {

@@ -8,6 +8,7 @@ mod check;
 mod flawed;
 mod front;
 mod group;
+mod metrics;
 mod names;
 mod place;
 mod proxy;

@@ -6,6 +6,7 @@ use super::backend::{About, backends};
 use super::check::Checks;
 use super::flawed;
 use super::group::{Groups, Roster};
+use super::metrics;
 use super::names::Names;
 use super::report::Report;
 use crate::model::policy::{Distribution, Policies};
@@ -61,6 +62,7 @@ fn one(
     let protocol = protocol(service.protocol.as_deref());
     let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
     let affinity = affinity(service, (scheme, protocol), at, report);
+    let weight_metrics = metrics::of_service(service, scheme, at, report);
     let log_sample = log_sample(service, at, report);
     let health_check = health_check(service, checks, at, report);
     let (backends, rosters) = backends(service, &About { scheme, protocol, port_name, groups }, at, report);
@@ -80,7 +82,7 @@ fn one(
                 .into(),
         ),
         log_sample,
-        policies: policies(scheme),
+        policies: Policies { weight_metrics, ..policies(scheme) },
         region: None,
         backends: backends?,
         // Known once the forwarding rules are.

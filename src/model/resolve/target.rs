@@ -1,8 +1,11 @@
 //! Balancing mode × target fields [G 1.1–1.20, table 1c].
 
+use std::sync::Arc;
+
+use super::metrics;
 use super::report::Report;
 use crate::model::service::{GroupKind, Protocol, Scheme};
-use crate::model::target::{Beside, CountTarget, Mode, RateTarget, Scaler};
+use crate::model::target::{Beside, CountTarget, CustomMetric, Mode, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio};
 use crate::wire::backend::Backend;
 use crate::wire::path::Path;
@@ -25,6 +28,7 @@ pub(super) struct Of<'a> {
 enum Word {
     Rate,
     Utilization,
+    CustomMetrics,
     InFlight,
     Connection,
 }
@@ -54,6 +58,10 @@ pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Re
             report.error(&at.key(field), "forbidden-field", message, expected);
         }
     }
+    let metrics = match word {
+        Word::CustomMetrics => metrics::of_backend(backend, of, at, report),
+        _ => no_metrics(backend, word, of, (at, report)),
+    };
     if report.errors() > before {
         return None;
     }
@@ -74,12 +82,12 @@ pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Re
             report.error(&at.key(second), "two-targets", message, word.how_many());
             None
         }
-        _ => built(backend, word),
+        _ => built(backend, word, metrics?),
     }
 }
 
 /// The mode of fields that fit it. `None` where a target is missing, which has been reported.
-fn built(backend: &Backend, word: Word) -> Option<Mode> {
+fn built(backend: &Backend, word: Word, metrics: Arc<[CustomMetric]>) -> Option<Mode> {
     let rate = rate(backend);
     let in_flight = count(
         backend.max_in_flight_requests,
@@ -91,6 +99,7 @@ fn built(backend: &Backend, word: Word) -> Option<Mode> {
     );
     match word {
         Word::Rate => rate.map(Mode::Rate),
+        Word::CustomMetrics => Some(Mode::CustomMetrics { metrics, rate }),
         Word::InFlight => in_flight.map(Mode::InFlight),
         Word::Connection => connections.map(Mode::Connection),
         Word::Utilization => {
@@ -102,6 +111,23 @@ fn built(backend: &Backend, word: Word) -> Option<Mode> {
             Some(Mode::Utilization { max, beside: beside.unwrap_or(Beside::Nothing) })
         }
     }
+}
+
+/// No other mode has `customMetrics`.
+fn no_metrics(
+    backend: &Backend,
+    word: Word,
+    of: Of<'_>,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) -> Option<Arc<[CustomMetric]>> {
+    let none: Arc<[CustomMetric]> = Arc::new([]);
+    if backend.custom_metrics.as_ref().is_none_or(Vec::is_empty) {
+        return Some(none);
+    }
+    let message = format!("backend `{}` is in mode {} and has `customMetrics`", of.group, word.as_str());
+    let expected = "none, or balancingMode: CUSTOM_METRICS [G 1.36, table 1c]";
+    report.error(&at.key("customMetrics"), "forbidden-field", message, expected);
+    None
 }
 
 fn rate(backend: &Backend) -> Option<RateTarget> {
@@ -142,6 +168,7 @@ fn word(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -
         Some("RATE") => Word::Rate,
         Some("IN_FLIGHT") => Word::InFlight,
         Some("CONNECTION") => Word::Connection,
+        Some("CUSTOM_METRICS") => Word::CustomMetrics,
         None if of.kind == GroupKind::NetworkEndpointGroup => {
             let message =
                 format!("backend `{}` is a network endpoint group and has no `balancingMode`", of.group);
@@ -166,7 +193,15 @@ fn word(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -
         ),
         Word::Connection if is_http => refuse(
             format!("is in mode CONNECTION in a service of protocol {}", of.protocol.as_str()),
-            "RATE, IN_FLIGHT or UTILIZATION; connections are balanced in services of protocol TCP or SSL [G 1.13]",
+            "RATE, IN_FLIGHT, CUSTOM_METRICS or UTILIZATION; connections are balanced in services of protocol TCP or SSL [G 1.13]",
+        ),
+        Word::CustomMetrics if !is_http => refuse(
+            format!("is in mode CUSTOM_METRICS in a service of protocol {}", of.protocol.as_str()),
+            "CONNECTION or UTILIZATION; metrics are reported in the headers of HTTP answers [G 1.41]",
+        ),
+        Word::CustomMetrics if of.scheme == Scheme::External => refuse(
+            "is in mode CUSTOM_METRICS in a service of scheme EXTERNAL".into(),
+            "RATE or UTILIZATION, or scheme EXTERNAL_MANAGED: the classic balancer reads no reports [G 1.40]",
         ),
         Word::Rate | Word::InFlight if !is_http => refuse(
             format!("is in mode {} in a service of protocol {}", word.as_str(), of.protocol.as_str()),
@@ -240,6 +275,18 @@ fn misplaced(quantity: Quantity, word: Word, is_long: bool, protocol: Protocol) 
             "`trafficDuration: LONG` beside it, or `maxUtilization`, with a rate if need be [G 1.16, table 1c]"
         }
         (Quantity::Connections, Word::Utilization) if !protocol.is_http() => return None,
+        (Quantity::Rate, Word::CustomMetrics) => {
+            if !is_long {
+                return None;
+            }
+            "no rate, or trafficDuration SHORT: rates do not go with LONG [G 1.16, table 1c]"
+        }
+        (Quantity::Utilization, Word::CustomMetrics) => {
+            "`maxUtilization` in the entries of `customMetrics`: each metric has its own [G table 1c]"
+        }
+        (Quantity::InFlight | Quantity::Connections, Word::CustomMetrics) => {
+            "`customMetrics`, with a rate if need be [G 1.17, table 1c]"
+        }
         (Quantity::Rate | Quantity::InFlight, Word::Utilization) => {
             "`maxUtilization`, with connections if need be; TCP and SSL services have no requests to count [G 1.14, 1.16]"
         }
@@ -286,6 +333,7 @@ impl Word {
         match self {
             Self::Rate => "RATE",
             Self::Utilization => "UTILIZATION",
+            Self::CustomMetrics => "CUSTOM_METRICS",
             Self::InFlight => "IN_FLIGHT",
             Self::Connection => "CONNECTION",
         }
@@ -294,7 +342,7 @@ impl Word {
     /// The targets of which one must stand.
     fn targets(self, kind: GroupKind) -> String {
         let (stem, rule) = match self {
-            Self::Rate | Self::Utilization => ("maxRate", "[G 1.8, table 1c]"),
+            Self::Rate | Self::Utilization | Self::CustomMetrics => ("maxRate", "[G 1.8, table 1c]"),
             Self::InFlight => ("maxInFlightRequests", "[G table 1c]"),
             Self::Connection => ("maxConnections", "[G table 1c]"),
         };
@@ -306,6 +354,7 @@ impl Word {
             Self::Rate => "exactly one of them [G 1.8, table 1c]",
             Self::InFlight | Self::Connection => "exactly one of them [G table 1c]",
             Self::Utilization => "at most one of them [G 1.16]",
+            Self::CustomMetrics => "at most one of them [G 1.17]",
         }
     }
 }

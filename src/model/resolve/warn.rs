@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::report::Report;
 use super::service::{Placed, Services};
 use super::target::per_member;
+use crate::model::policy::Locality;
 use crate::model::probe::{Probe, ProbePort};
-use crate::model::service::{Affinity, Backend};
+use crate::model::service::{Affinity, Backend, UtilizationSource};
 use crate::model::target::{Beside, CountTarget, Mode, RateTarget};
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
@@ -21,6 +22,7 @@ pub(super) fn local(of: &Collection<BackendService>, services: &Services<'_>, re
         let at = list.item(index);
         affinity(placed, wire, &at, report);
         probed_port(placed, &at, report);
+        reports(placed, wire, &at, report);
         let backends = at.key("backends");
         for (position, backend) in placed.value.backends.iter().enumerate() {
             target(backend, &backends.item(position), report);
@@ -96,6 +98,36 @@ fn affinity(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut 
             "ttl-without-cookie",
             message,
             "sessionAffinity: GENERATED_COOKIE, or no `affinityCookieTtlSec` [G 3.4]",
+        );
+    }
+}
+
+/// Metrics that nobody reports, or that nothing is weighed by.
+fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
+    let list = at.key("backends");
+    for (index, backend) in placed.value.backends.iter().enumerate() {
+        let is_local = matches!(backend.group.utilization, UtilizationSource::LocalProcess { .. });
+        if is_local && matches!(backend.mode, Mode::CustomMetrics { .. }) {
+            let message = format!(
+                "group `{}` reads the CPU of processes, and `customMetrics` want reports of the members",
+                backend.group.name
+            );
+            report.warning(
+                &list.item(index).key("customMetrics"),
+                "metrics-without-reports",
+                message,
+                "`utilization: {source: ORCA_HEADER}` or HTTP on the group [G 1.41]",
+            );
+        }
+    }
+    let metrics = wire.custom_metrics.as_deref().unwrap_or_default();
+    if !metrics.is_empty() && placed.value.policies.locality != Locality::WeightedRoundRobin {
+        let message = format!("nothing in service `{}` is weighed by its metrics", wire.name);
+        report.warning(
+            &at.key("customMetrics"),
+            "unused-metrics",
+            message,
+            "localityLbPolicy: WEIGHTED_ROUND_ROBIN; targets by metrics stand in the backends [G 1.36]",
         );
     }
 }

@@ -105,3 +105,42 @@ fn a_misspelt_protocol_says_nothing_about_modes() {
     let text = text.replace(TARGET, "balancingMode: CONNECTION, maxConnections: 1");
     assert_eq!(codes(&text), ["unknown-value"]);
 }
+
+/// [G 1.17, 1.35–1.39]
+#[test]
+fn custom_metrics_have_a_maximum_each_and_a_rate_beside_them() {
+    let config = good(include_str!("../../../../config/custom-metrics.yaml"));
+    let metric = |name: &str, max, is_dry_run| crate::model::target::CustomMetric {
+        name: name.into(),
+        max: Ratio::new(max),
+        is_dry_run,
+    };
+    let metrics = [metric("orca.named_metrics.queue", 0.7, false), metric("orca.cpu_utilization", 0.8, true)];
+    let backends = &config.services[0].backends;
+    assert_eq!(backends[0].mode, Mode::CustomMetrics { metrics: metrics.into(), rate: None });
+    let rate = Some(RateTarget::PerMember(PerSecond::new(200.0)));
+    assert_eq!(backends[1].mode, Mode::CustomMetrics { metrics: [metric("queue", 0.8, false)].into(), rate });
+}
+
+/// A process does not tell its metrics to the operating system [G 1.41].
+#[test]
+fn local_members_with_custom_metrics_report_by_header() {
+    let text = with(TARGET, "balancingMode: CUSTOM_METRICS, customMetrics: [{name: queue}]");
+    assert_eq!(good(&text).services[0].backends[0].group.utilization, UtilizationSource::OrcaHeader);
+}
+
+#[test]
+fn custom_metrics_are_not_for_tcp_services() {
+    let Resolved { problems, .. } = tcp("balancingMode: CUSTOM_METRICS, customMetrics: [{name: queue}]");
+    assert!(problems.iter().any(|problem| problem.code == "forbidden-mode"), "{problems:?}");
+}
+
+#[test]
+fn metrics_of_a_service_keep_their_order_without_those_on_a_dry_run() {
+    let lines = "healthChecks: [basic]\n    customMetrics: [{name: b}, {name: c, dryRun: true}, {name: a}]";
+    let config = document(&with("healthChecks: [basic]", lines)).config.unwrap();
+    assert_eq!(config.services[0].policies.weight_metrics, ["b".into(), "a".into()]);
+    let classic = lines.replace("customMetrics", "loadBalancingScheme: EXTERNAL\n    customMetrics");
+    let codes = codes(&with("healthChecks: [basic]", &classic));
+    assert!(codes.contains(&"forbidden-field"), "{codes:?}");
+}
