@@ -26,8 +26,10 @@ resource! {
         session_affinity: String,
         /// Life of the generated cookie.
         affinity_cookie_ttl_sec: u32,
-        /// ROUND_ROBIN.
+        /// ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH, MAGLEV, WEIGHTED_ROUND_ROBIN or, **ours**, PREQUAL.
         locality_lb_policy: String,
+        /// What is hashed, and how.
+        consistent_hash: ConsistentHash,
         /// Draining.
         connection_draining: ConnectionDraining,
         /// Access log.
@@ -49,6 +51,16 @@ resource! {
     optional {
         /// Whether it is only looked at.
         dry_run: bool,
+    }
+}
+
+resource! {
+    /// `consistentHash`.
+    ConsistentHash
+    required {}
+    optional {
+        /// Places on the ring of RING_HASH.
+        minimum_ring_size: u32,
     }
 }
 
@@ -90,6 +102,7 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("sessionAffinity", Kind::Word(AFFINITIES)).by("[G 3]"),
         optional("affinityCookieTtlSec", Kind::Integer(0, 1_209_600)).by("[G 3.4]"),
         optional("localityLbPolicy", Kind::Word(POLICIES)).by("[G 2c]"),
+        optional("consistentHash", Kind::Object(&CONSISTENT_HASH)).by("[G 2c, 3]"),
         optional("connectionDraining", Kind::Object(&CONNECTION_DRAINING)),
         optional("logConfig", Kind::Object(&LOG_CONFIG)),
         optional("backends", Kind::List(&Kind::Object(&BACKEND), 50)).by("[G 9]"),
@@ -97,7 +110,6 @@ pub static BACKEND_SERVICE: Table = Table {
         later("failOpen", "trying all members when none is healthy", &[Off::False]),
         later("circuitBreakers", "limits of connections and requests", &[Off::Empty]),
         later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
-        later("consistentHash", "affinity by a cookie or a header of your own", &[Off::Empty]),
         later("strongSessionAffinityCookie", "a cookie that names its member", &[Off::Empty]),
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
         later("serviceLbPolicy", "other algorithms, automatic drain, failover thresholds", &[Off::Empty]),
@@ -136,6 +148,18 @@ pub static BACKEND_SERVICE: Table = Table {
         output("usedBy"),
         output("network"),
         output("orchestrationInfo"),
+    ],
+};
+
+/// Google names no upper end; a ring of a million places takes 16 MB for each backend.
+const RING_SIZE: Kind = Kind::Integer(1, 1_048_576);
+
+static CONSISTENT_HASH: Table = Table {
+    noun: "consistentHash",
+    fields: &[
+        optional("minimumRingSize", RING_SIZE).by("[G 2c]"),
+        later("httpCookie", "affinity by a cookie of your own", &[Off::Empty]),
+        later("httpHeaderName", "affinity by a header", &[Off::Empty]),
     ],
 };
 
@@ -198,11 +222,13 @@ static AFFINITIES: &[Word] = &[
 
 static POLICIES: &[Word] = &[
     Word::Known("ROUND_ROBIN"),
-    Word::Later("LEAST_REQUEST", "the less busy of two members"),
-    Word::Later("RING_HASH", "a choice of the hash"),
-    Word::Later("MAGLEV", "a choice of the hash"),
-    Word::Later("RANDOM", "members by chance"),
-    Word::Later("WEIGHTED_ROUND_ROBIN", "members by reported weight"),
+    Word::Known("LEAST_REQUEST"),
+    Word::Known("RANDOM"),
+    Word::Known("RING_HASH"),
+    Word::Known("MAGLEV"),
+    Word::Known("WEIGHTED_ROUND_ROBIN"),
+    // Ours.
+    Word::Known("PREQUAL"),
     Word::Later("ORIGINAL_DESTINATION", "a service mesh"),
     Word::Later("WEIGHTED_MAGLEV", "passthrough balancing"),
     Word::Later("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),

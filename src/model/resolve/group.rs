@@ -318,14 +318,22 @@ fn are_local(entries: &[RosterEntry]) -> bool {
     !entries.is_empty() && entries.iter().all(|entry| entry.ip.is_loopback())
 }
 
-/// Names of groups of which a report must say more than how busy a process is.
+/// Names of groups of which a report must say more than how busy a process is: CUSTOM_METRICS wants metrics, and
+/// WEIGHTED_ROUND_ROBIN rates, if no utilization is wanted as well.
 fn reporting(resources: &Resources) -> BTreeSet<&str> {
-    let services = resources.backend_services.entries.iter().filter_map(|entry| entry.value.as_ref());
-    let backends = services.flat_map(|service| service.backends.iter().flatten());
-    backends
-        .filter(|backend| backend.balancing_mode.as_deref() == Some("CUSTOM_METRICS"))
-        .filter_map(|backend| backend.group.rsplit('/').next())
-        .collect()
+    let mut names = BTreeSet::new();
+    for service in resources.backend_services.entries.iter().filter_map(|entry| entry.value.as_ref()) {
+        let is_weighted = service.locality_lb_policy.as_deref() == Some("WEIGHTED_ROUND_ROBIN");
+        let wants = |mode: Option<&str>| match mode {
+            Some("CUSTOM_METRICS") => true,
+            None | Some("UTILIZATION") => false,
+            Some(_) => is_weighted,
+        };
+        let backends = service.backends.iter().flatten();
+        let wanting = backends.filter(|backend| wants(backend.balancing_mode.as_deref()));
+        names.extend(wanting.filter_map(|backend| backend.group.rsplit('/').next()));
+    }
+    names
 }
 
 /// Default (**ours**): LOCAL_PROCESS when every member is on this host and that will do, else ORCA_HEADER.

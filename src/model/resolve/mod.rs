@@ -3,6 +3,7 @@
 //! Bottom up, in the order in which resources refer to each other: places, health checks, groups, services, URL maps,
 //! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
 
+mod affinity;
 mod backend;
 mod check;
 mod flawed;
@@ -11,6 +12,7 @@ mod group;
 mod metrics;
 mod names;
 mod place;
+mod policy;
 mod proxy;
 mod report;
 mod service;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use super::affinity;
 use super::backend::{About, backends};
 use super::check::Checks;
 use super::flawed;
 use super::group::{Groups, Roster};
-use super::metrics;
 use super::names::Names;
+use super::policy;
 use super::report::Report;
-use crate::model::policy::{Distribution, Policies};
 use crate::model::probe::HealthCheck;
-use crate::model::service::{Affinity, Protocol, Scheme, Service};
+use crate::model::service::{Protocol, Scheme, Service};
 use crate::model::unit::{Ratio, Span};
 use crate::wire::backend_service as wire;
 use crate::wire::path::Path;
@@ -61,8 +61,8 @@ fn one(
     let scheme = scheme(service.load_balancing_scheme.as_deref());
     let protocol = protocol(service.protocol.as_deref());
     let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
-    let affinity = affinity(service, (scheme, protocol), at, report);
-    let weight_metrics = metrics::of_service(service, scheme, at, report);
+    let affinity = affinity::affinity(service, protocol, at, report);
+    let policies = policy::all(service, (scheme, protocol, &affinity), at, report);
     let log_sample = log_sample(service, at, report);
     let health_check = health_check(service, checks, at, report);
     let (backends, rosters) = backends(service, &About { scheme, protocol, port_name, groups }, at, report);
@@ -82,23 +82,13 @@ fn one(
                 .into(),
         ),
         log_sample,
-        policies: Policies { weight_metrics, ..policies(scheme) },
+        policies,
         region: None,
         backends: backends?,
         // Known once the forwarding rules are.
         is_reachable: false,
     };
     Some(Placed { value, rosters })
-}
-
-/// What the scheme alone decides.
-fn policies(scheme: Scheme) -> Policies {
-    let threshold = match scheme {
-        Scheme::External => Distribution::FAILOVER_THRESHOLD_CLASSIC,
-        Scheme::ExternalManaged | Scheme::InternalManaged => Distribution::FAILOVER_THRESHOLD,
-    };
-    let distribution = Distribution { failover_threshold: Ratio::new(threshold), ..Distribution::default() };
-    Policies { distribution, ..Policies::default() }
 }
 
 /// Absent, it is EXTERNAL_MANAGED (**ours**).
@@ -128,38 +118,6 @@ pub(super) const fn default_port_name(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Ssl => "ssl",
     }
-}
-
-/// A TTL next to another affinity is legal, since gcloud leaves it behind [G 3.11].
-fn affinity(
-    service: &wire::BackendService,
-    (scheme, protocol): (Scheme, Protocol),
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) -> Affinity {
-    let affinity = match service.session_affinity.as_deref() {
-        Some("CLIENT_IP") => Affinity::ClientIp,
-        Some("GENERATED_COOKIE") => {
-            Affinity::GeneratedCookie { ttl: Span::secs(service.affinity_cookie_ttl_sec.unwrap_or(0).into()) }
-        }
-        _ => Affinity::None,
-    };
-    let is_cookie = matches!(affinity, Affinity::GeneratedCookie { .. });
-    if is_cookie && !protocol.is_http() {
-        let message = format!(
-            "service `{}` of protocol {} wants affinity by what stands in requests",
-            service.name,
-            protocol.as_str()
-        );
-        let expected = "NONE or CLIENT_IP: connections carry no cookies and no headers [G 3]";
-        report.error(&at.key("sessionAffinity"), "forbidden-field", message, expected);
-    }
-    if is_cookie && scheme != Scheme::External && service.locality_lb_policy.is_some() {
-        let message = format!("service `{}` wants members in turn and sessions that stay", service.name);
-        let expected = "no `localityLbPolicy`: GENERATED_COOKIE needs a hash, RING_HASH or MAGLEV, which is the default with affinity [G 2c, 3]";
-        report.error(&at.key("localityLbPolicy"), "forbidden-field", message, expected);
-    }
-    affinity
 }
 
 /// All without a `logConfig` (**ours**); with one, `enable` decides, and it is false when absent [G 8.1].

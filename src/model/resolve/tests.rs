@@ -1,6 +1,7 @@
 //! What good documents resolve to; bad ones are in `config/invalid/`.
 
 mod modes;
+mod policies;
 
 use super::*;
 use crate::model::config::{AccessLogTarget, Cidr, ServiceId};

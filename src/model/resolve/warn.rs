@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::policy::{DEFAULT_RING_SIZE, is_hash};
 use super::report::Report;
 use super::service::{Placed, Services};
 use super::target::per_member;
 use crate::model::policy::Locality;
 use crate::model::probe::{Probe, ProbePort};
-use crate::model::service::{Affinity, Backend, UtilizationSource};
+use crate::model::service::{Affinity, Backend, Scheme, UtilizationSource};
 use crate::model::target::{Beside, CountTarget, Mode, RateTarget};
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
@@ -23,6 +24,7 @@ pub(super) fn local(of: &Collection<BackendService>, services: &Services<'_>, re
         affinity(placed, wire, &at, report);
         probed_port(placed, &at, report);
         reports(placed, wire, &at, report);
+        locality(placed, wire, &at, report);
         let backends = at.key("backends");
         for (position, backend) in placed.value.backends.iter().enumerate() {
             target(backend, &backends.item(position), report);
@@ -107,6 +109,19 @@ fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut R
     let list = at.key("backends");
     for (index, backend) in placed.value.backends.iter().enumerate() {
         let is_local = matches!(backend.group.utilization, UtilizationSource::LocalProcess { .. });
+        let is_weighted = placed.value.policies.locality == Locality::WeightedRoundRobin;
+        if is_local && is_weighted {
+            let message = format!(
+                "group `{}` reads the CPU of processes, and WEIGHTED_ROUND_ROBIN wants reports of the members",
+                backend.group.name
+            );
+            report.warning(
+                &list.item(index).key("group"),
+                "weights-without-reports",
+                message,
+                "`utilization: {source: ORCA_HEADER}` or HTTP on the group; else all members weigh the same [G 1.45]",
+            );
+        }
         if is_local && matches!(backend.mode, Mode::CustomMetrics { .. }) {
             let message = format!(
                 "group `{}` reads the CPU of processes, and `customMetrics` want reports of the members",
@@ -129,6 +144,39 @@ fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut R
             message,
             "localityLbPolicy: WEIGHTED_ROUND_ROBIN; targets by metrics stand in the backends [G 1.36]",
         );
+    }
+}
+
+/// Policies that never choose, and hashes of nothing.
+fn locality(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
+    let (affinity, locality) = (&placed.value.affinity, placed.value.policies.locality);
+    let word = locality.as_str();
+    let is_said = wire.locality_lb_policy.is_some();
+    let mut warn = |code, message: String, expected: &str| {
+        report.warning(&at.key("localityLbPolicy"), code, message, expected);
+    };
+    match affinity {
+        Affinity::None if is_hash(locality) => warn(
+            "hash-without-affinity",
+            format!("service `{}` has no sessions to hash: {word} takes members in turn", wire.name),
+            "a `sessionAffinity`, or another policy [G 2c, 3]",
+        ),
+        Affinity::ClientIp if is_said && !is_hash(locality) && placed.value.scheme != Scheme::External => {
+            warn(
+                "policy-without-effect",
+                format!("every request of service `{}` has a session, and {word} never chooses", wire.name),
+                "MAGLEV or RING_HASH, or no `localityLbPolicy`; or sessionAffinity NONE [G 2c, 3]",
+            );
+        }
+        _ => {}
+    }
+    let size = wire.consistent_hash.as_ref().and_then(|hash| hash.minimum_ring_size);
+    // The default stands in many exports.
+    if size.is_some_and(|size| size != DEFAULT_RING_SIZE) && !matches!(locality, Locality::RingHash { .. }) {
+        let message = format!("there is no ring in service `{}`: its policy is {word}", wire.name);
+        let hash = at.key("consistentHash");
+        let expected = "localityLbPolicy: RING_HASH, or no `minimumRingSize` [G 2c]";
+        report.warning(&hash.key("minimumRingSize"), "unused-ring-size", message, expected);
     }
 }
 
