@@ -1,6 +1,7 @@
 //! `backendServices`.
 
 use super::backend::{BACKEND, Backend, METRIC_NAME};
+use super::duration::{DURATION, Duration};
 use super::resource;
 use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
 
@@ -22,10 +23,12 @@ resource! {
         timeout_sec: u32,
         /// One reference.
         health_checks: Vec<String>,
-        /// NONE, CLIENT_IP or GENERATED_COOKIE.
+        /// NONE, CLIENT_IP, GENERATED_COOKIE, HTTP_COOKIE, HEADER_FIELD or STRONG_COOKIE_AFFINITY.
         session_affinity: String,
-        /// Life of the generated cookie.
+        /// Life of the generated cookie, and of the HTTP cookie if that has none of its own.
         affinity_cookie_ttl_sec: u32,
+        /// The cookie of STRONG_COOKIE_AFFINITY.
+        strong_session_affinity_cookie: Cookie,
         /// ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH, MAGLEV, WEIGHTED_ROUND_ROBIN or, **ours**, PREQUAL.
         locality_lb_policy: String,
         /// What is hashed, and how.
@@ -61,6 +64,24 @@ resource! {
     optional {
         /// Places on the ring of RING_HASH.
         minimum_ring_size: u32,
+        /// The cookie of HTTP_COOKIE.
+        http_cookie: Cookie,
+        /// The header of HEADER_FIELD.
+        http_header_name: String,
+    }
+}
+
+resource! {
+    /// `httpCookie` and `strongSessionAffinityCookie`.
+    Cookie
+    required {}
+    optional {
+        /// Name.
+        name: String,
+        /// Path.
+        path: String,
+        /// Life; none or zero: until the browser closes.
+        ttl: Duration,
     }
 }
 
@@ -101,6 +122,7 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("healthChecks", Kind::List(&REFERENCE, 1)).by("[G 4.11]"),
         optional("sessionAffinity", Kind::Word(AFFINITIES)).by("[G 3]"),
         optional("affinityCookieTtlSec", Kind::Integer(0, 1_209_600)).by("[G 3.4]"),
+        optional("strongSessionAffinityCookie", Kind::Object(&COOKIE)).by("[G 3.6]"),
         optional("localityLbPolicy", Kind::Word(POLICIES)).by("[G 2c]"),
         optional("consistentHash", Kind::Object(&CONSISTENT_HASH)).by("[G 2c, 3]"),
         optional("connectionDraining", Kind::Object(&CONNECTION_DRAINING)),
@@ -110,7 +132,6 @@ pub static BACKEND_SERVICE: Table = Table {
         later("failOpen", "trying all members when none is healthy", &[Off::False]),
         later("circuitBreakers", "limits of connections and requests", &[Off::Empty]),
         later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
-        later("strongSessionAffinityCookie", "a cookie that names its member", &[Off::Empty]),
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
         later("serviceLbPolicy", "other algorithms, automatic drain, failover thresholds", &[Off::Empty]),
         later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
@@ -158,8 +179,17 @@ static CONSISTENT_HASH: Table = Table {
     noun: "consistentHash",
     fields: &[
         optional("minimumRingSize", RING_SIZE).by("[G 2c]"),
-        later("httpCookie", "affinity by a cookie of your own", &[Off::Empty]),
-        later("httpHeaderName", "affinity by a header", &[Off::Empty]),
+        optional("httpCookie", Kind::Object(&COOKIE)).by("[G 3.5]"),
+        optional("httpHeaderName", Kind::Text(256)).by("[G 3]"),
+    ],
+};
+
+static COOKIE: Table = Table {
+    noun: "a cookie",
+    fields: &[
+        optional("name", Kind::Text(256)),
+        optional("path", Kind::Text(1024)),
+        optional("ttl", Kind::Object(&DURATION)),
     ],
 };
 
@@ -212,9 +242,9 @@ static AFFINITIES: &[Word] = &[
     Word::Known("NONE"),
     Word::Known("CLIENT_IP"),
     Word::Known("GENERATED_COOKIE"),
-    Word::Later("HTTP_COOKIE", "affinity by a cookie of your own"),
-    Word::Later("HEADER_FIELD", "affinity by a header"),
-    Word::Later("STRONG_COOKIE_AFFINITY", "a cookie that names its member"),
+    Word::Known("HTTP_COOKIE"),
+    Word::Known("HEADER_FIELD"),
+    Word::Known("STRONG_COOKIE_AFFINITY"),
     Word::Later("CLIENT_IP_PROTO", "affinity of passthrough balancers"),
     Word::Later("CLIENT_IP_PORT_PROTO", "affinity of passthrough balancers"),
     Word::Later("CLIENT_IP_NO_DESTINATION", "affinity of passthrough balancers"),

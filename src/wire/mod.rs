@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod backend_service;
 pub mod document;
+pub mod duration;
 pub mod flaw;
 pub mod front;
 pub mod group;

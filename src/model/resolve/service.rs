@@ -11,7 +11,7 @@ use super::names::Names;
 use super::policy;
 use super::report::Report;
 use crate::model::probe::HealthCheck;
-use crate::model::service::{Protocol, Scheme, Service};
+use crate::model::service::{Affinity, Protocol, Scheme, Service};
 use crate::model::unit::{Ratio, Span};
 use crate::wire::backend_service as wire;
 use crate::wire::path::Path;
@@ -61,8 +61,9 @@ fn one(
     let scheme = scheme(service.load_balancing_scheme.as_deref());
     let protocol = protocol(service.protocol.as_deref());
     let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
-    let affinity = affinity::affinity(service, protocol, at, report);
-    let policies = policy::all(service, (scheme, protocol, &affinity), at, report);
+    let affinity = affinity::affinity(service, (scheme, protocol), at, report);
+    let session = affinity.as_ref().unwrap_or(&Affinity::None);
+    let policies = policy::all(service, (scheme, protocol, session), at, report);
     let log_sample = log_sample(service, at, report);
     let health_check = health_check(service, checks, at, report);
     let (backends, rosters) = backends(service, &About { scheme, protocol, port_name, groups }, at, report);
@@ -72,7 +73,7 @@ fn one(
         protocol,
         timeout: Span::secs(service.timeout_sec.unwrap_or(30).into()),
         health_check: Some(health_check?),
-        affinity,
+        affinity: affinity?,
         draining_timeout: Span::secs(
             service
                 .connection_draining

@@ -1,5 +1,6 @@
 //! What good documents resolve to; bad ones are in `config/invalid/`.
 
+mod affinity;
 mod modes;
 mod policies;
 

@@ -11,6 +11,7 @@ use crate::model::policy::Locality;
 use crate::model::probe::{Probe, ProbePort};
 use crate::model::service::{Affinity, Backend, Scheme, UtilizationSource};
 use crate::model::target::{Beside, CountTarget, Mode, RateTarget};
+use crate::model::unit::Span;
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
 use crate::wire::read::Collection;
@@ -93,13 +94,66 @@ fn affinity(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut 
         );
     }
     let has_ttl = wire.affinity_cookie_ttl_sec.is_some_and(|ttl| ttl > 0);
-    if has_ttl && !matches!(placed.value.affinity, Affinity::GeneratedCookie { .. }) {
+    let takes_ttl =
+        matches!(placed.value.affinity, Affinity::GeneratedCookie { .. } | Affinity::HttpCookie(_));
+    if has_ttl && !takes_ttl {
         let message = format!("service `{}` has a cookie lifetime and no generated cookie", wire.name);
         report.warning(
             &at.key("affinityCookieTtlSec"),
             "ttl-without-cookie",
             message,
             "sessionAffinity: GENERATED_COOKIE, or no `affinityCookieTtlSec` [G 3.4]",
+        );
+    }
+    keys(placed, wire, at, report);
+}
+
+/// What gcloud leaves behind when the affinity changes [G 3.11], and a life that is said twice.
+fn keys(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
+    let affinity = &placed.value.affinity;
+    let hash = wire.consistent_hash.as_ref();
+    let cookie = hash.and_then(|hash| hash.http_cookie.as_ref());
+    let parent = at.key("consistentHash");
+    let field = parent.key("httpCookie");
+    if let (Affinity::HttpCookie(used), Some(ttl)) = (affinity, wire.affinity_cookie_ttl_sec)
+        && cookie.is_some_and(|cookie| cookie.ttl.is_some())
+        && ttl > 0
+        && used.ttl != Span::secs(ttl.into())
+    {
+        let message = format!(
+            "the cookie of service `{}` lives for {} s by `httpCookie.ttl` and for {ttl} s by `affinityCookieTtlSec`",
+            wire.name,
+            used.ttl.as_secs()
+        );
+        let expected = "one of them; `httpCookie.ttl` decides [G 3.11]";
+        report.warning(&at.key("affinityCookieTtlSec"), "two-ttls", message, expected);
+    }
+    let unused = [
+        (&field, cookie.is_some(), matches!(affinity, Affinity::HttpCookie(_)), "HTTP_COOKIE"),
+        (
+            &parent.key("httpHeaderName"),
+            hash.is_some_and(|hash| hash.http_header_name.is_some()),
+            matches!(affinity, Affinity::HeaderField(_)),
+            "HEADER_FIELD",
+        ),
+        (
+            &at.key("strongSessionAffinityCookie"),
+            wire.strong_session_affinity_cookie.is_some(),
+            matches!(affinity, Affinity::StrongCookie(_)),
+            "STRONG_COOKIE_AFFINITY",
+        ),
+    ];
+    for (field, _, _, word) in unused.into_iter().filter(|(_, is_there, is_used, _)| *is_there && !is_used) {
+        let message = format!(
+            "service `{}` says what {word} goes by, and its sessionAffinity is {}",
+            wire.name,
+            affinity.as_str()
+        );
+        report.warning(
+            field,
+            "unused-session-key",
+            message,
+            format!("sessionAffinity: {word}, or nothing here [G 3]"),
         );
     }
 }
