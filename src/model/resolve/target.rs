@@ -44,15 +44,21 @@ enum Quantity {
 
 /// A backend's mode with its targets; `None` after a report.
 pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Mode> {
-    let word = word(backend, of, at, report)?;
+    let Some(word) = word(backend, of, at, report) else {
+        misnamed_alone(backend, of, at, report);
+        return None;
+    };
     let is_long = backend.traffic_duration.as_deref() == Some("LONG");
     let before = report.errors();
     duration(backend, word, of, (at, report));
-    let given: Vec<_> = given(backend).into_iter().filter(|(.., is_given)| *is_given).collect();
-    for (field, quantity, _) in &given {
-        let wrong = misplaced(*quantity, word, is_long, of.protocol)
-            .map(str::to_owned)
-            .or_else(|| misnamed(field, of.kind));
+    let mut fitting = Vec::new();
+    for (field, quantity, _) in given(backend).into_iter().filter(|(.., is_given)| *is_given) {
+        let wrong = misplaced(quantity, word, is_long, of.protocol).map(str::to_owned);
+        // What is only named after the wrong kind of member is a target all the same.
+        if wrong.is_none() && quantity != Quantity::Utilization {
+            fitting.push((field, quantity));
+        }
+        let wrong = wrong.or_else(|| misnamed(field, of.kind));
         if let Some(expected) = wrong {
             let message = format!("backend `{}` is in mode {} and has `{field}`", of.group, word.as_str());
             report.error(&at.key(field), "forbidden-field", message, expected);
@@ -62,27 +68,45 @@ pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Re
         Word::CustomMetrics => metrics::of_backend(backend, of, at, report),
         _ => no_metrics(backend, word, of, (at, report)),
     };
+    how_many(word, &fitting, of, (at, report));
     if report.errors() > before {
         return None;
     }
-    let targets: Vec<_> =
-        given.iter().filter(|(_, quantity, _)| *quantity != Quantity::Utilization).collect();
-    match (targets.as_slice(), word) {
+    built(backend, word, metrics?)
+}
+
+/// Where the mode was refused, names that fit no mode of such a group are wrong all the same.
+fn misnamed_alone(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) {
+    for (field, ..) in given(backend).into_iter().filter(|(.., is_given)| *is_given) {
+        if let Some(expected) = misnamed(field, of.kind) {
+            let message =
+                format!("backend `{}` is one of {} and has `{field}`", of.group, of.kind.collection());
+            report.error(&at.key(field), "forbidden-field", message, expected);
+        }
+    }
+}
+
+/// As many targets as the mode wants. `fitting` are those that may stand at all.
+fn how_many(
+    word: Word,
+    fitting: &[(&'static str, Quantity)],
+    of: Of<'_>,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) {
+    match (fitting, word) {
         ([], Word::Rate | Word::InFlight | Word::Connection) => {
             let message = format!("backend `{}` is in mode {} and has no target", of.group, word.as_str());
             report.error(at, "missing-target", message, word.targets(of.kind));
-            None
         }
-        ([(first, quantity, _), (second, ..), ..], _) => {
+        ([(first, quantity), (second, _), ..], _) => {
             let message = format!(
                 "backend `{}` has two {} targets, `{first}` and `{second}`",
                 of.group,
                 quantity.as_str()
             );
             report.error(&at.key(second), "two-targets", message, word.how_many());
-            None
         }
-        _ => built(backend, word, metrics?),
+        _ => {}
     }
 }
 
