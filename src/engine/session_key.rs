@@ -47,9 +47,8 @@ fn beside(origin: &Path) -> PathBuf {
 /// The key in the file; a new one, if there is no such file.
 fn kept(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
     match fs::read_to_string(path) {
-        Ok(text) => {
-            parse(text.trim()).ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits"))
-        }
+        Ok(text) => SessionKey::parse(text.trim())
+            .ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
         Err(error) => Err(error),
     }
@@ -84,19 +83,6 @@ fn fresh() -> io::Result<[u8; KEY_LENGTH]> {
     let mut key = [0; KEY_LENGTH];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(key)
-}
-
-fn parse(text: &str) -> Option<[u8; KEY_LENGTH]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * KEY_LENGTH {
-        return None;
-    }
-    let mut key = [0; KEY_LENGTH];
-    for (byte, pair) in key.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        *byte = u8::try_from(high? << 4 | low?).ok()?;
-    }
-    Some(key)
 }
 
 fn problem(path: &str, error: &io::Error) -> Problem {
@@ -139,9 +125,9 @@ mod tests {
 
     #[test]
     fn digits_are_read_in_either_case_and_nothing_else() {
-        assert_eq!(parse(&"aB".repeat(32)), Some([0xAB; 32]));
+        assert_eq!(SessionKey::parse(&"aB".repeat(32)), Some([0xAB; 32]));
         for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"é".repeat(32)] {
-            assert_eq!(parse(bad), None, "{bad}");
+            assert_eq!(SessionKey::parse(bad), None, "{bad}");
         }
     }
 }

@@ -123,6 +123,22 @@ pub enum SessionKey {
     Given([u8; 32]),
 }
 
+impl SessionKey {
+    /// A key of 64 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<[u8; 32]> {
+        let mut key = [0; 32];
+        if text.len() != 2 * key.len() {
+            return None;
+        }
+        for (byte, pair) in key.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+            *byte = u8::try_from(high? << 4 | low?).ok()?;
+        }
+        Some(key)
+    }
+}
+
 impl std::fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

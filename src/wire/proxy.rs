@@ -24,6 +24,10 @@ resource! {
         regions: Vec<Region>,
         /// Addresses and ranges whose `X-Forwarded-For` is believed.
         trusted_proxies: Vec<String>,
+        /// What strong cookies are signed with.
+        session_key: String,
+        /// The same in a file.
+        session_key_file: String,
     }
 }
 
@@ -108,6 +112,8 @@ pub static PROXY: Table = Table {
         optional("clientLocations", Kind::List(&Kind::Object(&CLIENT_LOCATION), 10_000)),
         optional("regions", Kind::List(&Kind::Object(&REGION), 1000)),
         optional("trustedProxies", Kind::List(&Kind::Text(64), 1000)),
+        optional("sessionKey", Kind::Text(1024)),
+        optional("sessionKeyFile", Kind::Text(1024)),
     ],
 };
 

@@ -17,6 +17,7 @@ mod metrics;
 mod process;
 mod reload;
 mod retries;
+mod sessions;
 mod smuggling;
 mod support;
 mod timeouts;

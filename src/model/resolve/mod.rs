@@ -88,6 +88,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         admin: proxy::admin(&resources.proxy, &fronts, report),
         access_log: proxy::access_log(&resources.proxy, report),
         trusted_proxies: proxy::trusted(&resources.proxy, report),
+        session_key: proxy::session_key(&resources.proxy, report),
     };
     warn::local(&resources.backend_services, &services, report);
     if report.has_errors() {

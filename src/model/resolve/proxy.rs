@@ -101,6 +101,36 @@ pub(super) fn access_log(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Acc
     }
 }
 
+/// `sessionKey` or `sessionKeyFile`. A key that is wrong is a secret all the same: neither its text nor its line is shown.
+pub(super) fn session_key(proxy: &Section<Proxy>, report: &mut Report<'_>) -> SessionKey {
+    let Section::Sound(Proxy { session_key, session_key_file, .. }) = proxy else {
+        return SessionKey::Kept;
+    };
+    match (session_key, session_key_file) {
+        (None, None) => SessionKey::Kept,
+        (None, Some(path)) => {
+            if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+                let message = format!("{} is no file", quote(path));
+                report.error(&PROXY.key("sessionKeyFile"), "bad-path", message, "the path of a file");
+            }
+            SessionKey::File(path.as_str().into())
+        }
+        (Some(text), None) => SessionKey::parse(text).map_or_else(
+            || {
+                let message = "`sessionKey` is no key".to_owned();
+                report.error(&PROXY, "bad-session-key", message, "64 hexadecimal digits");
+                SessionKey::Kept
+            },
+            SessionKey::Given,
+        ),
+        (Some(_), Some(_)) => {
+            let message = "there are two keys, `sessionKey` and `sessionKeyFile`".to_owned();
+            report.error(&PROXY, "two-session-keys", message, "at most one of them");
+            SessionKey::Kept
+        }
+    }
+}
+
 /// The rest, which cannot be wrong.
 pub(super) fn settings(
     proxy: &Section<Proxy>,
@@ -111,8 +141,8 @@ pub(super) fn settings(
         Section::Sound(Proxy { workers: Some(Workers::Count(count)), .. }) => Some(*count),
         _ => None,
     };
-    let Checked { admin, access_log, trusted_proxies } = checked;
-    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key: SessionKey::Kept }
+    let Checked { admin, access_log, trusted_proxies, session_key } = checked;
+    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key }
 }
 
 /// The settings that can be wrong, checked.
@@ -120,4 +150,5 @@ pub(super) struct Checked {
     pub(super) admin: Option<SocketAddr>,
     pub(super) access_log: AccessLogTarget,
     pub(super) trusted_proxies: Vec<Cidr>,
+    pub(super) session_key: SessionKey,
 }
