@@ -42,7 +42,7 @@ pub(super) struct Reader {
 pub(super) enum Look {
     /// Nothing new yet.
     Wait,
-    /// The period is over, and no healthy member has a report that is fresh: requests per second and member.
+    /// The period is over without a report that says anything: requests per second and member.
     Unknown(f64),
     /// New reports.
     Known(Reading),
@@ -70,12 +70,18 @@ impl Reader {
         let is_new = |before: &MemberSample, member: &MemberSample| reports(member) != reports(before);
         let is_fresh = |member: &MemberSample| member.report.is_some_and(|it| now.since(it.at) <= MAX_AGE);
         let fresh = healthy().filter(|(_, member)| is_fresh(member)).count();
+        let finished: u64 =
+            healthy().map(|(before, member)| member.finished.saturating_sub(before.finished)).sum();
         let new = healthy().filter(|(before, member)| is_new(before, member)).count();
+        if finished == 0 && new == 0 && period > MAX_PERIOD {
+            // What comes after an idle time is not spread over it.
+            self.start(now, members);
+            self.shown = self.shown.filter(|_| fresh > 0);
+            return Look::Unknown(0.0);
+        }
         if fresh > 0 && (new == 0 || (new < fresh && period < MAX_PERIOD)) {
             return Look::Wait;
         }
-        let finished: u64 =
-            healthy().map(|(before, member)| member.finished.saturating_sub(before.finished)).sum();
         let grain = 1.0 / period.as_secs() / count as f64;
         let rate = finished as f64 * grain;
         let (sum, known) = healthy()

@@ -1,57 +1,43 @@
 //! UTILIZATION as a closed loop: late and noisy reports become an admitted rate (design.md 3.6).
 //!
-//! From each reading follows what a request costs, u = k · r^p: cost k and how steeply it grows, p
-//! (1 = in proportion). The rate at which u reaches the target is the capacity, and the limit goes there. Three
-//! things keep it from swinging:
+//! What members report is late by an unknown time and smoothed over an unknown window, so a report of now belongs to
+//! rates of before. For each of several such lags a curve learns what a request costs; a step in the rate shows
+//! which lags explain the reports, and the others are not believed any more. Each curve says at which rate utilization
+//! reaches the target. The limit goes up to the least of these rates, and down to the greatest: while they disagree, it
+//! stands and waits; at a steady rate they agree.
 //!
-//! * Reports are late by an unknown time. While the rate moves, a report may belong to any rate of the last few
-//!   readings, `LATE` until a step in the rate shows how late they are. To raise the limit the least of these rates
-//!   is believed, to cut it the greatest; when the two disagree, the limit stays and waits.
-//! * Until a step has shown how steeply cost grows, it is taken to grow faster than in proportion.
-//! * The limit is raised only when it is used, and at most doubled. What was learned under load is kept over idle
-//!   times: the next step in demand meets the right limit at once.
-//! * At a steady rate the cost is averaged over about ten readings, so that noise does not move the limit. A change
-//!   beyond noise starts the average anew.
+//! * A slope that no step has shown yet is uncertain, and taken to be steep where the rate is to go up.
+//! * Once the target has been met, the limit is raised only when it is used. What was learned under load is kept over
+//!   idle times: the next step in demand meets the right limit at once.
+//! * What comes above a limit because others had no room for a moment is held back from it.
+//! * A reading that cannot be explained (a change in cost, a lag that is not among ours) raises nothing.
 //!
-//! Start: `START` per member, doubled every second while it is used, until the first report. **Unknown means not
-//! limited**: after `PATIENCE` looks with traffic and no report the backend is open. When reports stop, the last limit stays and is
-//! not raised. Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
+//! Start: `START` per member, until readings at known rates say more. **Unknown means not limited**: after `PATIENCE`
+//! looks with traffic and no report the backend is open. When reports stop, the last limit stays and is not raised.
+//! Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
+
+mod curve;
 
 use std::collections::VecDeque;
 
+use self::curve::{Curve, Lag};
 use super::reading::{Look, Reading};
 use crate::model::unit::{PerSecond, Ratio};
 
-/// Requests per second and member before the first report.
-const START: f64 = 10.0;
+/// Requests per second and member before anything is known.
+const START: f64 = 40.0;
 
-/// Looks with traffic and without any report after which the backend is not limited; and readings after which a limit
-/// that did not move counts as at rest.
+/// Looks with traffic and without any report after which the backend is not limited.
 const PATIENCE: u32 = 10;
 
 /// Readings that a report may be late, with the one of now.
 const LATE: usize = 4;
 
-/// How steeply cost may grow where nothing is known yet: for a report of now, and for one that may be late.
-const STEEP: (f64, f64) = (1.4, 1.7);
-
-/// Rates that differ by less than this factor, or by less than one request of a reading, count as one.
-const STEADY: f64 = 1.04;
-
-/// Growth at each look, half a second apart, until the first report.
-const RAMP: f64 = 1.4;
-
-/// The most by which a limit grows at one reading, and by which a rate may exceed one whose cost is known.
-const GROWTH: f64 = 2.0;
-
-/// A utilization below the target by this factor is far from it: the limit may grow by the square of [`GROWTH`].
-const FAR: f64 = 16.0;
+/// The most by which a limit exceeds a rate whose cost is known.
+const GROWTH: f64 = 4.0;
 
 /// The least that a limit falls to at one reading.
 const FALL: f64 = 0.4;
-
-/// While the rate moves by this factor, the limit grows by at least as much, or waits until the rate has come to rest.
-const WORTHWHILE: f64 = 1.25;
 
 /// The limit is raised only when this part of it is used.
 const USED: f64 = 0.8;
@@ -59,270 +45,245 @@ const USED: f64 = 0.8;
 /// Requests per second and member that are always admitted, so that cost can be measured.
 const FLOOR: f64 = 1.0;
 
-/// Weight of a reading in the average, after the first few.
-const NOISE_GAIN: f64 = 0.12;
+/// A lag is not believed when readings were so much less probable by it than by the best, as a difference of −2 ln p.
+const UNLIKELY: f64 = 9.0;
 
-/// A logarithm of real over expected utilization beyond this is a change, not noise.
-const CHANGE: f64 = 0.2;
+/// Lags whose rates differ by less than this factor agree: then the likeliest is right.
+const AGREED: f64 = 1.1;
 
-/// A logarithm of new over old utilization from which on a step in the rate shows.
-const SHOWN: f64 = 0.14;
+/// Where random arrivals find no room for a moment, a few are placed above the limit. So much of a limit is held back
+/// for them at most, and this part of what came above it is added at each reading. While everything is full, all
+/// limits lose the same part, so that shares stay.
+const HELD_BACK: (f64, f64) = (0.1, 0.2);
 
-/// From here on a member has nothing left, and cost is more than it says.
+/// Of a utilization: from here on a member has nothing left, and cost is more than it says.
 const SATURATED: f64 = 0.97;
 
 /// Part of the capacity that a saturated backend gets.
 const DRAIN: f64 = 0.85;
 
-/// Below this a utilization says nothing about cost.
-const MEANINGFUL: f64 = 0.02;
+/// A utilization counts as at least this: less cannot be told from nothing.
+const LEAST: f64 = 0.002;
 
 /// The loop of one backend. Owned by the planner; adopted over a reload.
 #[derive(Debug, Clone)]
 pub struct Governor {
     limit: Admitted,
+    /// From here on a load says no more what a request costs; `None` where there is no such point.
+    saturated: Option<f64>,
     /// Rates of the last readings, newest first.
     rates: VecDeque<f64>,
-    known: Option<Cost>,
-    /// p of u = k · r^p; `None` until a step in the rate has shown it.
-    steepness: Option<f64>,
-    /// Readings that a report may be late, with the one of now; `None` until a step in the rate has shown it.
-    late: Option<usize>,
-    /// A step in the rate whose effect is waited for.
-    step: Option<Step>,
-    /// Readings since the limit moved: when it has stood for long, a rate that trembles is steady too.
-    held: u32,
-    /// The utilization has met the target: what one reading says while the rate moves does not raise the limit any
-    /// more.
+    curves: Vec<Curve>,
+    /// The load has met the target: from now on the limit is raised only when it is used.
     is_proven: bool,
+    /// Part of the limit that is held back, because about as much comes above it; see [`HELD_BACK`].
+    held_back: f64,
+    /// Someone looks at the members: the backend is filled by their load.
+    is_asked: bool,
 }
 
 /// Requests per second and healthy member that are admitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Admitted {
-    /// No report yet.
-    Ramp { rate: f64, looks: u32 },
+    /// No report yet, after so many looks with traffic.
+    Start { looks: u32 },
     /// No report in a long time, and never one before.
     Open,
     /// By reports.
     Learned(f64),
 }
 
-/// A point of the curve that was measured at a steady rate.
+/// Rates at which the target is reached, by the curves that are believed.
 #[derive(Debug, Clone, Copy)]
-struct Cost {
-    rate: f64,
+struct Estimate {
+    least: f64,
+    most: f64,
+    best: f64,
+    /// Utilization now, by the best curve.
     utilization: f64,
-    /// Readings that went into it.
-    readings: u32,
-}
-
-/// A step in the rate, from a steady one.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    /// Utilization before.
-    from: f64,
-    /// 1 = up, -1 = down.
-    sign: f64,
-    /// Readings since, with that of the step itself.
-    readings: usize,
+    is_surprised: bool,
 }
 
 impl Default for Governor {
     fn default() -> Self {
-        let limit = Admitted::Ramp { rate: START, looks: 0 };
-        let rates = VecDeque::with_capacity(LATE);
-        Self { limit, rates, known: None, steepness: None, late: None, step: None, held: 0, is_proven: false }
+        Self::new(Some(SATURATED))
     }
 }
 
 impl Governor {
+    /// A loop that knows nothing yet. `saturated`: the load from which on members have nothing left, so that more work
+    /// shows no more in it; about 0.97 for CPU (the default), `None` for a load without such a point.
+    #[must_use]
+    pub fn new(saturated: Option<f64>) -> Self {
+        Self {
+            limit: Admitted::Start { looks: 0 },
+            saturated,
+            rates: VecDeque::with_capacity(LATE),
+            curves: Lag::ALL.map(Curve::new).into(),
+            is_proven: false,
+            held_back: 0.0,
+            is_asked: false,
+        }
+    }
+
     /// Requests per second that `members` healthy members may get; `None` = not limited.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn limit(&self, members: usize) -> Option<PerSecond> {
-        match self.limit {
-            Admitted::Open => None,
-            Admitted::Ramp { rate, .. } | Admitted::Learned(rate) => {
-                Some(PerSecond::new(rate * members as f64))
-            }
-        }
+        let rate = match self.limit {
+            Admitted::Open => return None,
+            Admitted::Start { .. } => START,
+            Admitted::Learned(rate) => rate * (1.0 - self.held_back),
+        };
+        Some(PerSecond::new(rate * members as f64))
     }
 
-    /// Whether the limit comes from reports.
+    /// Whether the limit tells how much the backend can take, as far as is known: where it is filled by load, and was
+    /// not given up as silent.
     #[must_use]
     pub const fn is_learned(&self) -> bool {
-        matches!(self.limit, Admitted::Learned(_))
+        self.is_asked && !matches!(self.limit, Admitted::Open)
     }
 
     /// Takes in a look at the members. `target` is U·s.
     pub(super) fn update(&mut self, look: Look, target: Ratio) {
+        self.is_asked = true;
         match look {
             Look::Wait => {}
-            Look::Unknown(rate) => self.ramp(rate),
+            Look::Unknown(rate) => {
+                self.remember(rate);
+                self.wait(rate);
+            }
             Look::Known(reading) => self.learn(reading, target.get()),
         }
     }
 
-    fn ramp(&mut self, used: f64) {
-        let Admitted::Ramp { rate, looks } = &mut self.limit else { return };
-        if used > 0.0 {
-            *looks += 1;
-        }
-        if used > *rate * USED {
-            *rate *= RAMP;
-        }
+    fn remember(&mut self, rate: f64) {
+        self.rates.truncate(LATE - 1);
+        self.rates.push_front(rate);
+    }
+
+    fn wait(&mut self, used: f64) {
+        let Admitted::Start { looks } = &mut self.limit else { return };
+        *looks += u32::from(used > 0.0);
         if *looks >= PATIENCE {
             self.limit = Admitted::Open;
         }
     }
 
     fn learn(&mut self, reading: Reading, target: f64) {
-        self.rates.truncate(LATE - 1);
-        self.rates.push_front(reading.rate);
-        let utilization = reading.utilization.get();
-        self.watch(utilization);
-        let is_steady = self.measure(reading);
+        self.remember(reading.rate);
         let limit = match self.limit {
             Admitted::Learned(limit) => limit,
-            Admitted::Ramp { rate, .. } => rate,
-            Admitted::Open => (reading.rate * GROWTH).max(START),
+            Admitted::Start { .. } => START,
+            Admitted::Open => reading.rate.max(START),
         };
-        let next = match self.known {
-            // Cost is not known, and work has piled up: below the target, until it is gone.
-            _ if utilization >= SATURATED && target < SATURATED => self.range().1 * target * DRAIN,
-            // At a steady rate the average is better than the reading.
-            Some(known) if is_steady => {
-                let next = self.capacity(known.rate, known.utilization, target);
-                self.is_proven |=
-                    known.rate >= USED * limit && (known.utilization / target).ln().abs() < CHANGE;
-                next
+        let utilization = reading.utilization.get();
+        let is_saturated = |point: f64| utilization >= point && target < point;
+        let next = if self.saturated.is_some_and(is_saturated) {
+            // Cost is more than was thought, and not known how much; work has piled up: below the target, until it is
+            // gone.
+            self.is_proven = true;
+            self.curves.iter_mut().for_each(Curve::forget_level);
+            let most = self.rates.iter().fold(0.0_f64, |most, rate| most.max(*rate));
+            limit.min(most * target * DRAIN)
+        } else {
+            match self.estimate(reading, target) {
+                Some(estimate) => self.follow(limit, reading.rate, target, estimate),
+                None => limit,
             }
-            _ => self.transient(limit, reading.rate, utilization, target),
         };
-        let is_used = reading.rate >= USED * limit;
-        let next = if next > limit {
-            let growth = if utilization < target / FAR { GROWTH * GROWTH } else { GROWTH };
-            let most = (limit.min(reading.rate) * growth).max(limit);
-            if is_used { next.min(most) } else { limit }
-        } else if self.is_above(target, is_steady, utilization) {
-            next.max(limit * FALL)
+        self.limit = Admitted::Learned(next.max(limit * FALL).max(FLOOR));
+    }
+
+    /// Teaches the curves, and asks those that explain what was seen.
+    fn estimate(&mut self, reading: Reading, target: f64) -> Option<Estimate> {
+        let rates = self.rates.make_contiguous();
+        // Where nothing came, nothing can be said of its cost.
+        let is_idle = rates.len() < LATE || rates.iter().any(|rate| *rate <= 0.0);
+        let grain = reading.grain / reading.rate.max(reading.grain);
+        for curve in &mut self.curves {
+            let rate = curve.belongs_to(rates);
+            if !is_idle {
+                curve.learn(rate, reading.utilization.get().max(LEAST), grain);
+            }
+        }
+        let best = self.curves.iter().min_by(|one, other| one.cost().total_cmp(&other.cost()))?;
+        if is_idle || !best.is_known() {
+            return None;
+        }
+        let believed = self.curves.iter().filter(|curve| curve.cost() < best.cost() + UNLIKELY);
+        let (least, most) = believed
+            .map(|curve| curve.rate_at(target, GROWTH))
+            .fold((f64::INFINITY, 0.0_f64), |(least, most), rate| (least.min(rate), most.max(rate)));
+        Some(Estimate {
+            least,
+            most,
+            best: best.rate_at(target, GROWTH),
+            utilization: best.utilization(),
+            is_surprised: best.is_surprised(),
+        })
+    }
+
+    fn follow(&mut self, limit: f64, rate: f64, target: f64, by: Estimate) -> f64 {
+        let is_used = rate >= USED * limit;
+        if self.is_proven {
+            self.held_back = (self.held_back + HELD_BACK.1 * (rate / limit - 1.0)).clamp(0.0, HELD_BACK.0);
+        }
+        self.is_proven |= is_used && by.utilization > target * USED;
+        let next = if by.most < by.least * AGREED { by.best } else { limit.clamp(by.least, by.most) };
+        if next > limit {
+            let may_rise = !by.is_surprised && (is_used || !self.is_proven);
+            if may_rise { next } else { limit }
+        } else if by.utilization > target {
+            next
         } else {
             limit
-        };
-        let next = next.max(FLOOR);
-        self.held = if (next / limit).ln().abs() < 0.01 { self.held.saturating_add(1) } else { 0 };
-        self.limit = Admitted::Learned(next);
-    }
-
-    /// Learns from a step in the rate how late reports are.
-    fn watch(&mut self, utilization: f64) {
-        if let Some(step) = &mut self.step {
-            step.readings += 1;
-        } else if let (Some(known), [new, old, ..]) = (self.known, self.rates.make_contiguous()) {
-            let (moved, drift) = ((*new / *old).ln(), (*old / known.rate).ln());
-            if moved.abs() > 0.25 && moved.is_finite() && drift.abs() < CHANGE {
-                self.step = Some(Step { from: known.utilization, sign: moved.signum(), readings: 1 });
-            }
-        }
-        let Some(step) = self.step else { return };
-        if (utilization / step.from).ln() * step.sign > SHOWN {
-            // One more than was seen: a reading seldom begins with its report.
-            self.late = Some((step.readings + 1).min(LATE));
-            self.step = None;
-        } else if step.readings >= LATE {
-            self.step = None;
         }
     }
+}
 
-    /// Takes a reading into what is known, when the rate is steady; whether it is.
-    fn measure(&mut self, reading: Reading) -> bool {
-        let (rate, utilization) = (reading.rate, reading.utilization.get());
-        let (least, most) = self.range();
-        let trembles = self.held >= PATIENCE && most < least * WORTHWHILE;
-        let is_moving = most > least * STEADY && most > least + reading.grain && !trembles;
-        if utilization >= SATURATED
-            || self.rates.len() < self.late()
-            || is_moving
-            || rate <= 0.0
-            || utilization < MEANINGFUL
-        {
-            return false;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A loop whose members report `load(rate)` while they get all that is admitted.
+    fn run(mut governor: Governor, target: f64, load: impl Fn(f64) -> f64) -> f64 {
+        for _ in 0..60 {
+            let rate = governor.limit(1).unwrap().get();
+            let reading = Reading { utilization: Ratio::new(load(rate)), rate, grain: 0.1 };
+            governor.update(Look::Known(reading), Ratio::new(target));
         }
-        let Some(known) = self.known else {
-            self.known = Some(Cost { rate, utilization, readings: 1 });
-            return true;
-        };
-        let rate = f64::midpoint(least, most);
-        let expected = self.expected(known, rate);
-        let moved = (rate / known.rate).ln();
-        if moved.abs() > 0.25 && known.utilization > MEANINGFUL {
-            let steepness = ((utilization / known.utilization).ln() / moved).clamp(0.9, 3.0);
-            let before = self.steepness.unwrap_or(steepness);
-            self.steepness = Some(before + (moved.abs() / 0.7).min(1.0) * (steepness - before));
-        }
-        let is_change = moved.abs() > 0.25 || (utilization / expected).ln().abs() > CHANGE;
-        let readings = if is_change { 1 } else { known.readings.saturating_add(1) };
-        let gain = (1.0 / f64::from(readings)).max(NOISE_GAIN);
-        self.known = Some(Cost { rate, utilization: expected + gain * (utilization - expected), readings });
-        true
+        governor.limit(1).unwrap().get()
     }
 
-    /// The capacity while the rate moves, as far as one reading may be believed.
-    fn transient(&mut self, limit: f64, rate: f64, utilization: f64, target: f64) -> f64 {
-        let utilization = utilization.max(MEANINGFUL / 10.0);
-        let (least, most) = self.range();
-        if utilization > target {
-            let is_noise = self.is_proven && (utilization / target).ln() < CHANGE;
-            self.is_proven = true;
-            return if is_noise { limit } else { self.capacity(most, utilization, target).min(limit) };
+    #[test]
+    fn a_load_without_a_point_of_saturation_may_exceed_one() {
+        let queue = |rate: f64| rate / 20.0;
+        let limit = run(Governor::new(None), 3.0, queue);
+        assert!((limit / 60.0 - 1.0).abs() < 0.02, "{limit}");
+        let limit = run(Governor::new(None), 1.0, |rate| rate / 60.0);
+        assert!((limit / 60.0 - 1.0).abs() < 0.02, "{limit}");
+    }
+
+    #[test]
+    fn a_saturated_backend_is_drained_below_what_it_finished() {
+        let mut governor = Governor::default();
+        let reading = Reading { utilization: Ratio::ONE, rate: 30.0, grain: 0.1 };
+        governor.update(Look::Known(reading), Ratio::new(0.8));
+        assert!((governor.limit(1).unwrap().get() - 30.0 * 0.8 * DRAIN).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_a_backend_that_is_filled_by_load_and_reports_has_a_learned_limit() {
+        let mut governor = Governor::default();
+        assert!(!governor.is_learned(), "nobody asked");
+        governor.update(Look::Wait, Ratio::ONE);
+        assert!(governor.is_learned());
+        for _ in 0..PATIENCE {
+            governor.update(Look::Unknown(5.0), Ratio::ONE);
         }
-        let steep = self.steepness.unwrap_or(STEEP.1);
-        let careful = least * (target / utilization).powf(1.0 / steep).min(GROWTH * GROWTH);
-        let is_near_rest = most < least * WORTHWHILE;
-        // Whatever the report is late, its rate was one of these, and they are all but the same: a rate that trembles
-        // too much to count as steady must not hold the limit down.
-        if is_near_rest && self.held as usize >= LATE && utilization < target / WORTHWHILE {
-            return careful.max(limit);
-        }
-        if self.is_proven || (is_near_rest && utilization >= MEANINGFUL) {
-            return limit;
-        }
-        let Some(known) = self.known else { return careful.max(limit) };
-        let by_known = self.capacity(known.rate, known.utilization, target).min(known.rate * GROWTH);
-        let bold = match self.late {
-            Some(late) if late <= 2 => self.capacity(rate, utilization, target),
-            _ => by_known,
-        };
-        // A small step would only keep the rate from coming to rest.
-        let next = careful.max(bold);
-        if next > limit * WORTHWHILE { next } else { limit }
-    }
-
-    fn is_above(&self, target: f64, is_steady: bool, utilization: f64) -> bool {
-        match self.known {
-            Some(known) if is_steady => known.utilization > target,
-            _ => utilization > target,
-        }
-    }
-
-    /// The rate at which utilization reaches the target, seen from one point of the curve.
-    fn capacity(&self, rate: f64, utilization: f64, target: f64) -> f64 {
-        rate * (target / utilization).powf(1.0 / self.steepness.unwrap_or(STEEP.0))
-    }
-
-    fn expected(&self, known: Cost, rate: f64) -> f64 {
-        known.utilization * (rate / known.rate).powf(self.steepness.unwrap_or(1.0))
-    }
-
-    fn late(&self) -> usize {
-        self.late.unwrap_or(LATE)
-    }
-
-    /// Least and greatest rate that a report of now may belong to.
-    fn range(&self) -> (f64, f64) {
-        self.rates
-            .iter()
-            .fold((f64::INFINITY, 0.0), |(least, most), rate| (least.min(*rate), most.max(*rate)))
+        assert!(!governor.is_learned() && governor.limit(3).is_none(), "silent means not limited");
     }
 }

@@ -60,6 +60,48 @@ pub(crate) struct Member {
     at_last_report: f64,
     pending: VecDeque<f64>,
     report: Option<ReportSample>,
+    /// What it measures of itself where it reports with every answer.
+    meter: Meter,
+}
+
+/// How a member that reports with every answer measures its own rate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Window {
+    /// Requests of so many slots of 100 ms that are over, as the toy backend does.
+    Slots(u64),
+    /// An average that forgets: its time constant in seconds.
+    Fading(f64),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Meter {
+    arrivals: VecDeque<Tick>,
+    /// (when, requests per second) of a fading average.
+    fading: (Tick, f64),
+}
+
+impl Meter {
+    /// The rate that the member sees when one more request has come.
+    fn rate(&mut self, now: Tick, window: Window) -> f64 {
+        const SLOT: u64 = SECOND / 10;
+        match window {
+            Window::Slots(slots) => {
+                let slot = now.0 / SLOT;
+                self.arrivals.push_back(now);
+                while self.arrivals.front().is_some_and(|at| at.0 / SLOT + slots < slot) {
+                    self.arrivals.pop_front();
+                }
+                let over = self.arrivals.partition_point(|at| at.0 / SLOT < slot);
+                over as f64 * 10.0 / slots as f64
+            }
+            Window::Fading(seconds) => {
+                let (then, rate) = self.fading;
+                let rate = rate * (-now.since(then).as_secs() / seconds).exp() + 1.0 / seconds;
+                self.fading = (now, rate);
+                rate
+            }
+        }
+    }
 }
 
 /// How members report.
@@ -76,6 +118,21 @@ pub(crate) struct Reporting {
     pub(crate) noise: f64,
 }
 
+impl Member {
+    /// The balancer hears a report of this member.
+    fn hear(&mut self, at: Tick, value: f64) {
+        if self.reports {
+            let (reports, total) = self.report.map_or((0, 0), |last| (last.reports, last.total_micros));
+            self.report = Some(ReportSample {
+                utilization: Ratio::new(value),
+                at,
+                reports: reports + 1,
+                total_micros: total + (value * 1e6) as u64,
+            });
+        }
+    }
+}
+
 pub(crate) struct Lab {
     pub(crate) service: Arc<Service>,
     pub(crate) places: Places,
@@ -85,6 +142,8 @@ pub(crate) struct Lab {
     pub(crate) gates: Vec<Gate>,
     pub(crate) members: Vec<Vec<Member>>,
     pub(crate) reporting: Option<Reporting>,
+    /// Set: members report with every answer, by the curve of `reporting`, and not by its interval.
+    pub(crate) answers: Option<Window>,
     pub(crate) now: Tick,
     pub(crate) plans: u32,
     /// (when, where), in order.
@@ -113,6 +172,7 @@ impl Lab {
             at_last_report: 0.0,
             pending: VecDeque::new(),
             report: None,
+            meter: Meter::default(),
         };
         let backends = service.backends.iter();
         Self {
@@ -122,6 +182,7 @@ impl Lab {
             gates: backends.clone().map(|_| Gate::closed()).collect(),
             members: backends.map(|one| one.members.iter().map(|_| member()).collect()).collect(),
             reporting: None,
+            answers: None,
             now: Tick(0),
             plans: 0,
             log: Vec::new(),
@@ -192,6 +253,7 @@ impl Lab {
                 member.served += 1;
                 member.failed += u64::from(member.fails_fast);
                 self.log.push((at, pick));
+                self.answer(at, pick);
                 Some(pick)
             }
             Err(NoPick::NoHealthyMember | NoPick::AllTried | NoPick::Overloaded) => {
@@ -199,6 +261,15 @@ impl Lab {
                 None
             }
         }
+    }
+
+    /// The report of an answer that comes at once.
+    fn answer(&mut self, at: Tick, pick: Pick) {
+        let (Some(window), Some(reporting)) = (self.answers, &self.reporting) else { return };
+        let member = &mut self.members[pick.backend as usize][pick.member as usize];
+        let value = if member.fails_fast { 0.0 } else { (reporting.curve)(member.meter.rate(at, window)) };
+        let value = value * (1.0 + reporting.noise * (2.0 * self.noise.unit() - 1.0));
+        member.hear(at, value);
     }
 
     /// Time goes by: ticks and reports.
@@ -229,7 +300,7 @@ impl Lab {
     }
 
     fn next_report_due(&self) -> Tick {
-        if self.reporting.is_some() { self.next_report } else { Tick(u64::MAX) }
+        if self.reporting.is_some() && self.answers.is_none() { self.next_report } else { Tick(u64::MAX) }
     }
 
     fn report(&mut self) {
@@ -244,16 +315,7 @@ impl Lab {
             member.pending.push_back(value);
             if member.pending.len() > reporting.lag {
                 let value = member.pending.pop_front().unwrap();
-                if member.reports {
-                    let (reports, total) =
-                        member.report.map_or((0, 0), |last| (last.reports, last.total_micros));
-                    member.report = Some(ReportSample {
-                        utilization: Ratio::new(value),
-                        at: now,
-                        reports: reports + 1,
-                        total_micros: total + (value * 1e6) as u64,
-                    });
-                }
+                member.hear(now, value);
             }
         }
         self.next_report = now + reporting.interval;

@@ -5,5 +5,6 @@ mod burst;
 mod fleet;
 mod lab;
 mod laws;
+mod on_answers;
 mod utilization;
 mod worked;
