@@ -21,4 +21,5 @@ mod sessions;
 mod smuggling;
 mod support;
 mod timeouts;
+mod utilization;
 mod websocket;
