@@ -21,9 +21,10 @@ pub struct Gate {
     in_flight: AtomicU64,
     /// The most of these; `u64::MAX` = not limited.
     most: AtomicU64,
-    /// Admitted because there was room; also the turn of the member round robin.
-    admitted: AtomicU64,
-    /// Sent although full, since everything was.
+    /// Requests placed here, with or without room: one count for both, so that the member round robin is exact
+    /// whichever comes next.
+    turns: AtomicU64,
+    /// Of these, sent although full, since everything was.
     overfilled: AtomicU64,
     /// Second and later attempts of requests, which take room and no turn.
     again: AtomicU64,
@@ -53,7 +54,7 @@ impl Gate {
             tolerance: AtomicU64::new(limit.tolerance),
             in_flight: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
-            admitted: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             overfilled: AtomicU64::new(0),
             again: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -64,7 +65,7 @@ impl Gate {
     /// one of the next three, owes a [`Self::release`].
     #[inline]
     pub fn admit(&self, now: Tick) -> Option<u64> {
-        self.take(now).then(|| self.admitted.fetch_add(1, Relaxed))
+        self.take(now).then(|| self.turns.fetch_add(1, Relaxed))
     }
 
     /// The same for another attempt of a request. It takes no turn: if it did, of two members the failing one would
@@ -117,7 +118,8 @@ impl Gate {
     #[inline]
     pub fn overfill(&self) -> u64 {
         self.in_flight.fetch_add(1, Relaxed);
-        self.overfilled.fetch_add(1, Relaxed).wrapping_add(self.admitted.load(Relaxed))
+        self.overfilled.fetch_add(1, Relaxed);
+        self.turns.fetch_add(1, Relaxed)
     }
 
     /// Places another attempt of a request, wherever the limit is; it takes no turn either.
@@ -128,7 +130,7 @@ impl Gate {
 
     fn turn_again(&self) -> u64 {
         self.again.fetch_add(1, Relaxed);
-        self.admitted.load(Relaxed).wrapping_add(self.overfilled.load(Relaxed))
+        self.turns.load(Relaxed)
     }
 
     /// Sets the limits; only the planner calls this.
@@ -161,15 +163,18 @@ impl Gate {
     /// The counters.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        let overfilled = self.overfilled.load(Relaxed);
+        let admitted = self.turns.load(Relaxed).saturating_sub(overfilled);
         Counts {
-            admitted: self.admitted.load(Relaxed).wrapping_add(self.again.load(Relaxed)),
-            overfilled: self.overfilled.load(Relaxed),
+            admitted: admitted.wrapping_add(self.again.load(Relaxed)),
+            overfilled,
             refused: self.refused.load(Relaxed),
         }
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -182,6 +187,18 @@ mod tests {
             [gate.admit(now), gate.admit_again(now), gate.admit(now), gate.admit_again(now), gate.admit(now)];
         assert_eq!(turns, [Some(0), Some(1), Some(1), Some(2), Some(2)]);
         assert_eq!(gate.counts(), Counts { admitted: 5, overfilled: 0, refused: 0 });
+    }
+
+    #[test]
+    fn turns_go_on_one_by_one_whether_there_is_room_or_not() {
+        let gate = Gate::closed();
+        gate.set(Limits::OPEN);
+        let mut seen = Vec::new();
+        for n in 0..100 {
+            seen.push(if n % 3 == 1 { gate.overfill() } else { gate.admit(Tick(n)).unwrap() });
+        }
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        assert_eq!(gate.counts(), Counts { admitted: 67, overfilled: 33, refused: 0 });
     }
 
     #[test]
