@@ -54,6 +54,7 @@ impl Failure {
             | D::UnsupportedMethod
             | D::UpgradeHeaderRejected => 400,
             D::InternalError => 500,
+            D::Overloaded => 503,
             D::BackendTimeout if matches!(scheme, Scheme::InternalManaged) => 504,
             _ => scheme.backend_failure_status(),
         }

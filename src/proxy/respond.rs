@@ -1,7 +1,7 @@
 //! Answers of our own: the only place where a failure becomes a status and a body.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, VIA};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VIA};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
@@ -16,8 +16,15 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
     let status = failure.status(scheme);
     record.detail = Some(failure.detail);
     let closes = status == 400 || status == 408 || status == 413 || record.client.context.is_draining.get();
-    own(record, status, Bytes::from(page(status, failure.detail)), closes)
+    let mut response = own(record, status, Bytes::from(page(status, failure.detail)), closes);
+    if failure.detail == StatusDetail::Overloaded {
+        response.headers_mut().insert(RETRY_AFTER, SOON);
+    }
+    response
 }
+
+/// Seconds after which a backend that was full has room again: a rate target counts by the second.
+const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Sends the client to the normal form of its path [G 6b].
 pub(crate) fn redirect(mut record: Record, target: &str) -> Response<ResponseBody> {
