@@ -126,6 +126,7 @@ fn backend(places: &Places, config: &Backend, live: &LiveBackend, now: Tick) -> 
         "region": region(places, config.group.region),
         "balancingMode": mode(config),
         "capacityScaler": config.scaler.get(),
+        "autoDrained": figures.is_auto_drained,
         "preference": match config.preference { Preference::Preferred => "PREFERRED", Preference::Default => "DEFAULT" },
         // null: not limited, or not known.
         "capacity": finite(figures.capacity),

@@ -70,6 +70,11 @@ impl Backend {
         }
     }
 
+    /// What it is called over reloads, and in the rendezvous of session keys.
+    pub(super) const fn identity(&self) -> u64 {
+        self.identity
+    }
+
     /// Whether what one has learned holds for the other: the same group in the same mode.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.identity == other.identity && self.utilization.is_some() == other.utilization.is_some()
@@ -119,7 +124,16 @@ impl Backend {
         let by_count = if count.is_finite() { part(in_flight, count) } else { f64::NAN };
         // `max` prefers a number to NaN: what is unknown does not hide what is known.
         let fullness = by_rate.max(by_load).max(by_count);
-        Figures { capacity: limit.get(), count_capacity: count, in_flight, rate, fullness, utilization }
+        Figures {
+            capacity: limit.get(),
+            count_capacity: count,
+            in_flight,
+            rate,
+            fullness,
+            utilization,
+            // The planner knows.
+            is_auto_drained: false,
+        }
     }
 
     fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {

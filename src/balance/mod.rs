@@ -11,12 +11,12 @@
 mod backend;
 pub mod burst;
 pub mod capacity;
+mod drain;
 pub mod explain;
 pub mod gcra;
 pub mod hash;
 pub mod health;
 mod locality;
-mod near;
 pub mod pick;
 pub mod plan;
 pub mod planner;

@@ -29,18 +29,18 @@ pub struct Plan {
 pub struct Order {
     /// Nearest first.
     pub tiers: Vec<Tier>,
-    /// Where requests go when every tier is full: all usable backends in proportion to capacity [G 2.6].
+    /// Where requests go when every tier is full: all usable backends of the tiers, in proportion to capacity [G 2.6].
     pub overfill: Shares,
 }
 
 /// Backends that are tried together.
 #[derive(Debug, Clone)]
 pub struct Tier {
-    /// Their region.
+    /// Their region; in SPRAY_TO_WORLD the nearest one.
     pub region: RegionId,
     /// In proportion to capacity; empty when no backend here can be used.
     pub shares: Shares,
-    /// In proportion to configured size: does not move with measured load, so that sessions stay.
+    /// In proportion to configured size and health: does not move with measured load, so that sessions stay.
     pub affinity_shares: Shares,
     /// Why requests that find no room here go on: [`Reason::Full`], or why no backend can be used at all.
     pub reason_to_leave: Reason,
@@ -121,6 +121,9 @@ pub struct BackendSample {
 pub struct MemberSample {
     /// Passes its health check.
     pub is_healthy: bool,
+    /// Its health check has not decided yet, either way. Such a member gets nothing [G 4.13], but nothing is concluded
+    /// from it about its backend.
+    pub is_undecided: bool,
     /// Attempts that have ended, since the start.
     pub finished: u64,
     /// Of these, failed or answered with a 5xx.
@@ -175,4 +178,6 @@ pub struct Figures {
     pub fullness: f64,
     /// Mean reported utilization of healthy members; NaN = unknown or not used.
     pub utilization: f64,
+    /// Gets nothing for now, since too few of its members are healthy [G 2.13].
+    pub is_auto_drained: bool,
 }

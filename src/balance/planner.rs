@@ -1,17 +1,21 @@
 //! One service's planner: state from tick to tick, and the tick.
 //!
-//! A tick judges each backend by itself (its limit, its figures) and then asks whether anything that the plan holds
-//! has changed: who is healthy, or a weight by more than `WEIGHT_STEP`. If not, the old plan stays, and only limits
-//! go out. The first tick always brings a plan.
+//! A tick judges each backend by itself (its limit, its figures, whether it is drained) and then asks whether anything
+//! that the plan holds has changed: who is healthy, who is drained, or a weight by more than `WEIGHT_STEP`. If not, the
+//! old plan stays, and only limits go out. The first tick always brings a plan.
+//!
+//! With `failOpen`, and no healthy member in any backend that has a scaler above 0, the tick goes on as if all of them
+//! were healthy; automatic drains do not hold then.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::backend::Backend;
-use super::capacity;
-use super::plan::{BackendSample, Figures, Limits, Plan, Sample, Usable};
-use super::tiers::{Layout, Weights};
+use super::drain::{self, Drains};
+use super::plan::{BackendSample, Figures, Limits, MemberSample, Plan, Sample, Usable};
+use super::tiers::{Layout, Standing};
 use crate::model::place::Places;
-use crate::model::service::{Affinity, Service};
+use crate::model::service::{self, Affinity, Service};
 use crate::model::unit::Tick;
 
 /// A measured weight that moves by less than this part does not make a new plan.
@@ -24,15 +28,15 @@ pub struct ServicePlanner {
     layout: Layout,
     /// By backend index.
     backends: Vec<Backend>,
-    /// Weights as configured, by backend index.
-    configured: Vec<f64>,
+    /// `None` unless `autoCapacityDrain` is on.
+    drains: Option<Drains>,
     /// What the last plan was made of.
     published: Option<Published>,
 }
 
 #[derive(Debug)]
 struct Published {
-    usable: Vec<Usable>,
+    standing: Standing,
     weights: Vec<f64>,
 }
 
@@ -58,10 +62,15 @@ impl ServicePlanner {
             let learned = learned(&fresh);
             fresh.adopt(learned)
         });
+        let backends: Vec<Backend> = backends.collect();
+        let drains = || {
+            let identities = backends.iter().map(Backend::identity);
+            Drains::new(identities, old.and_then(|old| old.drains.as_ref()))
+        };
         Self {
-            backends: backends.collect(),
             layout: Layout::new(&service, places),
-            configured: capacity::static_weights(&service.backends),
+            drains: service.policies.distribution.drains_automatically.then(drains),
+            backends,
             published: None,
             service,
         }
@@ -76,42 +85,96 @@ impl ServicePlanner {
     /// One tick. The first one always brings a plan. A sample that lacks backends or members stands for ones that
     /// are unhealthy and idle.
     pub fn tick(&mut self, now: Tick, sample: &Sample) -> Decision {
+        self.drain(now, sample);
+        let opened = self.opened(sample);
+        let is_open = opened.is_some();
+        let sample = opened.map_or(Cow::Borrowed(sample), Cow::Owned);
         let none = BackendSample::default();
         let samples = (0..).map(|index: usize| sample.backends.get(index).unwrap_or(&none));
-        let (limits, figures) = self
-            .backends
-            .iter_mut()
-            .zip(samples.clone())
-            .map(|(backend, sample)| backend.tick(now, sample))
-            .unzip();
-        let usable = self.usable(samples);
-        let weights = self.weights();
-        let is_new = self.published.as_ref().is_none_or(|old| {
-            let moved =
-                old.weights.iter().zip(&weights).any(|(old, new)| (new / old - 1.0).abs() > WEIGHT_STEP);
-            moved || !old.usable.iter().zip(&usable).all(|(old, new)| Arc::ptr_eq(&old.members, &new.members))
-        });
+        let judge = |(index, (backend, sample)): (usize, (&mut Backend, &BackendSample))| {
+            let (limits, figures) = backend.tick(now, sample);
+            let is_auto_drained = self.drains.as_ref().is_some_and(|drains| drains.is_drained(index));
+            (limits, Figures { is_auto_drained, ..figures })
+        };
+        let (limits, figures) = (0..).zip(self.backends.iter_mut().zip(samples.clone())).map(judge).unzip();
+        let standing = self.standing(samples, is_open);
+        let weights = self.weights(&standing);
+        let is_new = self.published.as_ref().is_none_or(|old| !old.holds(&standing, &weights));
         let plan = is_new.then(|| {
-            let weigh = Weights { measured: &weights, configured: &self.configured };
-            let plan = self.layout.plan(usable.clone(), weigh);
-            self.published = Some(Published { usable, weights });
+            let plan = self.layout.plan(&standing, &weights);
+            self.published = Some(Published { standing, weights });
             Arc::new(plan)
         });
         Decision { plan, limits, figures }
     }
 
-    /// Members that may get requests; lists that did not change are the same as before, not only equal.
-    fn usable<'a>(&mut self, samples: impl Iterator<Item = &'a BackendSample>) -> Vec<Usable> {
+    fn drain(&mut self, now: Tick, sample: &Sample) {
+        let Some(drains) = &mut self.drains else { return };
         let layout = &self.layout;
-        let usable = |(index, (backend, sample)): (usize, (&mut Backend, &BackendSample))| {
-            backend.usable(if layout.is_drained(index) { &[] } else { &sample.members })
+        let standing = |(index, (config, sample)): (usize, (&service::Backend, &BackendSample))| {
+            let members = || sample.members.iter().take(config.members.len());
+            drain::Standing {
+                healthy: members().filter(|member| member.is_healthy).count(),
+                undecided: members().filter(|member| member.is_undecided).count(),
+                all: layout.size(index),
+            }
         };
-        (0..).zip(self.backends.iter_mut().zip(samples)).map(usable).collect()
+        let backends = self.service.backends.iter().zip(&sample.backends);
+        drains.tick(now, (0..).zip(backends).map(standing));
     }
 
-    /// Measured capacity; a backend that is not limited yet counts as its configured size.
-    fn weights(&self) -> Vec<f64> {
-        let weight = |(backend, configured): (&Backend, &f64)| backend.weight().unwrap_or(*configured);
-        self.backends.iter().zip(&self.configured).map(weight).collect()
+    /// The sample with every member healthy, when the service fails open now.
+    fn opened(&self, sample: &Sample) -> Option<Sample> {
+        let is_lost = |(config, sample): (&service::Backend, &BackendSample)| {
+            config.scaler.is_drained() || !sample.members.iter().any(|member| member.is_healthy)
+        };
+        let none = BackendSample::default();
+        let samples = || sample.backends.iter().chain(std::iter::repeat(&none));
+        let backends = || self.service.backends.iter().zip(samples());
+        if !self.service.policies.fails_open || !backends().all(is_lost) {
+            return None;
+        }
+        let open = |(config, sample): (&service::Backend, &BackendSample)| {
+            let mut open = sample.clone();
+            open.members.resize(config.members.len(), MemberSample::default());
+            open.members.iter_mut().for_each(|member| member.is_healthy = true);
+            open
+        };
+        Some(Sample { backends: backends().map(open).collect() })
+    }
+
+    /// Members that may get requests; lists that did not change are the same as before, not only equal.
+    fn standing<'a>(&mut self, samples: impl Iterator<Item = &'a BackendSample>, is_open: bool) -> Standing {
+        let drains = self.drains.as_ref().filter(|_| !is_open);
+        let is_drained = |(index, config): (usize, &service::Backend)| {
+            config.scaler.is_drained() || drains.is_some_and(|drains| drains.is_drained(index))
+        };
+        let is_drained: Vec<bool> = (0..).zip(&self.service.backends).map(is_drained).collect();
+        let usable = |((backend, sample), is_drained): ((&mut Backend, &BackendSample), &bool)| -> Usable {
+            backend.usable(if *is_drained { &[] } else { &sample.members })
+        };
+        let usable = self.backends.iter_mut().zip(samples).zip(&is_drained).map(usable).collect();
+        Standing { usable, is_drained, is_open }
+    }
+
+    /// Measured capacity, which goes by healthy members anyway; of a backend that is not limited yet, the configured
+    /// one as far as its health lets it count.
+    fn weights(&self, standing: &Standing) -> Vec<f64> {
+        let weight = |(index, backend): (usize, &Backend)| {
+            backend.weight().unwrap_or_else(|| self.layout.weight(index, standing))
+        };
+        (0..).zip(&self.backends).map(weight).collect()
+    }
+}
+
+impl Published {
+    /// Whether the plan made of it is still right.
+    fn holds(&self, standing: &Standing, weights: &[f64]) -> bool {
+        let has_moved = |(old, new): (&f64, &f64)| (new / old - 1.0).abs() > WEIGHT_STEP;
+        let is_same = |(old, new): (&Usable, &Usable)| Arc::ptr_eq(&old.members, &new.members);
+        self.standing.is_open == standing.is_open
+            && self.standing.is_drained == standing.is_drained
+            && self.standing.usable.iter().zip(&standing.usable).all(is_same)
+            && !self.weights.iter().zip(weights).any(has_moved)
     }
 }

@@ -1,14 +1,24 @@
 //! The order in which backends are filled, for each place that clients come from.
 //!
-//! PREFERRED backends first, nearest region first; then the DEFAULT ones, nearest region first [G 2.5, 2.16].
-//! Backends of one region and one preference form a tier and share by capacity [G 2.4].
+//! PREFERRED backends first, nearest region first; then the DEFAULT ones as `loadBalancingAlgorithm` says [G 2.16]:
+//! a tier for each region, nearest first [G 2.5]; for each region one of the proxy's own zone and one of the rest,
+//! which are equally near, since zones have no distances; or one tier of the whole world. Backends of a tier share by
+//! capacity [G 2.4, 2.11].
+//!
+//! **Failover** [G 2.7, 2.14]. Of a backend with a smaller share of healthy members than the threshold, weight counts
+//! only as far as that share goes into the threshold, so that others of its tier take over; and a tier keeps only as
+//! large a part of its requests as its share of healthy members goes into the threshold. The rest goes on, as long as
+//! there is anything usable further on. Drained backends do not count.
+//!
+//! **Isolation** [G 2.15]. STRICT leaves the tiers of the client's region, NEAREST those up to the nearest region
+//! that has anything usable. What is not left gets nothing, not even when all is full.
 
-use super::near;
+use super::capacity;
 use super::pick::Reason;
 use super::plan::{Order, Plan, Shares, Tier, Usable};
 use crate::model::place::{Places, RegionId};
-use crate::model::policy::Policies;
-use crate::model::service::Service;
+use crate::model::policy::{Algorithm, Isolation, Policies};
+use crate::model::service::{Backend, Service};
 use crate::model::target::Preference;
 
 /// What of a plan does not change while the configuration stands.
@@ -16,80 +26,147 @@ use crate::model::target::Preference;
 pub(super) struct Layout {
     /// By `OriginId`.
     origins: Vec<Vec<Row>>,
-    /// By backend index.
-    is_drained: Vec<bool>,
+    /// By backend index: capacity as configured, which does not move with load and health.
+    configured: Vec<f64>,
+    /// By backend index: all members, healthy or not.
+    sizes: Vec<usize>,
     policies: Policies,
 }
 
+/// A tier to be.
 #[derive(Debug, Clone)]
 struct Row {
     region: RegionId,
+    /// Place of the region in the order of nearness, from 0.
+    rank: usize,
     backends: Vec<u32>,
 }
 
-/// Weights of the backends by index.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Weights<'a> {
-    /// Capacity as it is known now.
-    pub(super) measured: &'a [f64],
-    /// Capacity as configured, for sessions.
-    pub(super) configured: &'a [f64],
+/// Who may get requests.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// By backend index.
+    pub(super) usable: Vec<Usable>,
+    /// By backend index: takes no new requests, by its scaler or automatically.
+    pub(super) is_drained: Vec<bool>,
+    /// Whether all are tried because nobody is healthy.
+    pub(super) is_open: bool,
 }
 
 impl Layout {
     pub(super) fn new(service: &Service, places: &Places) -> Self {
-        let rows = |origin: &RegionId| {
-            [Preference::Preferred, Preference::Default]
-                .into_iter()
-                .flat_map(|preference| rows(service, places, *origin, preference))
-                .collect()
-        };
+        let rows = |origin: &RegionId| rows(service, places, *origin);
         Self {
             origins: places.origins.iter().map(rows).collect(),
-            is_drained: service.backends.iter().map(|backend| backend.scaler.is_drained()).collect(),
+            configured: capacity::static_weights(&service.backends),
+            sizes: service.backends.iter().map(|backend| backend.members.len()).collect(),
             policies: service.policies.clone(),
         }
     }
 
-    /// Whether a backend takes no new requests [G 1.4].
-    pub(super) fn is_drained(&self, backend: usize) -> bool {
-        self.is_drained.get(backend).copied().unwrap_or(true)
+    /// Members that count for the health of a backend: all, or 0 when it has no capacity.
+    pub(super) fn size(&self, backend: usize) -> usize {
+        let has_capacity = self.configured.get(backend).is_some_and(|capacity| *capacity > 0.0);
+        if has_capacity { self.sizes.get(backend).copied().unwrap_or(0) } else { 0 }
     }
 
-    /// The plan for these members and weights.
-    pub(super) fn plan(&self, usable: Vec<Usable>, weights: Weights<'_>) -> Plan {
-        let is_usable =
-            |backend: &u32| usable.get(*backend as usize).is_some_and(|usable| !usable.members.is_empty());
-        let shares = |backends: &[u32], weights: &[f64]| {
-            let weight = |backend: &u32| (*backend, weights.get(*backend as usize).copied().unwrap_or(0.0));
-            Shares::new(backends.iter().filter(|backend| is_usable(backend)).map(weight))
-        };
-        let tier = |row: &Row| Tier {
-            region: row.region,
-            shares: shares(&row.backends, weights.measured),
-            affinity_shares: shares(&row.backends, weights.configured),
-            reason_to_leave: self.reason_to_leave(row, is_usable),
-            keep: u64::MAX,
-        };
-        let all: Vec<u32> = (0..).take(usable.len()).collect();
-        let overfill = match shares(&all, weights.measured) {
-            // Nothing is dropped because of capacity, not even where all of it is zero.
-            none if none.is_empty() => {
-                Shares::new(all.into_iter().filter(is_usable).map(|backend| (backend, 1.0)))
+    /// Capacity as configured, as far as the health of the backend lets it count.
+    pub(super) fn weight(&self, backend: usize, standing: &Standing) -> f64 {
+        let share = self.healthy_share(backend, standing).unwrap_or(0.0);
+        self.configured.get(backend).copied().unwrap_or(0.0) * self.kept(share)
+    }
+
+    /// The plan for these members and these weights by backend index.
+    pub(super) fn plan(&self, standing: &Standing, weights: &[f64]) -> Plan {
+        let stable: Vec<f64> = (0..self.sizes.len()).map(|index| self.weight(index, standing)).collect();
+        let order = |rows: &Vec<Row>| {
+            let rows = self.within_isolation(rows, standing);
+            let last = rows.iter().rposition(|row| row.is_usable(standing)).unwrap_or(0);
+            let tier = |(depth, row): (usize, &&Row)| Tier {
+                region: row.region,
+                shares: row.shares(standing, weights),
+                affinity_shares: row.shares(standing, &stable),
+                reason_to_leave: row.reason_to_leave(standing),
+                keep: if depth < last { self.keep(row, standing) } else { u64::MAX },
+            };
+            Order {
+                tiers: (0..).zip(&rows).map(tier).collect(),
+                overfill: overfill(&rows, standing, weights),
             }
-            some => some,
         };
-        let order =
-            |rows: &Vec<Row>| Order { tiers: rows.iter().map(tier).collect(), overfill: overfill.clone() };
-        let origins = self.origins.iter().map(order).collect();
         let Policies { overload, locality, .. } = self.policies;
-        Plan { origins, overload, locality, backends: usable, is_open: false }
+        Plan {
+            origins: self.origins.iter().map(order).collect(),
+            backends: standing.usable.clone(),
+            overload,
+            locality,
+            is_open: standing.is_open,
+        }
     }
 
-    fn reason_to_leave(&self, row: &Row, is_usable: impl Fn(&u32) -> bool) -> Reason {
-        if row.backends.iter().any(is_usable) {
+    /// Part of the requests that a tier keeps, of 2^64. One without usable members has none to keep, and is left for
+    /// that reason instead.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn keep(&self, row: &Row, standing: &Standing) -> u64 {
+        let capacity = |backend: usize| self.configured.get(backend).copied().unwrap_or(0.0);
+        let backends = row.backends.iter().map(|backend| *backend as usize);
+        let (mut healthy, mut all) = (0.0, 0.0);
+        for (backend, share) in backends.filter_map(|b| Some((b, self.healthy_share(b, standing)?))) {
+            healthy += capacity(backend) * share;
+            all += capacity(backend);
+        }
+        let kept = if all > 0.0 { self.kept(healthy / all) } else { 1.0 };
+        if kept >= 1.0 || !row.is_usable(standing) { u64::MAX } else { (kept * u64::MAX as f64) as u64 }
+    }
+
+    /// How far a share of healthy members goes into the threshold, 0 to 1.
+    fn kept(&self, share: f64) -> f64 {
+        let threshold = self.policies.distribution.failover_threshold.get();
+        if share < threshold { share / threshold } else { 1.0 }
+    }
+
+    /// Members that can be used, of all; `None` where none count: in a drained backend and in an empty one.
+    #[allow(clippy::cast_precision_loss)]
+    fn healthy_share(&self, backend: usize, standing: &Standing) -> Option<f64> {
+        let is_drained = standing.is_drained.get(backend).copied().unwrap_or(true);
+        let size = self.sizes.get(backend).copied().filter(|size| *size > 0 && !is_drained)?;
+        Some(standing.usable.get(backend)?.members.len() as f64 / size as f64)
+    }
+
+    /// The rows that requests may go to. Regions nearer than the one that NEAREST leaves have nothing usable; they stay
+    /// in to say so.
+    fn within_isolation<'a>(&self, rows: &'a [Row], standing: &Standing) -> Vec<&'a Row> {
+        let nearest = match self.policies.distribution.isolation {
+            Some(Isolation::Nearest) => {
+                rows.iter().filter(|row| row.is_usable(standing)).map(|row| row.rank).min()
+            }
+            // What STRICT leaves does not depend on health: the rows are made so.
+            Some(Isolation::Strict) | None => None,
+        };
+        rows.iter().filter(|row| nearest.is_none_or(|nearest| row.rank <= nearest)).collect()
+    }
+}
+
+impl Standing {
+    fn is_usable(&self, backend: u32) -> bool {
+        self.usable.get(backend as usize).is_some_and(|usable| !usable.members.is_empty())
+    }
+}
+
+impl Row {
+    fn is_usable(&self, standing: &Standing) -> bool {
+        self.backends.iter().any(|backend| standing.is_usable(*backend))
+    }
+
+    fn shares(&self, standing: &Standing, weights: &[f64]) -> Shares {
+        shares(self.backends.iter().copied(), standing, weights)
+    }
+
+    fn reason_to_leave(&self, standing: &Standing) -> Reason {
+        let is_drained = |backend: &u32| standing.is_drained.get(*backend as usize).copied().unwrap_or(true);
+        if self.is_usable(standing) {
             Reason::Full
-        } else if row.backends.iter().all(|backend| self.is_drained(*backend as usize)) {
+        } else if self.backends.iter().all(is_drained) {
             Reason::Drained
         } else {
             Reason::Unhealthy
@@ -97,15 +174,61 @@ impl Layout {
     }
 }
 
-fn rows(service: &Service, places: &Places, origin: RegionId, preference: Preference) -> Vec<Row> {
-    let of_preference = || (0_u32..).zip(&service.backends).filter(|(_, one)| one.preference == preference);
-    let regions: Vec<_> = of_preference().map(|(_, backend)| backend.group.region).collect();
-    let row = |region: RegionId| Row {
-        region,
-        backends: of_preference()
-            .filter(|(_, backend)| backend.group.region == region)
-            .map(|(index, _)| index)
-            .collect(),
+/// Usable backends in proportion to their weights.
+fn shares(backends: impl Iterator<Item = u32>, standing: &Standing, weights: &[f64]) -> Shares {
+    let weight = |backend: u32| (backend, weights.get(backend as usize).copied().unwrap_or(0.0));
+    Shares::new(backends.filter(|backend| standing.is_usable(*backend)).map(weight))
+}
+
+/// Everything usable in these rows. Nothing is dropped because of capacity, not even where all of it is zero [G 2.6].
+fn overfill(rows: &[&Row], standing: &Standing, weights: &[f64]) -> Shares {
+    let mut all: Vec<u32> = rows.iter().flat_map(|row| row.backends.iter().copied()).collect();
+    all.sort_unstable();
+    match shares(all.iter().copied(), standing, weights) {
+        none if none.is_empty() => {
+            let usable = all.into_iter().filter(|backend| standing.is_usable(*backend));
+            Shares::new(usable.map(|backend| (backend, 1.0)))
+        }
+        some => some,
+    }
+}
+
+fn rows(service: &Service, places: &Places, origin: RegionId) -> Vec<Row> {
+    let distribution = &service.policies.distribution;
+    let mut regions: Vec<_> = service.backends.iter().map(|backend| backend.group.region).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    let regions = places.nearest_first(origin, &regions);
+    let algorithm = match distribution.algorithm {
+        // Inside one region it is no other than this; and isolation must find regions in tiers of their own.
+        Algorithm::SprayToWorld if distribution.isolation.is_some() => Algorithm::WaterfallByRegion,
+        algorithm => algorithm,
     };
-    near::nearest_first(places, origin, &regions).into_iter().map(row).collect()
+    let row = |rank: usize, is_in: &dyn Fn(&Backend) -> bool| {
+        let backends = (0..).zip(&service.backends).filter(|(_, backend)| is_in(backend));
+        let backends: Vec<u32> = backends.map(|(index, _)| index).collect();
+        let region = regions.get(rank).copied().filter(|_| !backends.is_empty())?;
+        Some(Row { region, rank, backends })
+    };
+    let is_of = |one: &Backend, preference, rank: usize| {
+        one.preference == preference && Some(&one.group.region) == regions.get(rank)
+    };
+    let preferred = (0..regions.len()).map(|rank| row(rank, &|one| is_of(one, Preference::Preferred, rank)));
+    let default = (0..regions.len()).flat_map(|rank| {
+        let is_default = |one: &Backend| is_of(one, Preference::Default, rank);
+        let is_own_zone = |one: &Backend| one.group.zone == places.zone;
+        match algorithm {
+            Algorithm::WaterfallByRegion | Algorithm::SprayToRegion => [row(rank, &is_default), None],
+            Algorithm::WaterfallByZone => [
+                row(rank, &|one| is_default(one) && is_own_zone(one)),
+                row(rank, &|one| is_default(one) && !is_own_zone(one)),
+            ],
+            Algorithm::SprayToWorld if rank == 0 => {
+                [row(rank, &|one| one.preference == Preference::Default), None]
+            }
+            Algorithm::SprayToWorld => [None, None],
+        }
+    });
+    let is_reached = |row: &Row| distribution.isolation != Some(Isolation::Strict) || row.region == origin;
+    preferred.chain(default).flatten().filter(is_reached).collect()
 }

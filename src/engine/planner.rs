@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::balance::plan::{BackendSample, MemberSample, ReportSample, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::clock;
-use crate::ledger::member::Count;
+use crate::ledger::member::{Count, Health};
 use crate::model::service::{Group, UtilizationSource};
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveBackend, LiveMember, LiveService, World};
@@ -81,7 +81,12 @@ fn backend_sample(live: &LiveBackend, reports: Option<&Arc<Group>>, now: Tick) -
 /// Counters and reports are summed only for backends that need them: rates need the gate alone.
 fn member_sample(live: &LiveMember, reports: Option<&UtilizationSource>) -> MemberSample {
     let member = &live.numbered.member;
-    let mut sample = MemberSample { is_healthy: member.is_healthy(), ..MemberSample::default() };
+    let health = member.health();
+    let mut sample = MemberSample {
+        is_healthy: health == Health::Healthy,
+        is_undecided: health == Health::Unknown,
+        ..MemberSample::default()
+    };
     if reports.is_some() {
         sample.finished = member.sum(Count::Finished);
         sample.failed = member.sum(Count::Failed) + member.sum(Count::ServerErrors);

@@ -1,6 +1,6 @@
 //! A backend of a service: its gate, how requests came to it, and how long they took.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::cell::{Cells, WorkerId};
 use super::gate::Gate;
@@ -29,6 +29,7 @@ pub struct Shown {
     rate: AtomicU64,
     fullness: AtomicU64,
     utilization: AtomicU64,
+    is_auto_drained: AtomicBool,
 }
 
 impl Backend {
@@ -65,6 +66,7 @@ impl Shown {
         self.rate.store(figures.rate.to_bits(), Relaxed);
         self.fullness.store(figures.fullness.to_bits(), Relaxed);
         self.utilization.store(figures.utilization.to_bits(), Relaxed);
+        self.is_auto_drained.store(figures.is_auto_drained, Relaxed);
     }
 
     /// For people.
@@ -78,6 +80,7 @@ impl Shown {
             rate: get(&self.rate),
             fullness: get(&self.fullness),
             utilization: get(&self.utilization),
+            is_auto_drained: self.is_auto_drained.load(Relaxed),
         }
     }
 }

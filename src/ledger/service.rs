@@ -50,7 +50,7 @@ pub enum Loss {
     Unhealthy,
     /// The member is not in the configuration any more.
     Gone,
-    /// Its backend's capacityScaler is 0.
+    /// Its backend's capacityScaler is 0, or it was drained automatically.
     Drained,
     /// Its backend had no room.
     Full,

@@ -32,6 +32,8 @@ pub struct Places {
     /// Regions that clients can come from: the proxy's own first, then those of `client_locations`, each once.
     /// An [`OriginId`] indexes this; plans hold one list of tiers for each.
     pub origins: Vec<RegionId>,
+    /// The proxy's own zone, for WATERFALL_BY_ZONE.
+    pub zone: Arc<str>,
 }
 
 /// Index into [`Places::origins`].

@@ -60,6 +60,7 @@ pub(crate) fn world(members: u16) -> World {
             regions: vec![region("us-central1"), region("europe-west1")],
             client_locations: Vec::new(),
             origins: vec![RegionId(0)],
+            zone: "us-central1-a".into(),
         },
         fronts: Vec::new(),
         services: vec![Arc::new(service)],

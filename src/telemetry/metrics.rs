@@ -105,6 +105,11 @@ const FAMILIES: &[Family] = &[
         figures(view, page, |f| f.utilization);
     }),
     gauge("overspill_backend_capacity_scaler", "capacityScaler as configured; 0 = drained.", scalers),
+    gauge(
+        "overspill_backend_auto_drained",
+        "1 when a backend gets nothing because too few of its members are healthy.",
+        |view, page| figures(view, page, |f| f64::from(f.is_auto_drained)),
+    ),
     gauge("overspill_member_healthy", "1 when a member passes its health check.", |view, page| {
         members(view, page, |m| u64::from(m.is_healthy()));
     }),

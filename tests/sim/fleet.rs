@@ -20,6 +20,7 @@ pub(crate) fn places(regions: u16) -> Places {
         regions: (0..regions).map(region).collect(),
         client_locations: Vec::new(),
         origins: vec![RegionId(0)],
+        zone: "region-0-a".into(),
     }
 }
 

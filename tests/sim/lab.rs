@@ -33,7 +33,7 @@ impl Gate {
     fn take(&mut self, now: Tick, room: Room) -> Option<u64> {
         if room == Room::Overfill {
             self.overfilled += 1;
-            return Some(self.overfilled + self.admitted);
+            return Some(self.overfilled + self.admitted - 1);
         }
         if !self.limit.is_open() {
             let Some(due) = gcra::admit(self.due, now, self.limit) else {
@@ -43,7 +43,7 @@ impl Gate {
             self.due = due;
         }
         self.admitted += 1;
-        Some(self.admitted - 1)
+        Some(self.overfilled + self.admitted - 1)
     }
 }
 
@@ -238,11 +238,16 @@ impl Lab {
         self.advance(Tick(end as u64));
     }
 
-    /// One request.
+    /// One request of a client in the proxy's own region.
     pub(crate) fn arrive(&mut self, at: Tick, key: Option<u64>) -> Option<Pick> {
+        self.arrive_from(OriginId(0), at, key)
+    }
+
+    /// One request.
+    pub(crate) fn arrive_from(&mut self, origin: OriginId, at: Tick, key: Option<u64>) -> Option<Pick> {
         self.advance(at);
         self.demand += 1.0;
-        let ask = Ask { origin: OriginId(0), key, pinned: None, turn: self.turn, tried: &[] };
+        let ask = Ask { origin, key, pinned: None, turn: self.turn, tried: &[] };
         self.turn += 1;
         let gates = &mut self.gates;
         let mut admit = |backend: u32, room| gates[backend as usize].take(at, room);

@@ -58,13 +58,15 @@ proptest! {
         let picked = pick::choose(&lab.plan, ask, &mut admit);
         let tiers = &lab.plan.origins[0].tiers;
         let roomy = |tier: usize| tiers[tier].shares.arcs.iter().any(|arc| has_room(arc.1));
-        let first = (0..tiers.len()).find(|tier| roomy(*tier));
+        let is_in = |tier: usize, backend: u32| tiers[tier].shares.arcs.iter().any(|arc| arc.1 == backend);
         match picked {
-            Ok(pick) if pick.reason == Reason::Overfilled => prop_assert_eq!(first, None),
+            Ok(pick) if pick.reason == Reason::Overfilled => prop_assert!(!(0..tiers.len()).any(roomy)),
             Ok(pick) => {
-                let tier = first.unwrap();
-                prop_assert!(tiers[tier].shares.arcs.iter().any(|arc| arc.1 == pick.backend));
+                let tier = (0..tiers.len()).find(|tier| is_in(*tier, pick.backend)).unwrap();
+                prop_assert!(has_room(pick.backend));
                 prop_assert_eq!(pick.reason == Reason::Nearest, tier == 0);
+                // What a nearer tier with room lets go is what too few healthy members do not keep [G 2.14].
+                prop_assert!((0..tier).all(|nearer| !roomy(nearer) || tiers[nearer].keep < u64::MAX));
             }
             Err(_) => prop_assert!(lab.plan.origins[0].overfill.arcs.is_empty()),
         }

@@ -101,8 +101,8 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         service.map(|service| Arc::new(Service { is_reachable, ..service.value }))
     });
     Some(Config {
-        proxy: proxy::settings(&resources.proxy, (zone, region), checked),
-        places: atlas.places(region, client_locations),
+        proxy: proxy::settings(&resources.proxy, (zone.clone(), region), checked),
+        places: atlas.places((zone, region), client_locations),
         fronts: fronts.into_iter().map(|front| front.value).collect(),
         services: services.collect::<Option<_>>()?,
         warnings: Vec::new(),

@@ -92,8 +92,12 @@ impl<'a> Atlas<'a> {
         Some((zone.into(), self.region(region, at, report)?))
     }
 
-    /// All regions that came up, and where clients come from.
-    pub(super) fn places(self, home: RegionId, mut client_locations: Vec<(Cidr, RegionId)>) -> Places {
+    /// All regions that came up, where the proxy stands, and where clients come from.
+    pub(super) fn places(
+        self,
+        (zone, home): (Arc<str>, RegionId),
+        mut client_locations: Vec<(Cidr, RegionId)>,
+    ) -> Places {
         client_locations.sort_by_key(|(cidr, _)| std::cmp::Reverse(cidr.prefix));
         let mut origins = vec![home];
         for (_, region) in &client_locations {
@@ -101,7 +105,7 @@ impl<'a> Atlas<'a> {
                 origins.push(*region);
             }
         }
-        Places { regions: self.regions, client_locations, origins }
+        Places { regions: self.regions, client_locations, origins, zone }
     }
 }
 
