@@ -245,6 +245,7 @@ mod tests {
             rate: 50.0,
             fullness: 0.25,
             utilization: f64::NAN,
+            is_auto_drained: true,
             ..Figures::default()
         });
         near.ledger.count_pick(WorkerId(0), Reason::Nearest);
@@ -266,6 +267,8 @@ mod tests {
         );
         assert_eq!((&backend["fullness"], &backend["utilization"]), (&json!(0.25), &Value::Null));
         assert_eq!(backend["picks"]["nearest"], 1);
+        let other = &status["services"][0]["backends"][1];
+        assert_eq!((&backend["autoDrained"], &other["autoDrained"]), (&json!(true), &json!(false)));
         assert_eq!(backend["members"][0]["lastProbe"], Value::Null);
         let sick = &backend["members"][1];
         assert_eq!(

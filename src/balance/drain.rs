@@ -128,7 +128,7 @@ impl Drains {
     /// Whether a backend other than this one is not drained and has a healthy member.
     fn serves_without(&self, backend: usize) -> bool {
         let others = (0..).zip(&self.states).filter(|(index, _)| *index != backend);
-        others.map(|(_, state)| state).any(|state| !state.is_drained && state.standing.healthy > 0)
+        others.map(|(_, state)| state).any(State::serves)
     }
 
     fn release_the_last(&mut self) {
@@ -142,6 +142,10 @@ impl Drains {
 }
 
 impl State {
+    const fn serves(&self) -> bool {
+        !self.is_drained && self.standing.healthy > 0 && self.standing.all > 0
+    }
+
     fn recover(&mut self, now: Tick) {
         if !self.is_drained || self.standing.all == 0 {
             self.release();
@@ -235,6 +239,8 @@ mod tests {
         let mut drains = drains(3);
         assert_eq!(tick(&mut drains, 0, &[of(1, 8), of(8, 8), of(8, 8)]), [0]);
         assert_eq!(tick(&mut drains, 1, &[of(1, 8), of(0, 8), of(0, 8)]), NONE);
+        let scaled_to_0 = Standing { healthy: 8, undecided: 0, all: 0 };
+        assert_eq!(tick(&mut drains, 2, &[of(1, 8), scaled_to_0, of(0, 8)]), [2]);
     }
 
     #[test]

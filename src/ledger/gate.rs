@@ -157,7 +157,7 @@ impl Gate {
     /// The turn that the next request would get, for those who only ask.
     #[must_use]
     pub fn peek(&self) -> u64 {
-        self.admitted.load(Relaxed).wrapping_add(self.overfilled.load(Relaxed))
+        self.turns.load(Relaxed)
     }
 
     /// The counters.

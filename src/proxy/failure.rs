@@ -60,3 +60,16 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overload_is_503_on_every_scheme_and_no_healthy_member_502_on_the_classic_one() {
+        let status = |detail, scheme| Failure { stage: Stage::Pick, detail }.status(scheme);
+        let schemes = [Scheme::External, Scheme::ExternalManaged, Scheme::InternalManaged];
+        assert_eq!(schemes.map(|scheme| status(StatusDetail::Overloaded, scheme)), [503, 503, 503]);
+        assert_eq!(schemes.map(|scheme| status(StatusDetail::FailedToPickBackend, scheme)), [502, 503, 503]);
+    }
+}

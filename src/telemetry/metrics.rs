@@ -384,6 +384,7 @@ mod tests {
             rate: 50.0,
             fullness: 0.25,
             utilization: f64::NAN,
+            is_auto_drained: true,
             ..Figures::default()
         });
         let page = render_world(&world, &process);
@@ -391,6 +392,7 @@ mod tests {
         for line in [
             format!("overspill_backend_capacity{{{near}}} 200"),
             format!("overspill_backend_fullness{{{near}}} 0.25"),
+            format!("overspill_backend_auto_drained{{{near}}} 1"),
             format!("overspill_request_duration_seconds_bucket{{{near},le=\"0.003\"}} 0"),
             format!("overspill_request_duration_seconds_bucket{{{near},le=\"0.005\"}} 1"),
             format!("overspill_request_duration_seconds_sum{{{near}}} 0.004"),

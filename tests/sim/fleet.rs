@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use overspill::model::place::{Places, Region, RegionId};
-use overspill::model::policy::Policies;
+use overspill::model::policy::{Distribution, Policies};
 use overspill::model::probe::{HealthCheck, Probe, ProbePort};
 use overspill::model::service::{
     Affinity, Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
@@ -71,6 +71,12 @@ pub(crate) fn preferred(backend: Backend) -> Backend {
     Backend { preference: Preference::Preferred, ..backend }
 }
 
+/// The same in another zone of its region.
+pub(crate) fn in_zone(backend: Backend, letter: char) -> Backend {
+    let zone = format!("region-{}-{letter}", backend.group.region.0);
+    Backend { group: Arc::new(Group { zone: zone.into(), ..(*backend.group).clone() }), ..backend }
+}
+
 pub(crate) fn service(backends: Vec<Backend>) -> Service {
     Service {
         name: "web".into(),
@@ -90,6 +96,11 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
 
 pub(crate) fn with_affinity(service: Service) -> Service {
     Service { affinity: Affinity::ClientIp, ..service }
+}
+
+/// With this `serviceLbPolicy`.
+pub(crate) fn distributed(service: Service, distribution: Distribution) -> Service {
+    Service { policies: Policies { distribution, ..service.policies }, ..service }
 }
 
 fn health_check() -> HealthCheck {

@@ -8,7 +8,7 @@ use overspill::balance::pick::{self, Ask, NoPick, Pick, Reason, Room};
 use overspill::balance::plan::{BackendSample, Figures, MemberSample, Plan, ReportSample, Sample};
 use overspill::balance::planner::ServicePlanner;
 use overspill::balance::rng::Rng;
-use overspill::model::place::{OriginId, Places};
+use overspill::model::place::{OriginId, Places, RegionId};
 use overspill::model::service::Service;
 use overspill::model::unit::{Ratio, SECOND, Span, Tick};
 
@@ -254,7 +254,8 @@ impl Lab {
         match pick::choose(&self.plan, ask, &mut admit) {
             Ok(pick) => {
                 let member = &mut self.members[pick.backend as usize][pick.member as usize];
-                assert!(member.is_healthy || at < self.next_tick, "unhealthy member got a request");
+                let may = member.is_healthy || self.plan.is_open || at < self.next_tick;
+                assert!(may, "unhealthy member got a request");
                 member.served += 1;
                 member.failed += u64::from(member.fails_fast);
                 self.log.push((at, pick));
@@ -275,6 +276,12 @@ impl Lab {
         let value = if member.fails_fast { 0.0 } else { (reporting.curve)(member.meter.rate(at, window)) };
         let value = value * (1.0 + reporting.noise * (2.0 * self.noise.unit() - 1.0));
         member.hear(at, value);
+    }
+
+    /// Regions of the tiers of the proxy's own origin, in order.
+    pub(crate) fn advance_and_list(&mut self) -> Vec<RegionId> {
+        self.advance(self.now);
+        self.plan.origins[0].tiers.iter().map(|tier| tier.region).collect()
     }
 
     /// Time goes by: ticks and reports.

@@ -6,5 +6,7 @@ mod fleet;
 mod lab;
 mod laws;
 mod on_answers;
+mod rules;
+mod sharing;
 mod utilization;
 mod worked;

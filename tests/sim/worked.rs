@@ -178,7 +178,7 @@ fn w23_per_endpoint_50_with_one_of_four_healthy_and_scaler_half_gives_100_to_the
 }
 
 #[test]
-fn a_drained_backend_gets_nothing_new_and_the_reason_is_drained() {
+fn g_1_4_a_drained_backend_gets_nothing_new_and_the_reason_is_drained() {
     let near = || backend(0, 0, 2, group_rate(100.0));
     let far = || backend(1, 1, 2, group_rate(100.0));
     let mut lab = Lab::new(service(vec![near(), far()]), places(2));
@@ -191,7 +191,7 @@ fn a_drained_backend_gets_nothing_new_and_the_reason_is_drained() {
 }
 
 #[test]
-fn an_unhealthy_backend_gets_nothing_and_gets_its_part_back_when_it_recovers() {
+fn g_2_14_an_unhealthy_backend_gets_nothing_and_gets_its_part_back_when_it_recovers() {
     let mut lab = Lab::new(
         service(vec![backend(0, 0, 2, group_rate(100.0)), backend(1, 1, 1, group_rate(100.0))]),
         places(2),
@@ -219,7 +219,7 @@ fn without_any_healthy_member_nothing_is_placed() {
 }
 
 #[test]
-fn preferred_backends_are_filled_before_nearer_default_ones() {
+fn g_2_16_preferred_backends_are_filled_before_nearer_default_ones() {
     let far = preferred(backend(1, 1, 2, group_rate(50.0)));
     let mut lab = Lab::new(service(vec![backend(0, 0, 2, group_rate(1000.0)), far]), places(2));
     lab.even(40.0, 5.0);

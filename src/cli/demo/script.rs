@@ -47,7 +47,8 @@ pub(super) fn phases(seconds: f64) -> Vec<Phase> {
             150.0,
             Action::Health(503),
             "www-1 starts to fail its health check. After two bad probes it gets nothing more, and www-2 takes its \
-             part: a target counts all members of a group, healthy or not.",
+             part: a target counts all members of a group, healthy or not. One of two is less than 70 %, so part \
+             of the requests goes on before the group is full: failover.",
         ),
         phase(
             32.0,
