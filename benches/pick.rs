@@ -54,6 +54,9 @@ fn bench(c: &mut Criterion) {
     run("in turn, 50 backends", &wide, false, |_, _| true);
     run("in turn, 1 backend", &single, false, |_, _| true);
     run("in turn, first tier of two full", &deep, false, |backend, _| backend >= 2);
+    let mut sick = deep.clone();
+    sick.origins[0].tiers[0].keep = u64::MAX / 2;
+    run("in turn, first tier of two keeps half", &sick, false, |_, _| true);
     run("in turn, all 50 full", &wide, false, |_, room| room == Room::Overfill);
     run("by key, 50 backends", &wide, true, |_, _| true);
     run("by key, 1 backend", &single, true, |_, _| true);

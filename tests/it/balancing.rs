@@ -239,6 +239,32 @@ fn members_of_a_group_measuring() {
 }
 
 #[test]
+fn members_of_a_group_take_exact_turns_above_its_target_too() {
+    let toys = ["a", "b"].map(toy);
+    let lb = Lb::start(&setup(&[group("ig", NEAR).rate(5).members(&toys)]).text());
+    for _ in 0..100 {
+        lb.get("/");
+    }
+    assert_eq!(toys.each_ref().map(ToyBackend::requests), [50, 50]);
+    assert!(picks(&lb, Reason::Overfilled) > 0.0);
+}
+
+#[test]
+fn g_2_14_below_the_threshold_part_goes_to_the_next_region_and_the_reason_is_failover() {
+    let (toys, far) = (["a", "b"].map(toy), toy("far"));
+    let groups = [group("ig-near", NEAR).members(&toys), group("ig-far", FAR).member("far", &far)];
+    let lb = Lb::start(&setup(&groups).text());
+    toys[0].set_health(500);
+    lb.wait_health("a", false);
+    for _ in 0..70 {
+        lb.get("/");
+    }
+    // One of two healthy is 50 of 70 %.
+    assert!(toys[1].requests().abs_diff(50) <= 3 && toys[0].requests() == 0);
+    assert_eq!(picks(&lb, Reason::Failover), far.requests() as f64);
+}
+
+#[test]
 fn g_2_1_a_clients_own_region_decides_what_is_near() {
     let (home, away) = (toy("home"), toy("away"));
     let groups = [group("ig-home", NEAR).member("home", &home), group("ig-away", FAR).member("away", &away)];
