@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use overspill::balance::plan::Limits;
 use overspill::ledger::registry::Registry;
-use overspill::model::config::{AccessLogTarget, Config, ProxySettings};
+use overspill::model::config::{AccessLogTarget, Config, ProxySettings, SessionKey};
 use overspill::model::place::RegionId;
 use overspill::model::service::{Backend, Member, Service};
 use overspill::model::unit::{Ratio, Span, Tick};
@@ -27,6 +27,7 @@ fn world(backends: [Backend; 2]) -> World {
             admin: None,
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
+            session_key: SessionKey::Kept,
         },
         places: places(1),
         fronts: Vec::new(),
