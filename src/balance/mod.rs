@@ -5,8 +5,9 @@
 //! utilization for UTILIZATION, from whichever is lower when both are given. The limit goes to the backend's gate.
 //! For each place that clients come from it orders the backends into tiers: nearest region first, PREFERRED before
 //! DEFAULT. A request walks the tiers: in a tier a backend is chosen in proportion to capacity among those with room;
-//! a tier without room is skipped, and the reason is kept. When every tier is full, the request is placed anyway, in
-//! proportion to capacity, so that all end at the same relative overload.
+//! a tier without room is skipped, and the reason is kept; one with too few healthy members keeps only a part of what
+//! comes. A backend with far too few may be drained altogether, if the service asks for it. When every tier is full,
+//! the request is placed anyway, in proportion to capacity, so that all end at the same relative overload.
 
 mod backend;
 pub mod burst;
