@@ -33,6 +33,14 @@ resource! {
         locality_lb_policy: String,
         /// What is hashed, and how.
         consistent_hash: ConsistentHash,
+        /// Reference to a service load balancing policy.
+        service_lb_policy: String,
+        /// **Ours**: OVERFILL or REJECT.
+        overload: String,
+        /// **Ours**: whether all members are tried when none is healthy.
+        fail_open: bool,
+        /// **Ours**: seconds that a recovered member takes to its full share.
+        slow_start_sec: u32,
         /// Draining.
         connection_draining: ConnectionDraining,
         /// Access log.
@@ -128,12 +136,13 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("connectionDraining", Kind::Object(&CONNECTION_DRAINING)),
         optional("logConfig", Kind::Object(&LOG_CONFIG)),
         optional("backends", Kind::List(&Kind::Object(&BACKEND), 50)).by("[G 9]"),
-        later("overload", "refusing requests when everything is full", &[]),
-        later("failOpen", "trying all members when none is healthy", &[Off::False]),
+        optional("serviceLbPolicy", REFERENCE).by("[G 2.12]"),
+        optional("overload", Kind::Word(OVERLOADS)),
+        optional("failOpen", Kind::Flag),
+        optional("slowStartSec", Kind::Integer(0, 900)),
         later("circuitBreakers", "limits of connections and requests", &[Off::Empty]),
         later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
-        later("serviceLbPolicy", "other algorithms, automatic drain, failover thresholds", &[Off::Empty]),
         later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
         later("customResponseHeaders", "headers added to answers", &[Off::Empty]),
         later("enableCDN", "caching", &[Off::False]),
@@ -263,6 +272,9 @@ static POLICIES: &[Word] = &[
     Word::Later("WEIGHTED_MAGLEV", "passthrough balancing"),
     Word::Later("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),
 ];
+
+/// **Ours**.
+static OVERLOADS: &[Word] = &[Word::Known("OVERFILL"), Word::Known("REJECT")];
 
 static OPTIONAL_MODES: &[Word] = &[
     Word::Known("EXCLUDE_ALL_OPTIONAL"),

@@ -16,6 +16,7 @@ pub mod path;
 pub mod proxy;
 pub mod read;
 pub mod schema;
+pub mod service_lb_policy;
 pub mod syntax;
 pub mod url_map;
 pub mod walk;

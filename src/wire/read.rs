@@ -14,6 +14,7 @@ use super::health_check::{HEALTH_CHECK, HealthCheck};
 use super::path::Path;
 use super::proxy::{PROXY, Proxy};
 use super::schema::Table;
+use super::service_lb_policy::{SERVICE_LB_POLICY, ServiceLbPolicy};
 use super::url_map::{URL_MAP, UrlMap};
 use super::walk::{Misfit, Walk};
 use super::yaml;
@@ -31,6 +32,8 @@ pub struct Resources {
     pub url_maps: Collection<UrlMap>,
     /// `backendServices`.
     pub backend_services: Collection<BackendService>,
+    /// `serviceLbPolicies`.
+    pub service_lb_policies: Collection<ServiceLbPolicy>,
     /// `instanceGroups`.
     pub instance_groups: Collection<InstanceGroup>,
     /// `networkEndpointGroups`.
@@ -64,7 +67,7 @@ pub struct Collection<T> {
 /// One resource.
 #[derive(Debug)]
 pub struct Entry<T> {
-    /// Its `name`, if that could be read.
+    /// The last part of its `name`, if that could be read.
     pub name: Option<String>,
     /// The last part of its `zone`, if that could be read.
     pub zone: Option<String>,
@@ -115,6 +118,7 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         target_http_proxies: reader.collection("targetHttpProxies", &TARGET_HTTP_PROXY),
         url_maps: reader.collection("urlMaps", &URL_MAP),
         backend_services: reader.collection("backendServices", &BACKEND_SERVICE),
+        service_lb_policies: reader.collection("serviceLbPolicies", &SERVICE_LB_POLICY),
         instance_groups: reader.collection("instanceGroups", &INSTANCE_GROUP),
         network_endpoint_groups: reader.collection("networkEndpointGroups", &NETWORK_ENDPOINT_GROUP),
         health_checks: reader.collection("healthChecks", &HEALTH_CHECK),
@@ -166,7 +170,8 @@ impl Reader<'_> {
         for (index, item) in items.iter().enumerate() {
             let text = |key| item.get(key).and_then(Node::text);
             let zone = text("zone").and_then(|zone| zone.rsplit('/').next()).map(str::to_owned);
-            let name = text("name").map(str::to_owned);
+            // Policies of the Network Services API have a path for a name.
+            let name = text("name").map(|name| name.rsplit('/').next().unwrap_or(name).to_owned());
             out.hides_names |= name.is_none();
             out.entries.push(Entry { name, zone, value: sound(item, table, &at.item(index), self.walk) });
         }
@@ -205,6 +210,7 @@ pub static COLLECTIONS: &[&str] = &[
     "targetHttpProxies",
     "urlMaps",
     "backendServices",
+    "serviceLbPolicies",
     "instanceGroups",
     "networkEndpointGroups",
     "healthChecks",
@@ -219,7 +225,6 @@ static LATER: &[(&str, &str)] = &[
     ("targetTcpProxies", "balancing of connections"),
     ("targetSslProxies", "balancing of connections"),
     ("targetGrpcProxies", "gRPC"),
-    ("serviceLbPolicies", "other algorithms, automatic drain, failover thresholds"),
     ("backendBuckets", "buckets as backends"),
     ("autoscalers", "groups that grow"),
     ("instanceGroupManagers", "groups that grow"),

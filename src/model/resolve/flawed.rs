@@ -4,26 +4,23 @@
 //! have meant is not guessed at.
 
 use super::backend::{About, backend};
-use super::check::Checks;
-use super::group::Groups;
 use super::report::Report;
-use super::service::{default_port_name, protocol, scheme};
+use super::service::{Around, default_port_name, protocol, scheme};
 use crate::wire::document::Node;
 use crate::wire::path::Path;
 use crate::wire::read;
 
 /// Follows the references and checks the sound backends of the service at `node`.
-pub(super) fn service(
-    node: &Node,
-    (checks, groups): (&Checks<'_>, &Groups),
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) {
+pub(super) fn service(node: &Node, around: Around<'_>, at: &Path<'_>, report: &mut Report<'_>) {
+    let Around { checks, groups, lb_policies } = around;
     let list = at.key("healthChecks");
     for (index, reference) in items(node, "healthChecks").iter().enumerate() {
         if let Some(text) = reference.text() {
             checks.names.follow(text, &list.item(index), report);
         }
+    }
+    if let Some(text) = node.get("serviceLbPolicy").and_then(Node::text).filter(|text| !text.is_empty()) {
+        lb_policies.names.follow(text, &at.key("serviceLbPolicy"), report);
     }
     let word = |key| node.get(key).and_then(Node::text);
     let known = protocol(word("protocol"));

@@ -6,6 +6,7 @@
 mod affinity;
 mod backend;
 mod check;
+mod distribution;
 mod flawed;
 mod front;
 mod group;
@@ -80,7 +81,9 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     let checks = check::all(&resources.health_checks, report);
     let groups = group::all(resources, &mut atlas, report);
     let home = place::home(&resources.proxy, &groups, &mut atlas, report);
-    let services = service::all(&resources.backend_services, &checks, &groups, report);
+    let lb_policies = distribution::all(&resources.service_lb_policies, report);
+    let around = service::Around { checks: &checks, groups: &groups, lb_policies: &lb_policies };
+    let services = service::all(&resources.backend_services, around, report);
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);
     let fronts = front::all(resources, &maps, report);
@@ -96,6 +99,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     }
     let reached = front::reached(&fronts, &maps, services.list.len());
     warn::unreachable(&services, &reached, !fronts.is_empty(), report);
+    distribution::unused(&resources.service_lb_policies, &resources.backend_services, report);
     let (zone, region) = home?;
     let services = services.list.into_iter().zip(reached).map(|(service, is_reachable)| {
         service.map(|service| Arc::new(Service { is_reachable, ..service.value }))

@@ -127,6 +127,9 @@ fn parse(text: &str) -> Result<Reference<'_>, &'static str> {
     }
     let zone = match scope {
         [.., "regions", _] => return Err("a global or zonal resource: regional ones are not supported yet"),
+        [.., "locations", location] if *location != "global" => {
+            return Err("a global resource: regional ones are not supported yet");
+        }
         [.., "zones", zone] => Some(*zone),
         _ => None,
     };

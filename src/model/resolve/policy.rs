@@ -2,16 +2,16 @@
 
 use super::metrics;
 use super::report::Report;
-use crate::model::policy::{Distribution, Locality, Policies};
+use crate::model::policy::{Locality, Overload, Policies};
 use crate::model::service::{Affinity, Protocol, Scheme};
-use crate::model::unit::Ratio;
+use crate::model::unit::Span;
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
 
 /// `consistentHash.minimumRingSize` when the file has none [G 2c].
 pub(super) const DEFAULT_RING_SIZE: u32 = 1024;
 
-/// All policies of a service. What has a problem is reported, and stays at its default.
+/// All policies of a service but its distribution. What has a problem is reported, and stays at its default.
 pub(super) fn all(
     service: &BackendService,
     (scheme, protocol, affinity): (Scheme, Protocol, &Affinity),
@@ -19,20 +19,16 @@ pub(super) fn all(
     report: &mut Report<'_>,
 ) -> Policies {
     Policies {
-        distribution: distribution(scheme),
         locality: locality(service, (scheme, protocol, affinity), at, report),
         weight_metrics: metrics::of_service(service, scheme, at, report),
+        slow_start: Span::secs(service.slow_start_sec.unwrap_or(0).into()),
+        overload: match service.overload.as_deref() {
+            Some("REJECT") => Overload::Reject,
+            _ => Overload::Overfill,
+        },
+        fails_open: service.fail_open.unwrap_or(false),
         ..Policies::default()
     }
-}
-
-/// What the scheme alone decides.
-fn distribution(scheme: Scheme) -> Distribution {
-    let threshold = match scheme {
-        Scheme::External => Distribution::FAILOVER_THRESHOLD_CLASSIC,
-        Scheme::ExternalManaged | Scheme::InternalManaged => Distribution::FAILOVER_THRESHOLD,
-    };
-    Distribution { failover_threshold: Ratio::new(threshold), ..Distribution::default() }
 }
 
 /// `localityLbPolicy` [G 2c, 3]. Absent: ROUND_ROBIN without affinity, MAGLEV with one. The classic balancer knows no

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::affinity;
 use super::backend::{About, backends};
 use super::check::Checks;
+use super::distribution::LbPolicies;
 use super::flawed;
 use super::group::{Groups, Roster};
 use super::names::Names;
 use super::policy;
 use super::report::Report;
+use crate::model::policy::Policies;
 use crate::model::probe::HealthCheck;
 use crate::model::service::{Affinity, Protocol, Scheme, Service};
 use crate::model::unit::{Ratio, Span};
@@ -30,11 +32,18 @@ pub(super) struct Placed {
     pub(super) rosters: Vec<Arc<Roster>>,
 }
 
+/// What services refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) checks: &'a Checks<'a>,
+    pub(super) groups: &'a Groups,
+    pub(super) lb_policies: &'a LbPolicies<'a>,
+}
+
 /// Resolves all services.
 pub(super) fn all<'a>(
     of: &'a Collection<wire::BackendService>,
-    checks: &Checks<'_>,
-    groups: &Groups,
+    around: Around<'_>,
     report: &mut Report<'_>,
 ) -> Services<'a> {
     let names = Names::new(of, "backend service", report);
@@ -43,18 +52,18 @@ pub(super) fn all<'a>(
         let at = list.item(index);
         let Some(value) = entry.value.as_ref() else {
             if let Some(node) = report.root().get(of.key).and_then(|services| services.items().get(index)) {
-                flawed::service(node, (checks, groups), &at, report);
+                flawed::service(node, around, &at, report);
             }
             return None;
         };
-        one(value, (checks, groups), &at, report)
+        one(value, around, &at, report)
     };
     Services { names, list: of.entries.iter().enumerate().map(resolve).collect() }
 }
 
 fn one(
     service: &wire::BackendService,
-    (checks, groups): (&Checks<'_>, &Groups),
+    around: Around<'_>,
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Option<Placed> {
@@ -63,10 +72,14 @@ fn one(
     let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
     let affinity = affinity::affinity(service, (scheme, protocol), at, report);
     let session = affinity.as_ref().unwrap_or(&Affinity::None);
-    let policies = policy::all(service, (scheme, protocol, session), at, report);
+    let policies = Policies {
+        distribution: around.lb_policies.of_service(service, scheme, at, report),
+        ..policy::all(service, (scheme, protocol, session), at, report)
+    };
     let log_sample = log_sample(service, at, report);
-    let health_check = health_check(service, checks, at, report);
-    let (backends, rosters) = backends(service, &About { scheme, protocol, port_name, groups }, at, report);
+    let health_check = health_check(service, around.checks, at, report);
+    let (backends, rosters) =
+        backends(service, &About { scheme, protocol, port_name, groups: around.groups }, at, report);
     let value = Service {
         name: service.name.as_str().into(),
         scheme,

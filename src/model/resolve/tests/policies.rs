@@ -1,7 +1,7 @@
 //! What is resolved of a service's policies.
 
 use super::*;
-use crate::model::policy::Locality;
+use crate::model::policy::{Algorithm, Distribution, Isolation, Locality, Overload};
 
 /// `MINIMAL` with lines added to its service.
 fn service(lines: &str) -> String {
@@ -59,4 +59,66 @@ fn policies_without_a_hash_do_not_keep_sessions() {
 #[test]
 fn a_ring_size_that_was_left_behind_is_accepted() {
     assert_eq!(locality("consistentHash: {minimumRingSize: '1024'}"), Locality::RoundRobin);
+}
+
+/// [G 2b]
+#[test]
+fn a_policy_says_which_backends_and_its_scheme_says_the_rest() {
+    let config = good(include_str!("../../../../config/service-lb-policy.yaml"));
+    let found = |index: usize| config.services[index].policies.distribution.clone();
+    let zone_first = Distribution {
+        algorithm: Algorithm::WaterfallByZone,
+        drains_automatically: true,
+        failover_threshold: Ratio::new(0.8),
+        isolation: None,
+    };
+    assert_eq!(found(0), zone_first);
+    assert_eq!(found(1), Distribution { isolation: Some(Isolation::Nearest), ..Distribution::default() });
+    assert_eq!(found(1).failover_threshold, Ratio::new(0.7));
+}
+
+#[test]
+fn an_export_of_a_policy_can_be_pasted() {
+    let export = "serviceLbPolicies:
+- autoCapacityDrain: {enable: false}
+  createTime: '2026-01-01T00:00:00Z'
+  description: near first
+  failoverConfig: {failoverHealthThreshold: 1}
+  isolationConfig: {isolationGranularity: REGION, isolationMode: STRICT}
+  labels: {team: web}
+  loadBalancingAlgorithm: SPRAY_TO_REGION
+  name: projects/p/locations/global/serviceLbPolicies/near
+  updateTime: '2026-01-01T00:00:00Z'
+";
+    for reference in [
+        "near",
+        "//networkservices.googleapis.com/projects/p/locations/global/serviceLbPolicies/near",
+        "https://networkservices.googleapis.com/v1/projects/p/locations/global/serviceLbPolicies/near",
+    ] {
+        let text = format!("{}{export}", service(&format!("serviceLbPolicy: {reference}")));
+        let distribution = good(&text).services[0].policies.distribution.clone();
+        assert_eq!(distribution.algorithm, Algorithm::SprayToRegion);
+        assert_eq!(distribution.isolation, Some(Isolation::Strict));
+        assert_eq!(distribution.failover_threshold, Ratio::new(0.01));
+    }
+}
+
+#[test]
+fn overload_fail_open_and_slow_start_are_read() {
+    let policies = good(include_str!("../../../../config/overload.yaml")).services[0].policies.clone();
+    assert_eq!(policies.overload, Overload::Reject);
+    assert!(policies.fails_open);
+    assert_eq!(policies.slow_start, Span::secs(30));
+    let policies = good(MINIMAL).services[0].policies.clone();
+    assert_eq!((policies.overload, policies.fails_open), (Overload::Overfill, false));
+    assert_eq!(policies.slow_start, Span::ZERO);
+}
+
+/// [G 2b]: 70 percent, 50 for the classic balancer.
+#[test]
+fn the_failover_threshold_goes_by_the_scheme() {
+    let classic = service("loadBalancingScheme: EXTERNAL")
+        .replace("target: web-proxy}", "target: web-proxy, loadBalancingScheme: EXTERNAL}");
+    assert_eq!(good(&classic).services[0].policies.distribution.failover_threshold, Ratio::new(0.5));
+    assert_eq!(good(MINIMAL).services[0].policies.distribution.failover_threshold, Ratio::new(0.7));
 }
