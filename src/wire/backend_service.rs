@@ -2,6 +2,7 @@
 
 use super::backend::{BACKEND, Backend, METRIC_NAME};
 use super::duration::{DURATION, Duration};
+use super::protection::{CIRCUIT_BREAKERS, CircuitBreakers, OUTLIER_DETECTION, OutlierDetection};
 use super::resource;
 use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
 
@@ -35,6 +36,10 @@ resource! {
         consistent_hash: ConsistentHash,
         /// Reference to a service load balancing policy.
         service_lb_policy: String,
+        /// Ejecting members by their errors.
+        outlier_detection: OutlierDetection,
+        /// Limits of connections and requests.
+        circuit_breakers: CircuitBreakers,
         /// **Ours**: OVERFILL or REJECT.
         overload: String,
         /// **Ours**: whether all members are tried when none is healthy.
@@ -137,11 +142,11 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("logConfig", Kind::Object(&LOG_CONFIG)),
         optional("backends", Kind::List(&Kind::Object(&BACKEND), 50)).by("[G 9]"),
         optional("serviceLbPolicy", REFERENCE).by("[G 2.12]"),
+        optional("outlierDetection", Kind::Object(&OUTLIER_DETECTION)).by("[G 2e]"),
+        optional("circuitBreakers", Kind::Object(&CIRCUIT_BREAKERS)).by("[G 2e]"),
         optional("overload", Kind::Word(OVERLOADS)),
         optional("failOpen", Kind::Flag),
         optional("slowStartSec", Kind::Integer(0, 900)),
-        later("circuitBreakers", "limits of connections and requests", &[Off::Empty]),
-        later("outlierDetection", "ejecting members by their errors", &[Off::Empty]),
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
         later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
         later("customResponseHeaders", "headers added to answers", &[Off::Empty]),

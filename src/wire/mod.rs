@@ -13,6 +13,7 @@ pub mod front;
 pub mod group;
 pub mod health_check;
 pub mod path;
+pub mod protection;
 pub mod proxy;
 pub mod read;
 pub mod schema;

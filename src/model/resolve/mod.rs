@@ -14,6 +14,7 @@ mod metrics;
 mod names;
 mod place;
 mod policy;
+mod protection;
 mod proxy;
 mod report;
 mod service;

@@ -1,6 +1,7 @@
 //! How a service spreads its requests: the fields behind [`Policies`].
 
 use super::metrics;
+use super::protection;
 use super::report::Report;
 use crate::model::policy::{Locality, Overload, Policies};
 use crate::model::service::{Affinity, Protocol, Scheme};
@@ -27,6 +28,8 @@ pub(super) fn all(
             _ => Overload::Overfill,
         },
         fails_open: service.fail_open.unwrap_or(false),
+        outlier_detection: protection::outlier_detection(service, (scheme, protocol), at, report),
+        circuit_breakers: protection::circuit_breakers(service, (scheme, protocol), at, report),
         ..Policies::default()
     }
 }

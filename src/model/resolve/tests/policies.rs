@@ -1,7 +1,9 @@
 //! What is resolved of a service's policies.
 
 use super::*;
-use crate::model::policy::{Algorithm, Distribution, Isolation, Locality, Overload};
+use crate::model::policy::{
+    Algorithm, CircuitBreakers, Distribution, Isolation, Locality, OutlierDetection, Overload,
+};
 
 /// `MINIMAL` with lines added to its service.
 fn service(lines: &str) -> String {
@@ -121,4 +123,43 @@ fn the_failover_threshold_goes_by_the_scheme() {
         .replace("target: web-proxy}", "target: web-proxy, loadBalancingScheme: EXTERNAL}");
     assert_eq!(good(&classic).services[0].policies.distribution.failover_threshold, Ratio::new(0.5));
     assert_eq!(good(MINIMAL).services[0].policies.distribution.failover_threshold, Ratio::new(0.7));
+}
+
+/// [G 2e]
+#[test]
+fn outlier_detection_is_off_unless_something_is_said_and_then_has_google_s_defaults() {
+    let found = |lines: &str| good(&service(lines)).services[0].policies.outlier_detection;
+    assert_eq!(found(""), None);
+    assert_eq!(found("outlierDetection: {}"), None);
+    assert_eq!(
+        found("outlierDetection: {consecutiveErrors: 7}"),
+        Some(OutlierDetection { consecutive_errors: 7, ..OutlierDetection::default() })
+    );
+    assert_eq!(
+        found(
+            "outlierDetection: {interval: {seconds: '2', nanos: 500000000}, baseEjectionTime: {seconds: 0}}"
+        ),
+        Some(OutlierDetection {
+            interval: Span::millis(2500),
+            base_ejection_time: Span::ZERO,
+            ..OutlierDetection::default()
+        })
+    );
+}
+
+/// [G 2e]
+#[test]
+fn circuit_breakers_limit_nothing_but_what_is_said_and_retries() {
+    let found = |lines: &str| good(&service(lines)).services[0].policies.circuit_breakers;
+    assert_eq!(found(""), CircuitBreakers::default());
+    assert_eq!(found("circuitBreakers: {}"), CircuitBreakers::default());
+    assert_eq!(
+        found("circuitBreakers: {maxRequests: 9}"),
+        CircuitBreakers { max_requests: Some(9), max_retries: Some(1), ..CircuitBreakers::default() }
+    );
+    let config = good(include_str!("../../../../config/protection.yaml"));
+    let policies = &config.services[0].policies;
+    assert_eq!(policies.circuit_breakers.max_retries, Some(3));
+    assert_eq!(policies.circuit_breakers.max_connections, Some(200));
+    assert_eq!(policies.outlier_detection.unwrap().base_ejection_time, Span::secs(30));
 }
