@@ -14,6 +14,8 @@ resource! {
         name: String,
     }
     optional {
+        /// Region of a regional service, as a name or a URL.
+        region: String,
         /// EXTERNAL, EXTERNAL_MANAGED or INTERNAL_MANAGED.
         load_balancing_scheme: String,
         /// HTTP, HTTPS, TCP or SSL.
@@ -128,6 +130,7 @@ pub static BACKEND_SERVICE: Table = Table {
     fields: &[
         required("name", Kind::Name),
         note("description"),
+        optional("region", REFERENCE).by("[G 2.10]"),
         optional("loadBalancingScheme", Kind::Word(SCHEMES)),
         optional("protocol", Kind::Word(PROTOCOLS)),
         optional("portName", Kind::Name),
@@ -179,7 +182,6 @@ pub static BACKEND_SERVICE: Table = Table {
         output("selfLinkWithId"),
         output("creationTimestamp"),
         output("fingerprint"),
-        output("region"),
         output("usedBy"),
         output("network"),
         output("orchestrationInfo"),

@@ -232,7 +232,7 @@ static LATER: &[(&str, &str)] = &[
     ("httpHealthChecks", "legacy checks; healthChecks of type HTTP say the same"),
     ("httpsHealthChecks", "legacy checks; healthChecks of type HTTPS say the same"),
     ("globalForwardingRules", "forwardingRules are global here"),
-    ("regionBackendServices", "regional resources"),
+    ("regionBackendServices", "a `region` in backendServices says the same"),
     ("regionHealthChecks", "regional resources"),
     ("regionUrlMaps", "regional resources"),
     ("regionTargetHttpProxies", "regional resources"),

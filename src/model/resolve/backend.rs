@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::group::{Groups, Listed, Roster};
+use super::region;
 use super::report::Report;
 use super::target;
+use crate::model::place::RegionId;
 use crate::model::service::{Backend, GroupKind, Member, Protocol, Scheme};
 use crate::model::target::Preference;
 use crate::wire::backend as wire;
@@ -18,6 +20,8 @@ pub(super) struct About<'a> {
     pub(super) protocol: Protocol,
     pub(super) port_name: &'a str,
     pub(super) groups: &'a Groups,
+    /// The region of a regional service.
+    pub(super) home: Option<&'a (Arc<str>, RegionId)>,
 }
 
 /// The backends with their groups; no backends after a report, but all groups that were found.
@@ -37,6 +41,9 @@ pub(super) fn backends(
         let backend = backend(wire, group, about, &at, report);
         if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
             agrees(roster, &rosters, &at, report);
+            if let Some(home) = about.home {
+                region::group(&roster.group, home, &at, report);
+            }
             rosters.push(Arc::clone(roster));
         }
         out = out.zip(backend).map(|(mut out, backend)| {

@@ -12,7 +12,7 @@ use crate::wire::read;
 
 /// Follows the references and checks the sound backends of the service at `node`.
 pub(super) fn service(node: &Node, around: Around<'_>, at: &Path<'_>, report: &mut Report<'_>) {
-    let Around { checks, groups, lb_policies } = around;
+    let Around { checks, groups, lb_policies, .. } = around;
     let list = at.key("healthChecks");
     for (index, reference) in items(node, "healthChecks").iter().enumerate() {
         if let Some(text) = reference.text() {
@@ -29,6 +29,8 @@ pub(super) fn service(node: &Node, around: Around<'_>, at: &Path<'_>, report: &m
         protocol: known,
         port_name: word("portName").unwrap_or(default_port_name(known)),
         groups,
+        // Known for sound services alone.
+        home: None,
     };
     // Modes go by the protocol, so a misspelt one says nothing about them; those of Google's that are left are about requests.
     let judges = word("protocol").is_none_or(|word| [known.as_str(), "HTTP2", "H2C", "GRPC"].contains(&word));

@@ -105,7 +105,13 @@ impl Groups {
 
     /// The group that a backend names. `None` after a report.
     pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Listed> {
-        let Reference { collection, zone, name } = read_reference(text, at, "group", report)?;
+        let Reference { collection, zone, region, name } = read_reference(text, at, "group", report)?;
+        if region.is_some() {
+            let message = format!("{} is a regional group", quote(text));
+            let expected = "zonal groups, one for each zone: regional ones are not supported yet";
+            report.error(at, "not-supported", message, expected);
+            return None;
+        }
         if let Some(other) =
             collection.filter(|collection| !matches!(*collection, "instanceGroups" | "networkEndpointGroups"))
         {

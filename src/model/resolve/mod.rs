@@ -16,6 +16,7 @@ mod place;
 mod policy;
 mod protection;
 mod proxy;
+mod region;
 mod report;
 mod service;
 mod sharing;
@@ -83,7 +84,9 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     let groups = group::all(resources, &mut atlas, report);
     let home = place::home(&resources.proxy, &groups, &mut atlas, report);
     let lb_policies = distribution::all(&resources.service_lb_policies, report);
-    let around = service::Around { checks: &checks, groups: &groups, lb_policies: &lb_policies };
+    let regions = region::all(&resources.backend_services, &mut atlas, report);
+    let around =
+        service::Around { checks: &checks, groups: &groups, lb_policies: &lb_policies, regions: &regions };
     let services = service::all(&resources.backend_services, around, report);
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);

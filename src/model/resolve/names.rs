@@ -13,6 +13,7 @@ use crate::wire::schema::is_name;
 pub(super) struct Reference<'a> {
     pub(super) collection: Option<&'a str>,
     pub(super) zone: Option<&'a str>,
+    pub(super) region: Option<&'a str>,
     pub(super) name: &'a str,
 }
 
@@ -110,6 +111,11 @@ pub(super) fn dangling<'n>(
     report.error(at, "dangling-reference", format!("there is no {noun} {}", quote(name)), expected);
 }
 
+/// The region that a reference names, if it does.
+pub(super) fn region_of(text: &str) -> Option<&str> {
+    parse(text).ok()?.region
+}
+
 fn parse(text: &str) -> Result<Reference<'_>, &'static str> {
     let path = match text.split_once("://") {
         Some(("https" | "http", rest)) => rest.split_once('/').map_or("", |(_, path)| path),
@@ -125,15 +131,15 @@ fn parse(text: &str) -> Result<Reference<'_>, &'static str> {
     if !is_name(name) {
         return Err("a name, or a URL that ends in one: lower-case letters, digits and hyphens");
     }
-    let zone = match scope {
-        [.., "regions", _] => return Err("a global or zonal resource: regional ones are not supported yet"),
+    let (zone, region) = match scope {
+        [.., "regions", region] => (None, Some(*region)),
         [.., "locations", location] if *location != "global" => {
             return Err("a global resource: regional ones are not supported yet");
         }
-        [.., "zones", zone] => Some(*zone),
-        _ => None,
+        [.., "zones", zone] => (Some(*zone), None),
+        _ => (None, None),
     };
-    Ok(Reference { collection, zone, name })
+    Ok(Reference { collection, zone, region, name })
 }
 
 #[cfg(test)]
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn references_are_names_or_partial_or_full_urls() {
-        let name = |collection, zone| Reference { collection, zone, name: "x" };
+        let name = |collection, zone| Reference { collection, zone, region: None, name: "x" };
         for (text, expected) in [
             ("x", name(None, None)),
             ("backendServices/x", name(Some("backendServices"), None)),
@@ -157,7 +163,9 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
         }
-        for bad in ["", "/", "a/B", "ftp://h/x", "https://h", "projects/p/regions/r/backendServices/x"] {
+        let regional = parse("projects/p/regions/r/backendServices/x").unwrap();
+        assert_eq!(regional, Reference { region: Some("r"), ..name(Some("backendServices"), None) });
+        for bad in ["", "/", "a/B", "ftp://h/x", "https://h", "locations/us-east1/serviceLbPolicies/x"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

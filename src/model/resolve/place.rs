@@ -92,6 +92,30 @@ impl<'a> Atlas<'a> {
         Some((zone.into(), self.region(region, at, report)?))
     }
 
+    /// The same for a region that may be a URL.
+    pub(super) fn region_url(
+        &mut self,
+        text: &str,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
+    ) -> Option<(Arc<str>, RegionId)> {
+        let name = match text.rsplit_once('/') {
+            None => text,
+            Some((scope, name)) if scope == "regions" || scope.ends_with("/regions") => name,
+            Some(_) => {
+                let message = format!("{} is no region", quote(text));
+                report.error(
+                    at,
+                    "bad-region",
+                    message,
+                    "a name such as us-central1, or a URL that ends in regions/NAME",
+                );
+                return None;
+            }
+        };
+        Some((name.into(), self.region(name, at, report)?))
+    }
+
     /// All regions that came up, where the proxy stands, and where clients come from.
     pub(super) fn places(
         self,

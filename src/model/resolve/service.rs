@@ -10,6 +10,7 @@ use super::flawed;
 use super::group::{Groups, Roster};
 use super::names::Names;
 use super::policy;
+use super::region::{self, Home};
 use super::report::Report;
 use crate::model::policy::Policies;
 use crate::model::probe::HealthCheck;
@@ -30,6 +31,8 @@ pub(super) struct Services<'a> {
 pub(super) struct Placed {
     pub(super) value: Service,
     pub(super) rosters: Vec<Arc<Roster>>,
+    /// Name of its region; `None` = global.
+    pub(super) region: Option<Arc<str>>,
 }
 
 /// What services refer to.
@@ -38,6 +41,8 @@ pub(super) struct Around<'a> {
     pub(super) checks: &'a Checks<'a>,
     pub(super) groups: &'a Groups,
     pub(super) lb_policies: &'a LbPolicies<'a>,
+    /// By service.
+    pub(super) regions: &'a [Home],
 }
 
 /// Resolves all services.
@@ -56,14 +61,14 @@ pub(super) fn all<'a>(
             }
             return None;
         };
-        one(value, around, &at, report)
+        one(value, (index, around), &at, report)
     };
     Services { names, list: of.entries.iter().enumerate().map(resolve).collect() }
 }
 
 fn one(
     service: &wire::BackendService,
-    around: Around<'_>,
+    (index, around): (usize, Around<'_>),
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Option<Placed> {
@@ -76,10 +81,14 @@ fn one(
         distribution: around.lb_policies.of_service(service, scheme, at, report),
         ..policy::all(service, (scheme, protocol, session), at, report)
     };
+    let home = around.regions.get(index).and_then(Option::as_ref);
+    if let Some(home) = home {
+        region::check(service, scheme, home, (at, report));
+    }
     let log_sample = log_sample(service, at, report);
     let health_check = health_check(service, around.checks, at, report);
     let (backends, rosters) =
-        backends(service, &About { scheme, protocol, port_name, groups: around.groups }, at, report);
+        backends(service, &About { scheme, protocol, port_name, groups: around.groups, home }, at, report);
     let value = Service {
         name: service.name.as_str().into(),
         scheme,
@@ -97,12 +106,12 @@ fn one(
         ),
         log_sample,
         policies,
-        region: None,
+        region: home.map(|(_, region)| *region),
         backends: backends?,
         // Known once the forwarding rules are.
         is_reachable: false,
     };
-    Some(Placed { value, rosters })
+    Some(Placed { value, rosters, region: home.map(|(name, _)| Arc::clone(name)) })
 }
 
 /// Absent, it is EXTERNAL_MANAGED (**ours**).

@@ -293,3 +293,17 @@ fn a_flaw_in_a_service_hides_nothing_else_of_it() {
     let codes: Vec<_> = document(&text).problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, ["out-of-range", "forbidden-field", "dangling-reference"]);
 }
+
+/// [G 2.10]
+#[test]
+fn a_regional_service_knows_its_region() {
+    let text = include_str!("../../../config/regional.yaml");
+    let url = "region: https://www.googleapis.com/compute/v1/projects/p/regions/us-central1";
+    for text in [text.to_owned(), text.replace("region: us-central1 ", &format!("{url} "))] {
+        let config = good(&text);
+        let region = config.services[0].region.unwrap();
+        assert_eq!(&*config.places.regions[usize::from(region.0)].name, "us-central1");
+        assert_eq!(config.services[0].backends[1].group.region, region);
+    }
+    assert_eq!(good(MINIMAL).services[0].region, None);
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::names::{Names, dangling};
+use super::names::{Names, dangling, region_of};
 use super::report::Report;
 use super::service::Services;
 use crate::model::config::ServiceId;
@@ -38,7 +38,8 @@ pub(super) fn all<'a>(
     let names = Names::new(of, "URL map", report);
     let list = Path::Root.key(of.key);
     let resolve = |(index, entry): (usize, &crate::wire::read::Entry<wire::UrlMap>)| {
-        let mut routes = Routes { services, report: &mut *report, found: BTreeSet::new(), scheme: None };
+        let mut routes =
+            Routes { services, report: &mut *report, found: BTreeSet::new(), scheme: None, region: None };
         routes.map(entry.value.as_ref()?, &list.item(index))
     };
     Maps { names, list: of.entries.iter().enumerate().map(resolve).collect() }
@@ -54,6 +55,8 @@ struct Routes<'s, 'r, 'd> {
     found: BTreeSet<ServiceId>,
     /// Scheme and name of the first service.
     scheme: Option<(Scheme, Arc<str>)>,
+    /// Region and name of the first service.
+    region: Option<(Option<Arc<str>>, Arc<str>)>,
 }
 
 impl Routes<'_, '_, '_> {
@@ -92,6 +95,7 @@ impl Routes<'_, '_, '_> {
                 "one loadBalancingScheme for a forwarding rule and all services behind it",
             );
         }
+        self.region(text, placed, at);
         let protocol = placed.value.protocol;
         if !protocol.is_http() {
             let message = format!(
@@ -108,6 +112,30 @@ impl Routes<'_, '_, '_> {
         let id = ServiceId(u32::try_from(index).ok()?);
         self.found.insert(id);
         Some(id)
+    }
+
+    /// A reference that names a region means a service there; all services of a map are of one region, or global.
+    fn region(&mut self, text: &str, placed: &super::service::Placed, at: &Path<'_>) {
+        let name = &placed.value.name;
+        let said =
+            |region: Option<&str>| region.map_or("global".to_owned(), |region| format!("in region {region}"));
+        let own = placed.region.as_deref();
+        if let Some(region) = region_of(text).filter(|region| own != Some(region)) {
+            let message = format!("there is no backend service `{name}` in region {region}");
+            let expected = format!("backend service `{name}` is {}", said(own));
+            self.report.error(at, "wrong-reference", message, expected);
+            return;
+        }
+        let (first, other) = self.region.get_or_insert_with(|| (placed.region.clone(), Arc::clone(name)));
+        if first.as_deref() != own {
+            let message = format!(
+                "backend service `{name}` is {}, and `{other}`, which this map leads to as well, is {}",
+                said(own),
+                said(first.as_deref())
+            );
+            let expected = "one region for all services behind a forwarding rule, or none for any [G 2.10]";
+            self.report.error(at, "region-mismatch", message, expected);
+        }
     }
 
     fn matchers(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Vec<PathMatcher>> {
