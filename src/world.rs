@@ -3,17 +3,20 @@
 //! Immutable but for the plan slots. A request reads one `Arc<World>` once and keeps it; a reload builds a new one
 //! from the same registry, so that whatever is in both lives on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::balance::hash;
 use crate::balance::plan::Plan;
+use crate::ledger::gauge::{self, Gauge, Metric};
 use crate::ledger::registry::{MemberKey, Numbered, Registry};
 use crate::ledger::{backend, endpoint, service};
 use crate::model::config::{Config, Front, ServiceId};
 use crate::model::service::{Affinity, Backend, Group, Member, Service};
+use crate::model::unit::{Ratio, Tick};
 
 /// Everything that a request needs.
 #[derive(Debug)]
@@ -64,14 +67,23 @@ pub struct LiveMember {
     pub numbered: Arc<Numbered>,
     /// As a machine.
     pub endpoint: Arc<endpoint::Endpoint>,
+    /// In CUSTOM_METRICS what it reports, by metric of its backend, in the backend's order; else empty.
+    pub metrics: Vec<Arc<Gauge>>,
+    /// All metrics that somebody in this world wants of this address: a report concerns the machine, whichever
+    /// service heard it.
+    pub heard: Arc<[Metric]>,
 }
+
+/// By address, the metrics that somebody wants.
+type Wanted = HashMap<SocketAddr, Arc<[Metric]>>;
 
 impl World {
     /// Joins `config` with the numbers in `registry`. Plans are empty until the planner's first tick.
     #[must_use]
     pub fn build(config: Arc<Config>, generation: u64, registry: &mut Registry) -> Self {
-        let services: Vec<_> =
-            config.services.iter().map(|s| Arc::new(LiveService::build(s, registry))).collect();
+        let wanted = wanted(&config, registry);
+        let build = |service| Arc::new(LiveService::build(service, &wanted, registry));
+        let services: Vec<_> = config.services.iter().map(build).collect();
         let mut listeners = Vec::new();
         for (index, front) in (0u32..).zip(&config.fronts) {
             let number = registry.listener(&front.name, front.address) as usize;
@@ -99,11 +111,13 @@ impl World {
 }
 
 impl LiveService {
-    fn build(config: &Arc<Service>, registry: &mut Registry) -> Self {
+    fn build(config: &Arc<Service>, wanted: &Wanted, registry: &mut Registry) -> Self {
         let remembers = !matches!(config.affinity, Affinity::None | Affinity::StrongCookie(_));
+        let backends = config.backends.iter().map(|b| LiveBackend::build(&config.name, b, wanted, registry));
+        let backends: Vec<_> = backends.collect();
         Self {
             ledger: registry.service(&config.name, remembers),
-            backends: config.backends.iter().map(|b| LiveBackend::build(&config.name, b, registry)).collect(),
+            backends,
             by_identity: identities(config),
             plan: ArcSwap::default(),
             config: config.clone(),
@@ -145,9 +159,27 @@ fn identities(config: &Service) -> HashMap<(u64, u64), (u32, u32)> {
     identities
 }
 
+/// The gauges of all metrics that backends in mode CUSTOM_METRICS name, on a dry run or not [G 1.38].
+fn wanted(config: &Config, registry: &mut Registry) -> Wanted {
+    let mut names: HashMap<SocketAddr, BTreeSet<&Arc<str>>> = HashMap::new();
+    for backend in config.services.iter().flat_map(|service| &service.backends) {
+        for metric in backend.mode.metrics() {
+            for member in &backend.members {
+                names.entry(member.address).or_default().insert(&metric.name);
+            }
+        }
+    }
+    let gauges = names.into_iter().map(|(address, names)| {
+        let metric = |name: &Arc<str>| Metric { name: name.clone(), gauge: registry.gauge(address, name) };
+        (address, names.into_iter().map(metric).collect())
+    });
+    gauges.collect()
+}
+
 impl LiveBackend {
-    fn build(service: &Arc<str>, config: &Backend, registry: &mut Registry) -> Self {
+    fn build(service: &Arc<str>, config: &Backend, wanted: &Wanted, registry: &mut Registry) -> Self {
         let group = (config.group.kind, config.group.zone.clone(), config.group.name.clone());
+        let none: Arc<[Metric]> = Arc::new([]);
         let members = config.members.iter().map(|member| LiveMember {
             numbered: registry.member(MemberKey {
                 service: service.clone(),
@@ -156,6 +188,8 @@ impl LiveBackend {
                 address: member.address,
             }),
             endpoint: registry.endpoint(member.address),
+            metrics: config.mode.metrics().iter().map(|m| registry.gauge(member.address, &m.name)).collect(),
+            heard: wanted.get(&member.address).unwrap_or(&none).clone(),
             config: member.clone(),
         });
         let members = members.collect();
@@ -168,5 +202,13 @@ impl LiveMember {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.numbered.member.is_healthy()
+    }
+
+    /// Takes in a load report: its utilization, if it has one, and what `value` finds in it by the names of metrics.
+    pub fn hear(&self, utilization: Option<Ratio>, value: impl Fn(&str) -> Option<f64>, now: Tick) {
+        if let Some(utilization) = utilization {
+            self.endpoint.observe(utilization, now);
+        }
+        gauge::observe(&self.heard, value, now);
     }
 }

@@ -5,8 +5,10 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use crate::balance::pick::Reason;
+use crate::balance::plan::MetricFigures;
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
+use crate::ledger::gauge::Gauge;
 use crate::ledger::member::{Count, Member};
 use crate::ledger::process::{Process, Traffic};
 use crate::ledger::service::{Extra, Loss};
@@ -14,7 +16,7 @@ use crate::model::detail::StatusDetail;
 use crate::model::place::{Places, RegionId};
 use crate::model::problem::{Problem, Severity};
 use crate::model::service::{Backend, GroupKind};
-use crate::model::target::{Beside, CountTarget, Mode, Preference, RateTarget};
+use crate::model::target::{Beside, CountTarget, CustomMetric, Mode, Preference, RateTarget};
 use crate::model::timestamp::Timestamp;
 use crate::model::unit::Tick;
 use crate::telemetry::metrics::CLASSES;
@@ -134,18 +136,33 @@ fn backend(places: &Places, config: &Backend, live: &LiveBackend, now: Tick) -> 
         "fullness": finite(figures.fullness),
         "utilization": finite(figures.utilization),
         "picks": picks.into_iter().collect::<Map<_, _>>(),
-        "members": live.members.iter().map(|m| member(m, now)).collect::<Vec<_>>(),
+        "members": live.members.iter().map(|m| member(config, m, now)).collect::<Vec<_>>(),
     });
+    if !config.mode.metrics().is_empty() {
+        let metrics = config.mode.metrics().iter().zip(figures.metrics);
+        value["customMetrics"] = metrics.map(|(metric, figures)| custom_metric(metric, figures)).collect();
+    }
     for (name, target) in targets(config) {
         value[name] = target.into();
     }
     value
 }
 
-fn member(live: &LiveMember, now: Tick) -> Value {
+fn custom_metric(metric: &CustomMetric, figures: MetricFigures) -> Value {
+    json!({
+        "name": &*metric.name,
+        "maxUtilization": metric.max.get(),
+        "dryRun": metric.is_dry_run,
+        // null: not known.
+        "mean": finite(figures.mean),
+        "fullness": finite(figures.fullness),
+    })
+}
+
+fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
     let member = &live.numbered.member;
     let reported = live.endpoint.read();
-    json!({
+    let mut value = json!({
         "name": &*live.config.name,
         "address": live.config.address.to_string(),
         "healthState": member.health().basic(),
@@ -156,11 +173,26 @@ fn member(live: &LiveMember, now: Tick) -> Value {
         "attemptsFailed": member.sum(Count::Failed),
         "requests": classes(CLASSES.map(|(count, _)| member.sum(count))),
         "reports": {
-            "utilization": reported.at.map(|_| reported.utilization.get()),
+            "utilization": reported.at.map(|_| reported.value.get()),
             "ageSeconds": reported.at.map(|at| now.since(at).as_secs()),
             "count": reported.reports,
             "malformed": live.endpoint.malformed(),
         },
+    });
+    if !live.metrics.is_empty() {
+        let metrics = config.mode.metrics().iter().zip(&live.metrics);
+        value["customMetrics"] = metrics.map(|(metric, gauge)| reported_metric(metric, gauge, now)).collect();
+    }
+    value
+}
+
+fn reported_metric(metric: &CustomMetric, gauge: &Gauge, now: Tick) -> Value {
+    let reported = gauge.read();
+    json!({
+        "name": &*metric.name,
+        "value": reported.at.map(|_| reported.value.get()),
+        "ageSeconds": reported.at.map(|at| now.since(at).as_secs()),
+        "count": reported.reports,
     })
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::burst::{self, Burst};
 use super::gcra::{self, Limit};
-use super::plan::{BackendSample, Figures, Hashed, Limits, MemberSample, Usable};
+use super::metrics::Combiner;
+use super::plan::{BackendSample, Figures, Hashed, Limits, MAX_METRICS, MemberSample, MetricFigures, Usable};
 use super::reading::Reader;
 use super::ring::Ring;
 use super::utilization::Governor;
 use super::{capacity, hash};
 use crate::model::service;
+use crate::model::target::Mode;
 use crate::model::unit::{PerSecond, Ratio, Span, Tick};
 
 /// Over what time a rate is measured.
@@ -45,8 +47,25 @@ struct Learned {
     /// Requests that asked for room, at the last tick.
     offered: u64,
     burst: Burst,
+    /// In CUSTOM_METRICS alone.
+    metrics: Option<Combiner>,
     reader: Reader,
     governor: Governor,
+}
+
+impl Learned {
+    /// Nothing learned yet.
+    fn new(mode: &Mode) -> Self {
+        match mode {
+            // Parts of a maximum that is anybody's choice: there is no point at which a member has nothing left.
+            Mode::CustomMetrics { metrics, .. } => Self {
+                metrics: Some(Combiner::new(metrics.clone())),
+                governor: Governor::new(None),
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +85,7 @@ impl Backend {
             utilization: capacity::utilization(config),
             usable: Members { is_healthy: Vec::new(), has_ring: has_affinity, now: None },
             healthy: 0,
-            learned: Learned::default(),
+            learned: Learned::new(&config.mode),
         }
     }
 
@@ -77,16 +96,21 @@ impl Backend {
 
     /// Whether what one has learned holds for the other: the same group in the same mode.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.identity == other.identity && self.utilization.is_some() == other.utilization.is_some()
+        self.identity == other.identity
+            && self.utilization.is_some() == other.utilization.is_some()
+            && self.learned.metrics.is_some() == other.learned.metrics.is_some()
     }
 
     /// With what `old` has learned.
     pub(super) fn adopt(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
-            self.learned = old.learned.clone();
-            if self.members != old.members {
+            let metrics = std::mem::replace(&mut self.learned, old.learned.clone()).metrics;
+            let is_same =
+                metrics.as_ref().zip(self.learned.metrics.as_ref()).is_none_or(|(a, b)| a.is_same(b));
+            if self.members != old.members || !is_same {
                 // Samples are by place in the list: another list is read anew.
                 self.learned.reader = Reader::default();
+                self.learned.metrics = metrics;
             }
         }
         self
@@ -116,11 +140,16 @@ impl Backend {
 
     #[allow(clippy::cast_precision_loss)]
     fn figures(&self, limit: PerSecond, rate: f64, in_flight: f64) -> Figures {
-        let utilization = self.utilization.and(self.learned.reader.shown()).map_or(f64::NAN, Ratio::get);
+        let load = self.utilization.and(self.learned.reader.shown()).map_or(f64::NAN, Ratio::get);
+        let unknown = [MetricFigures::UNKNOWN; MAX_METRICS];
+        let (utilization, metrics) = match (&self.learned.metrics, self.utilization) {
+            (Some(combiner), Some(scaler)) => (f64::NAN, combiner.figures(scaler)),
+            _ => (load, unknown),
+        };
         let part = |load: f64, target: f64| if target > 0.0 { load / target } else { f64::NAN };
         let count = self.count.map_or(f64::INFINITY, |count| count as f64);
         let by_rate = self.rate.map_or(f64::NAN, |target| part(rate, target.get()));
-        let by_load = self.utilization.map_or(f64::NAN, |target| part(utilization, target.get()));
+        let by_load = self.utilization.map_or(f64::NAN, |target| part(load, target.get()));
         let by_count = if count.is_finite() { part(in_flight, count) } else { f64::NAN };
         // `max` prefers a number to NaN: what is unknown does not hide what is known.
         let fullness = by_rate.max(by_load).max(by_count);
@@ -131,6 +160,7 @@ impl Backend {
             rate,
             fullness,
             utilization,
+            metrics,
             // The planner knows.
             is_auto_drained: false,
         }
@@ -147,7 +177,11 @@ impl Backend {
     /// A burst would show as overshoot in the very next report: only what arrivals need to follow one another.
     fn limit_by_load(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
         let target = self.utilization?;
-        let look = self.learned.reader.look(now, &sample.members);
+        let members = match &mut self.learned.metrics {
+            Some(combiner) => combiner.combine(now, &sample.members),
+            None => &sample.members,
+        };
+        let look = self.learned.reader.look(now, members);
         self.learned.governor.update(look, target);
         self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
         let limit = self.learned.governor.limit(self.healthy)?;

@@ -2,7 +2,7 @@
 //!
 //! The story of a plan: the planner takes a [`plan::Sample`] of a service about every 100 ms. For each backend it
 //! works out a limit in requests per second: from the rate target for RATE, from a closed loop over reported
-//! utilization for UTILIZATION, from whichever is lower when both are given. The limit goes to the backend's gate.
+//! utilization for UTILIZATION and over custom metrics for CUSTOM_METRICS, from whichever is lower when both are given. The limit goes to the backend's gate.
 //! For each place that clients come from it orders the backends into tiers: nearest region first, PREFERRED before
 //! DEFAULT. A request walks the tiers: in a tier a backend is chosen in proportion to capacity among those with room;
 //! a tier without room is skipped, and the reason is kept; one with too few healthy members keeps only a part of what
@@ -18,6 +18,7 @@ pub mod gcra;
 pub mod hash;
 pub mod health;
 mod locality;
+mod metrics;
 pub mod pick;
 pub mod plan;
 pub mod planner;

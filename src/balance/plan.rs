@@ -180,4 +180,26 @@ pub struct Figures {
     pub utilization: f64,
     /// Gets nothing for now, since too few of its members are healthy [G 2.13].
     pub is_auto_drained: bool,
+    /// In CUSTOM_METRICS, by metric of the backend, in its order.
+    pub metrics: [MetricFigures; MAX_METRICS],
+}
+
+/// Figures of one custom metric of a backend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MetricFigures {
+    /// Mean over the healthy members; NaN = unknown.
+    pub mean: f64,
+    /// Mean ÷ (maximum × scaler); NaN = unknown.
+    pub fullness: f64,
+}
+
+impl MetricFigures {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { mean: f64::NAN, fullness: f64::NAN };
+}
+
+impl Default for MetricFigures {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
 }

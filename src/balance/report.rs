@@ -62,6 +62,27 @@ impl Report {
         application.or(self.cpu_utilization).or(self.application_utilization).map(Ratio::new)
     }
 
+    /// A value by the name of a custom metric [G 1.39]: `orca.` and a field's name in the protocol with the prefix of
+    /// its map, the same without `orca.`, or the bare name of a named metric, else of a utilization. `None` when the
+    /// report does not have it. Where a field and a named metric have one name, the field is meant.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let field = name.strip_prefix("orca.").unwrap_or(name);
+        let value = match field {
+            "cpu_utilization" => self.cpu_utilization,
+            "application_utilization" => self.application_utilization,
+            "mem_utilization" => self.mem_utilization,
+            _ => None,
+        };
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            self.named.iter().find(|(known, _)| is_it(known)).map(|(_, value)| *value)
+        };
+        value
+            .or_else(|| find(&|known| known == field))
+            .or_else(|| find(&|known| known.strip_prefix("named_metrics.") == Some(name)))
+            .or_else(|| find(&|known| known.strip_prefix("utilization.") == Some(name)))
+    }
+
     /// Takes in one field by its name in the protocol, with the prefix of its map.
     fn set(&mut self, key: &str, value: f64) -> Result<(), Malformed> {
         let field = match key {
@@ -252,6 +273,32 @@ mod tests {
         }
         assert_eq!(parse_body("<html>"), Err(Malformed::Syntax));
         assert_eq!(parse_body(""), Err(Malformed::Syntax));
+    }
+
+    #[test]
+    fn g_1_39_a_metric_is_found_by_its_well_known_name_or_as_reported() {
+        let text = "TEXT cpu_utilization=0.1,mem_utilization=0.2,application_utilization=0.3,named_metrics.queue=0.4,\
+                    utilization.gpu=0.5,named_metrics.gpu=0.6,named_metrics.a.b=7";
+        let report = parse_header(text).unwrap();
+        for (name, value) in [
+            ("orca.cpu_utilization", 0.1),
+            ("cpu_utilization", 0.1),
+            ("orca.mem_utilization", 0.2),
+            ("orca.application_utilization", 0.3),
+            ("orca.named_metrics.queue", 0.4),
+            ("named_metrics.queue", 0.4),
+            ("queue", 0.4),
+            ("orca.utilization.gpu", 0.5),
+            ("gpu", 0.6),
+            ("a.b", 7.0),
+        ] {
+            assert_eq!(report.metric(name), Some(value), "{name}");
+        }
+        for name in
+            ["orca.queue", "orca.named_metrics.gone", "gone", "orca.", "named_metrics.", "utilization"]
+        {
+            assert_eq!(report.metric(name), None, "{name}");
+        }
     }
 
     proptest! {

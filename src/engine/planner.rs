@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::balance::plan::{BackendSample, MemberSample, ReportSample, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::clock;
+use crate::ledger::gauge::Reported;
 use crate::ledger::member::{Count, Health};
 use crate::model::service::{Group, UtilizationSource};
 use crate::model::unit::{Span, Tick};
@@ -90,13 +91,19 @@ fn member_sample(live: &LiveMember, reports: Option<&UtilizationSource>) -> Memb
     if reports.is_some() {
         sample.finished = member.sum(Count::Finished);
         sample.failed = member.sum(Count::Failed) + member.sum(Count::ServerErrors);
-        let read = live.endpoint.read();
-        sample.report = read.at.map(|at| ReportSample {
-            utilization: read.utilization,
-            at,
-            reports: read.reports,
-            total_micros: read.total_micros,
-        });
+        sample.report = report_sample(live.endpoint.read());
+        for (sample, gauge) in sample.metrics.iter_mut().zip(&live.metrics) {
+            *sample = report_sample(gauge.read());
+        }
     }
     sample
+}
+
+fn report_sample(read: Reported) -> Option<ReportSample> {
+    read.at.map(|at| ReportSample {
+        utilization: read.value,
+        at,
+        reports: read.reports,
+        total_micros: read.total_micros,
+    })
 }

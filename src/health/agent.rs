@@ -20,6 +20,7 @@ use super::schedule::Schedule;
 use crate::balance::report::parse_body;
 use crate::clock;
 use crate::ledger::endpoint::Endpoint;
+use crate::ledger::gauge::{self, Metric};
 use crate::model::service::{Protocol, Service, UtilizationSource};
 use crate::model::unit::Span;
 use crate::net::tls;
@@ -71,12 +72,17 @@ struct Poll {
     interval: Span,
     over_tls: bool,
     endpoint: Arc<Endpoint>,
+    /// What else is read from its reports.
+    metrics: Arc<[Metric]>,
 }
 
 impl Poll {
     fn is_same_as(&self, other: &Self) -> bool {
         let settings = |p: &Self| (p.target, p.path.clone(), p.interval, p.over_tls);
-        settings(self) == settings(other) && Arc::ptr_eq(&self.endpoint, &other.endpoint)
+        let gauges = |p: &Self| p.metrics.iter().map(|m| Arc::as_ptr(&m.gauge)).collect::<Vec<_>>();
+        settings(self) == settings(other)
+            && Arc::ptr_eq(&self.endpoint, &other.endpoint)
+            && gauges(self) == gauges(other)
     }
 }
 
@@ -175,6 +181,7 @@ fn poll_of(service: &Service, member: &LiveMember, port: Option<u16>, how: (&Arc
         interval: how.1,
         over_tls: port.is_none() && service.protocol == Protocol::Https,
         endpoint: member.endpoint.clone(),
+        metrics: member.heard.clone(),
     }
 }
 
@@ -220,9 +227,14 @@ async fn ask(poll: &Poll, tls: &Arc<ClientConfig>) -> Result<(), String> {
         poll.endpoint.count_malformed();
         return Err("the answer is no load report".to_owned());
     };
-    let utilization = report.utilization().ok_or("the report has no utilization")?;
-    poll.endpoint.observe(utilization, clock::now());
-    Ok(())
+    let now = clock::now();
+    gauge::observe(&poll.metrics, |name| report.metric(name), now);
+    let utilization = report.utilization();
+    if let Some(utilization) = utilization {
+        poll.endpoint.observe(utilization, now);
+    }
+    let is_heard = utilization.is_some() || poll.metrics.iter().any(|m| report.metric(&m.name).is_some());
+    if is_heard { Ok(()) } else { Err("the report has no utilization".to_owned()) }
 }
 
 /// Reads the processes of this host's members in rounds, one thread-blocking round for all, until it is stopped.
@@ -292,7 +304,14 @@ mod tests {
 
     fn poll(target: SocketAddr) -> Poll {
         let endpoint = Arc::new(Endpoint::default());
-        Poll { target, path: "/load".into(), interval: Span::secs(1), over_tls: false, endpoint }
+        Poll {
+            target,
+            path: "/load".into(),
+            interval: Span::secs(1),
+            over_tls: false,
+            endpoint,
+            metrics: Arc::new([]),
+        }
     }
 
     /// What one poll of a member that answers so brings: the endpoint, and the complaint.
@@ -310,7 +329,7 @@ mod tests {
         let (endpoint, complaint) = polled(answer).await;
         assert_eq!(complaint, None);
         let reported = endpoint.read();
-        assert_eq!((reported.utilization, reported.reports), (Ratio::new(0.25), 1));
+        assert_eq!((reported.value, reported.reports), (Ratio::new(0.25), 1));
         assert!(reported.at.is_some());
     }
 

@@ -6,7 +6,7 @@ use super::cell::{Cells, WorkerId};
 use super::gate::Gate;
 use super::histogram::Histogram;
 use crate::balance::pick::Reason;
-use crate::balance::plan::Figures;
+use crate::balance::plan::{Figures, MAX_METRICS, MetricFigures};
 
 /// Live numbers of one backend. Keyed by (service, group).
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Shown {
     fullness: AtomicU64,
     utilization: AtomicU64,
     is_auto_drained: AtomicBool,
+    /// Mean and fullness of each custom metric.
+    metrics: [(AtomicU64, AtomicU64); MAX_METRICS],
 }
 
 impl Backend {
@@ -67,6 +69,10 @@ impl Shown {
         self.fullness.store(figures.fullness.to_bits(), Relaxed);
         self.utilization.store(figures.utilization.to_bits(), Relaxed);
         self.is_auto_drained.store(figures.is_auto_drained, Relaxed);
+        for ((mean, fullness), figures) in self.metrics.iter().zip(figures.metrics) {
+            mean.store(figures.mean.to_bits(), Relaxed);
+            fullness.store(figures.fullness.to_bits(), Relaxed);
+        }
     }
 
     /// For people.
@@ -81,6 +87,10 @@ impl Shown {
             fullness: get(&self.fullness),
             utilization: get(&self.utilization),
             is_auto_drained: self.is_auto_drained.load(Relaxed),
+            metrics: self
+                .metrics
+                .each_ref()
+                .map(|(mean, fullness)| MetricFigures { mean: get(mean), fullness: get(fullness) }),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod departed;
 pub mod endpoint;
 pub mod gate;
+pub mod gauge;
 pub mod histogram;
 pub mod lease;
 pub mod member;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::backend::Backend;
 use super::endpoint::Endpoint;
+use super::gauge::Gauge;
 use super::member::Member;
 use super::service::Service;
 
@@ -18,6 +19,7 @@ pub struct Registry {
     backends: Shelf<(Arc<str>, GroupKey), Backend>,
     members: Shelf<MemberKey, Numbered>,
     endpoints: Shelf<SocketAddr, Endpoint>,
+    gauges: Shelf<(SocketAddr, Arc<str>), Gauge>,
     next_number: u32,
     listeners: HashMap<(Arc<str>, SocketAddr), u32>,
 }
@@ -58,6 +60,7 @@ impl Registry {
             backends: Shelf::default(),
             members: Shelf::default(),
             endpoints: Shelf::default(),
+            gauges: Shelf::default(),
             next_number: 1,
             listeners: HashMap::new(),
         }
@@ -94,6 +97,11 @@ impl Registry {
         self.endpoints.take(address, Endpoint::default)
     }
 
+    /// The gauge of an endpoint's metric, old or new.
+    pub fn gauge(&mut self, address: SocketAddr, metric: &Arc<str>) -> Arc<Gauge> {
+        self.gauges.take((address, metric.clone()), Gauge::default)
+    }
+
     /// The number of a forwarding rule's listener: the same as long as its name and address are. Numbers are not
     /// used again; a process that sees a million different listeners keeps a million words.
     #[allow(clippy::cast_possible_truncation)]
@@ -108,6 +116,7 @@ impl Registry {
         self.backends.sweep();
         self.members.sweep();
         self.endpoints.sweep();
+        self.gauges.sweep();
     }
 }
 

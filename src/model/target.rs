@@ -114,6 +114,15 @@ impl Mode {
         }
     }
 
+    /// In CUSTOM_METRICS the metrics, in the order of the file; else none.
+    #[must_use]
+    pub fn metrics(&self) -> &[CustomMetric] {
+        match self {
+            Self::CustomMetrics { metrics, .. } => metrics,
+            _ => &[],
+        }
+    }
+
     /// Whether members' reports decide about its fullness.
     #[must_use]
     pub const fn is_reported(&self) -> bool {

@@ -259,9 +259,8 @@ impl Visit {
         };
         match report {
             Ok(Ok(report)) => {
-                if let Some(utilization) = report.utilization() {
-                    member.endpoint.observe(utilization, self.record.started);
-                }
+                // Of now, not of the request's start: a request may take longer than a report holds.
+                member.hear(report.utilization(), |name| report.metric(name), clock::now());
             }
             Ok(Err(_)) | Err(_) => member.endpoint.count_malformed(),
         }

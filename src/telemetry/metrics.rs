@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::text::{Kind, Page};
 use crate::balance::pick::Reason;
-use crate::balance::plan::Figures;
+use crate::balance::plan::{Figures, MetricFigures};
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
 use crate::ledger::histogram::BOUNDS_US;
@@ -104,6 +104,16 @@ const FAMILIES: &[Family] = &[
     gauge("overspill_backend_utilization", "Mean reported utilization of healthy members.", |view, page| {
         figures(view, page, |f| f.utilization);
     }),
+    gauge(
+        "overspill_backend_custom_metric",
+        "Mean of a custom metric over healthy members; dry_run: shown, not used.",
+        |view, page| custom_metrics(view, page, |f| f.mean),
+    ),
+    gauge(
+        "overspill_backend_custom_metric_fullness",
+        "Mean of a custom metric divided by its maximum and the scaler.",
+        |view, page| custom_metrics(view, page, |f| f.fullness),
+    ),
     gauge("overspill_backend_capacity_scaler", "capacityScaler as configured; 0 = drained.", scalers),
     gauge(
         "overspill_backend_auto_drained",
@@ -279,6 +289,19 @@ fn durations(view: &View<'_>, page: &mut Page) {
 fn figures(view: &View<'_>, page: &mut Page, which: fn(&Figures) -> f64) {
     for (service, group, backend) in backends(view.world) {
         page.number(&labels(service, group), which(&backend.ledger.shown.read()));
+    }
+}
+
+fn custom_metrics(view: &View<'_>, page: &mut Page, which: fn(&MetricFigures) -> f64) {
+    for service in &view.world.services {
+        for (config, live) in service.config.backends.iter().zip(&service.backends) {
+            let figures = live.ledger.shown.read().metrics;
+            for (metric, figures) in config.mode.metrics().iter().zip(&figures) {
+                let [a, b, c] = labels(service, &config.group);
+                let dry_run = if metric.is_dry_run { "true" } else { "false" };
+                page.number(&[a, b, c, ("metric", &metric.name), ("dry_run", dry_run)], which(figures));
+            }
+        }
     }
 }
 

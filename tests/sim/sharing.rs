@@ -55,7 +55,7 @@ fn g_1_27_a_rate_is_counted_for_each_service_and_utilization_for_the_machine() {
     }
     web.members[1].endpoint.observe(Ratio::new(0.5), Tick(1));
     let heard = api.members[1].endpoint.read();
-    assert_eq!((heard.utilization, heard.reports), (Ratio::new(0.5), 1));
+    assert_eq!((heard.value, heard.reports), (Ratio::new(0.5), 1));
 }
 
 #[test]

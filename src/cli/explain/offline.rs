@@ -106,7 +106,7 @@ fn figures(config: &Backend, loads: &[Load]) -> Figures {
         rate,
         fullness: fullness.into_iter().flatten().fold(f64::NAN, f64::max),
         utilization: by_load.map_or(f64::NAN, |_| used),
-        is_auto_drained: false,
+        ..Figures::default()
     }
 }
 
