@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::fetch::{Get, Progress, get, within};
 use super::local_process::{Reading, Sampler, Target};
+use super::prometheus::{Pages, Unread};
 use super::schedule::Schedule;
 use crate::balance::report::parse_body;
 use crate::clock;
@@ -31,6 +32,9 @@ pub const POLL_TIMEOUT: Span = Span::secs(5);
 
 /// Largest polled report, in bytes; of a larger one the rest is not read, and it counts as malformed.
 pub const REPORT_LIMIT: usize = 64 * 1024;
+
+/// Largest metrics page, in bytes; a larger one counts as malformed.
+pub const PAGE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Polls under way at once; the rest waits its turn.
 pub const POLLS_AT_ONCE: usize = 256;
@@ -71,14 +75,24 @@ struct Poll {
     path: Arc<str>,
     interval: Span,
     over_tls: bool,
+    what: What,
     endpoint: Arc<Endpoint>,
     /// What else is read from its reports.
     metrics: Arc<[Metric]>,
 }
 
+/// What is polled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// A load report.
+    Report,
+    /// A metrics page with this gauge, or with the counters of a node exporter.
+    Page(Option<Arc<str>>),
+}
+
 impl Poll {
     fn is_same_as(&self, other: &Self) -> bool {
-        let settings = |p: &Self| (p.target, p.path.clone(), p.interval, p.over_tls);
+        let settings = |p: &Self| (p.target, p.path.clone(), p.interval, p.over_tls, p.what.clone());
         let gauges = |p: &Self| p.metrics.iter().map(|m| Arc::as_ptr(&m.gauge)).collect::<Vec<_>>();
         settings(self) == settings(other)
             && Arc::ptr_eq(&self.endpoint, &other.endpoint)
@@ -162,7 +176,12 @@ impl Wanted {
         match source {
             UtilizationSource::OrcaHeader => {}
             UtilizationSource::Http { port, path, interval } => {
-                self.polls.insert(address, poll_of(service, member, *port, (path, *interval)));
+                let how = (path, *interval, What::Report);
+                self.polls.insert(address, poll_of(service, member, *port, how));
+            }
+            UtilizationSource::Prometheus { port, path, metric, interval } => {
+                let how = (path, *interval, What::Page(metric.clone()));
+                self.polls.insert(address, poll_of(service, member, *port, how));
             }
             UtilizationSource::LocalProcess { cores, interval } => {
                 let target = Target { address, cores: *cores, interval: *interval };
@@ -173,12 +192,18 @@ impl Wanted {
 }
 
 /// The serving port speaks what the service speaks; a port of its own speaks plain HTTP.
-fn poll_of(service: &Service, member: &LiveMember, port: Option<u16>, how: (&Arc<str>, Span)) -> Poll {
+fn poll_of(
+    service: &Service,
+    member: &LiveMember,
+    port: Option<u16>,
+    (path, interval, what): (&Arc<str>, Span, What),
+) -> Poll {
     let serving = member.config.address;
     Poll {
         target: SocketAddr::new(serving.ip(), port.unwrap_or(serving.port())),
-        path: how.0.clone(),
-        interval: how.1,
+        path: path.clone(),
+        interval,
+        what,
         over_tls: port.is_none() && service.protocol == Protocol::Https,
         endpoint: member.endpoint.clone(),
         metrics: member.heard.clone(),
@@ -192,11 +217,12 @@ async fn run_poll(poll: Poll, shared: Arc<Shared>, schedule: Schedule, newcomers
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut voice = Voice::default();
     let mut is_first = true;
+    let mut pages = Pages::default();
     loop {
         timer.tick().await;
         let complaint = {
             let _permit = shared.at_once.acquire().await;
-            ask(&poll, &shared.tls).await.err()
+            ask(&poll, &shared.tls, &mut pages).await.err()
         };
         voice.hear(poll.target, complaint.as_deref());
         if std::mem::take(&mut is_first) {
@@ -206,14 +232,18 @@ async fn run_poll(poll: Poll, shared: Arc<Shared>, schedule: Schedule, newcomers
 }
 
 /// One poll; the error is for people.
-async fn ask(poll: &Poll, tls: &Arc<ClientConfig>) -> Result<(), String> {
+async fn ask(poll: &Poll, tls: &Arc<ClientConfig>, pages: &mut Pages) -> Result<(), String> {
+    let body_limit = match poll.what {
+        What::Report => REPORT_LIMIT,
+        What::Page(_) => PAGE_LIMIT,
+    };
     let request = Get {
         target: poll.target,
         tls: poll.over_tls.then_some(tls),
         sends_proxy_header: false,
         host: None,
         path: &poll.path,
-        body_limit: REPORT_LIMIT,
+        body_limit,
         until: None,
     };
     let progress = Progress::default();
@@ -222,7 +252,14 @@ async fn ask(poll: &Poll, tls: &Arc<ClientConfig>) -> Result<(), String> {
     if answer.status != http::StatusCode::OK {
         return Err(format!("answered {}", answer.status.as_u16()));
     }
-    let report = std::str::from_utf8(&answer.body).ok().and_then(|text| parse_body(text).ok());
+    match &poll.what {
+        What::Report => take_report(poll, &answer.body),
+        What::Page(metric) => take_page(poll, &answer.body, pages, metric.as_deref()),
+    }
+}
+
+fn take_report(poll: &Poll, body: &[u8]) -> Result<(), String> {
+    let report = std::str::from_utf8(body).ok().and_then(|text| parse_body(text).ok());
     let Some(report) = report else {
         poll.endpoint.count_malformed();
         return Err("the answer is no load report".to_owned());
@@ -235,6 +272,27 @@ async fn ask(poll: &Poll, tls: &Arc<ClientConfig>) -> Result<(), String> {
     }
     let is_heard = utilization.is_some() || poll.metrics.iter().any(|m| report.metric(&m.name).is_some());
     if is_heard { Ok(()) } else { Err("the report has no utilization".to_owned()) }
+}
+
+fn take_page(poll: &Poll, body: &[u8], pages: &mut Pages, metric: Option<&str>) -> Result<(), String> {
+    let malformed = |why: String| {
+        poll.endpoint.count_malformed();
+        Err(why)
+    };
+    if body.len() >= PAGE_LIMIT {
+        return malformed(format!("the page is larger than {} MiB", PAGE_LIMIT / 1024 / 1024));
+    }
+    let Ok(page) = std::str::from_utf8(body) else { return malformed("the page is not text".to_owned()) };
+    match pages.read(page, metric) {
+        Ok(utilization) => {
+            if let Some(utilization) = utilization {
+                poll.endpoint.observe(utilization, clock::now());
+            }
+            Ok(())
+        }
+        Err(Unread::Malformed(why)) => malformed(why),
+        Err(Unread::Missing(why)) => Err(why),
+    }
 }
 
 /// Reads the processes of this host's members in rounds, one thread-blocking round for all, until it is stopped.
@@ -309,6 +367,7 @@ mod tests {
             path: "/load".into(),
             interval: Span::secs(1),
             over_tls: false,
+            what: What::Report,
             endpoint,
             metrics: Arc::new([]),
         }
@@ -318,7 +377,7 @@ mod tests {
     async fn polled(answer: &'static [u8]) -> (Arc<Endpoint>, Option<String>) {
         let backend = scripted(b"\r\n\r\n", answer, false).await;
         let poll = poll(backend.address);
-        let complaint = ask(&poll, &tls::unverified()).await.err();
+        let complaint = ask(&poll, &tls::unverified(), &mut Pages::default()).await.err();
         assert!(backend.heard.await.unwrap().starts_with(b"GET /load HTTP/1.1\r\n"));
         (poll.endpoint, complaint)
     }
@@ -352,8 +411,48 @@ mod tests {
         assert_eq!(complaint.as_deref(), Some("answered 404"));
         let backend = scripted(b"\r\n\r\n", b"", true).await;
         let hasty = Poll { interval: Span::millis(50), ..poll(backend.address) };
-        let complaint = ask(&hasty, &tls::unverified()).await.unwrap_err();
+        let complaint = ask(&hasty, &tls::unverified(), &mut Pages::default()).await.unwrap_err();
         assert_eq!(complaint, "no answer within 0.05 s");
+    }
+
+    /// One poll of a page.
+    async fn page(answer: &'static [u8], metric: &str, pages: &mut Pages) -> (Arc<Endpoint>, Option<String>) {
+        let backend = scripted(b"\r\n\r\n", answer, false).await;
+        let what = What::Page((!metric.is_empty()).then(|| metric.into()));
+        let poll = Poll { what, path: "/metrics".into(), ..poll(backend.address) };
+        let complaint = ask(&poll, &tls::unverified(), pages).await.err();
+        assert!(backend.heard.await.unwrap().starts_with(b"GET /metrics HTTP/1.1\r\n"));
+        (poll.endpoint, complaint)
+    }
+
+    #[tokio::test]
+    async fn a_gauge_on_a_metrics_page_becomes_the_endpoints_utilization() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n# TYPE busy\nbusy 0.25\n";
+        let (endpoint, complaint) = page(answer, "busy", &mut Pages::default()).await;
+        assert_eq!((complaint, endpoint.read().value), (None, Ratio::new(0.25)));
+        let (endpoint, complaint) = page(answer, "gone", &mut Pages::default()).await;
+        assert_eq!(complaint.as_deref(), Some("the page has no value of gone"));
+        assert_eq!((endpoint.malformed(), endpoint.read().reports), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn busy_cpu_needs_two_pages_of_a_node_exporter() {
+        let mut pages = Pages::default();
+        let first = b"HTTP/1.1 200 OK\r\n\r\nnode_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 10\nnode_cpu_seconds_total{cpu=\"0\",mode=\"user\"} 5\n";
+        let second = b"HTTP/1.1 200 OK\r\n\r\nnode_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 13\nnode_cpu_seconds_total{cpu=\"0\",mode=\"user\"} 6\n";
+        let (endpoint, complaint) = page(first, "", &mut pages).await;
+        assert_eq!((complaint, endpoint.read().reports), (None, 0));
+        let (endpoint, complaint) = page(second, "", &mut pages).await;
+        assert_eq!((complaint, endpoint.read().value), (None, Ratio::new(0.25)));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_cannot_be_read_is_counted_as_malformed() {
+        for answer in [&b"HTTP/1.1 200 OK\r\n\r\nbusy much\n"[..], b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe"] {
+            let (endpoint, complaint) = page(answer, "busy", &mut Pages::default()).await;
+            assert!(complaint.is_some());
+            assert_eq!((endpoint.malformed(), endpoint.read().reports), (1, 0));
+        }
     }
 
     #[tokio::test]

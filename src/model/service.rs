@@ -267,6 +267,18 @@ pub enum UtilizationSource {
         /// From poll to poll. Default 1 s.
         interval: Span,
     },
+    /// A polled page in Prometheus' text format.
+    Prometheus {
+        /// Port to poll; `None` = the serving port. A node exporter's is 9100.
+        port: Option<u16>,
+        /// Path to poll. Default `/metrics`.
+        path: Arc<str>,
+        /// A gauge whose 1 is full, the mean where it has several series; `None` = busy CPU of the machine, as a node
+        /// exporter counts it in `node_cpu_seconds_total`: all modes but idle.
+        metric: Option<Arc<str>>,
+        /// From poll to poll. Default 1 s.
+        interval: Span,
+    },
     /// CPU of the process on this host that listens on the member's port.
     LocalProcess {
         /// How many busy cores count as utilization 1. Default 1.
