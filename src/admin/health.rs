@@ -76,7 +76,9 @@ fn member_health(base: &Base, group: &Group, member: &crate::world::LiveMember) 
     });
     if group.kind == GroupKind::InstanceGroup {
         let Base { host, version, project } = base;
-        let path = format!("projects/{project}/zones/{}/instances/{}", group.zone, member.config.name);
+        // A member behind one of several ports is called `instance:port` [G 1.34].
+        let instance = member.config.name.split(':').next().unwrap_or_default();
+        let path = format!("projects/{project}/zones/{}/instances/{instance}", group.zone);
         status["instance"] = format!("http://{host}/compute/{version}/{path}").into();
     }
     status

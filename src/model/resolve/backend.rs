@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::group::{Groups, Listed, Roster};
+use super::group::{Groups, Listed, Roster, RosterEntry};
 use super::region;
 use super::report::Report;
 use super::target;
@@ -130,51 +130,73 @@ pub(super) fn backend(
     })
 }
 
-/// Endpoints have their port; instances that behind the service's named port, their own first.
+/// Endpoints have their port; instances those behind the service's named port, their own first.
 fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Vec<Member>> {
     let mut out: Vec<Member> = Vec::with_capacity(roster.entries.len());
     let mut seen = std::collections::BTreeSet::new();
     for entry in &roster.entries {
-        let port = match roster.group.kind {
-            GroupKind::NetworkEndpointGroup => entry.port,
-            GroupKind::InstanceGroup => {
-                entry.ports.get(port_name).or_else(|| roster.named_ports.get(port_name)).copied()
-            }
-        };
-        let Some(port) = port else {
-            let known: Vec<&str> = roster.named_ports.keys().map(String::as_str).collect();
-            let message = format!(
-                "the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have",
-                entry.name, roster.group.name
-            );
-            let known = if known.is_empty() {
-                String::new()
-            } else {
-                format!(", or `portName` {} on the service", known.join(" or "))
-            };
-            report.error(
-                &at.key("group"),
-                "missing-named-port",
-                message,
-                format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"),
-            );
-            return None;
-        };
-        let address = SocketAddr::new(entry.ip, port);
-        if !seen.insert(address) {
-            let message = format!(
-                "instance `{}` of group `{}` is at {address}, and so is another",
-                entry.name, roster.group.name
-            );
-            report.error(
-                &at.key("group"),
-                "duplicate-member",
-                message,
-                "an address and port of its own for each member, by `ipAddress` or `ports`",
-            );
+        let ports = ports(roster, entry, port_name);
+        if ports.is_empty() {
+            no_port(roster, entry, port_name, (at, report));
             return None;
         }
-        out.push(Member { name: Arc::clone(&entry.name), address, host: None });
+        for port in ports {
+            let address = SocketAddr::new(entry.ip, *port);
+            if !seen.insert(address) {
+                let message = format!(
+                    "instance `{}` of group `{}` is at {address}, and so is another",
+                    entry.name, roster.group.name
+                );
+                report.error(
+                    &at.key("group"),
+                    "duplicate-member",
+                    message,
+                    "an address and port of its own for each member, by `ipAddress` or `ports`",
+                );
+                return None;
+            }
+            // Several members of one instance are told apart by their ports [G 1.34].
+            let name = match ports {
+                [_] => Arc::clone(&entry.name),
+                _ => format!("{}:{port}", entry.name).into(),
+            };
+            out.push(Member { name, address, host: None });
+        }
     }
     Some(out)
+}
+
+/// The numbers at which `entry` serves; none if it has no such port.
+fn ports<'r>(roster: &'r Roster, entry: &'r RosterEntry, port_name: &str) -> &'r [u16] {
+    match roster.group.kind {
+        GroupKind::NetworkEndpointGroup => entry.port.as_slice(),
+        GroupKind::InstanceGroup => match entry.ports.get(port_name) {
+            Some(own) => std::slice::from_ref(own),
+            None => roster.named_ports.get(port_name).map_or(&[], Vec::as_slice),
+        },
+    }
+}
+
+fn no_port(
+    roster: &Roster,
+    entry: &RosterEntry,
+    port_name: &str,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) {
+    let known: Vec<&str> = roster.named_ports.keys().map(String::as_str).collect();
+    let message = format!(
+        "the service speaks to port `{port_name}`, which instance `{}` of group `{}` does not have",
+        entry.name, roster.group.name
+    );
+    let known = if known.is_empty() {
+        String::new()
+    } else {
+        format!(", or `portName` {} on the service", known.join(" or "))
+    };
+    report.error(
+        &at.key("group"),
+        "missing-named-port",
+        message,
+        format!("`namedPorts: [{{name: {port_name}, port: …}}]` on the group{known}"),
+    );
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::names::{Reference, dangling, read_reference};
 use super::place::Atlas;
 use super::report::Report;
-use crate::model::service::{EndpointType, Group, GroupKind, UtilizationSource};
-use crate::model::unit::Span;
+use super::source::{are_local, reporting, utilization};
+use crate::model::service::{EndpointType, Group, GroupKind};
 use crate::wire::flaw::{nearest, quote};
 use crate::wire::group as wire;
 use crate::wire::path::Path;
@@ -34,15 +34,18 @@ pub(super) struct Roster {
     pub(super) group: Arc<Group>,
     /// Index in its own collection.
     pub(super) index: usize,
-    /// `namedPorts`; empty for endpoint groups.
-    pub(super) named_ports: BTreeMap<String, u16>,
+    /// `namedPorts`, each with its numbers in the order of the file; empty for endpoint groups.
+    pub(super) named_ports: NamedPorts,
     pub(super) entries: Vec<RosterEntry>,
 }
+
+/// Numbers by name [G 1.34].
+pub(super) type NamedPorts = BTreeMap<String, Vec<u16>>;
 
 pub(super) struct RosterEntry {
     pub(super) name: Arc<str>,
     pub(super) ip: IpAddr,
-    /// `ports` of an instance.
+    /// `ports` of an instance: one number instead of all that the group has under a name.
     pub(super) ports: BTreeMap<String, u16>,
     /// The port of an endpoint.
     pub(super) port: Option<u16>,
@@ -214,12 +217,7 @@ fn instance_group(
 }
 
 /// `ports` replaces numbers behind the group's named ports; another name would be read by nobody.
-fn known_ports(
-    ports: &BTreeMap<String, u16>,
-    named: &BTreeMap<String, u16>,
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) {
+fn known_ports(ports: &BTreeMap<String, u16>, named: &NamedPorts, at: &Path<'_>, report: &mut Report<'_>) {
     if named.is_empty() {
         return;
     }
@@ -233,32 +231,33 @@ fn known_ports(
     }
 }
 
-fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'_>) -> BTreeMap<String, u16> {
+/// A name may have several numbers: each instance then counts as that many members [G 1.34].
+fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'_>) -> NamedPorts {
     let list = at.key("namedPorts");
-    let mut out: BTreeMap<String, u16> = BTreeMap::new();
+    let mut out = NamedPorts::new();
     for (i, port) in group.named_ports.iter().flatten().enumerate() {
-        match out.insert(port.name.clone(), port.port) {
-            Some(first) if first != port.port => {
-                let message = format!(
-                    "several numbers under one named port are not supported yet: `{}` is {first} and {}",
-                    port.name, port.port
-                );
-                report.error(
-                    &list.item(i).key("port"),
-                    "not-supported",
-                    message,
-                    "one number for each name [G 1.34]",
-                );
-            }
-            Some(_) => {
-                let message = format!("named port `{}` stands here twice", port.name);
-                report.error(&list.item(i).key("name"), "duplicate-name", message, "each named port once");
-            }
-            None => {}
+        let numbers = out.entry(port.name.clone()).or_default();
+        if numbers.contains(&port.port) {
+            let message = format!("named port `{}` has number {} twice", port.name, port.port);
+            let expected = "each number once under a name [G 1.34]";
+            report.error(&list.item(i).key("port"), "duplicate-name", message, expected);
+        } else {
+            numbers.push(port.port);
         }
+    }
+    let (instances, most) =
+        (group.instances.as_ref().map_or(0, Vec::len), out.values().map(Vec::len).max().unwrap_or(1));
+    if instances * most > MAX_MEMBERS {
+        let message = format!("group `{}` has {instances} instances of {most} ports each", group.name);
+        let expected =
+            format!("at most {MAX_MEMBERS} members: instances times the numbers under one name [G 9]");
+        report.error(&at.key("instances"), "too-many", message, expected);
     }
     out
 }
+
+/// Most members of an instance group [G 9].
+const MAX_MEMBERS: usize = 10_000;
 
 fn endpoint_group(
     group: &wire::NetworkEndpointGroup,
@@ -317,75 +316,4 @@ fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr>
             None
         }
     }
-}
-
-/// Whether every member is on this host.
-fn are_local(entries: &[RosterEntry]) -> bool {
-    !entries.is_empty() && entries.iter().all(|entry| entry.ip.is_loopback())
-}
-
-/// Names of groups of which a report must say more than how busy a process is: CUSTOM_METRICS wants metrics, and
-/// WEIGHTED_ROUND_ROBIN rates, if no utilization is wanted as well.
-fn reporting(resources: &Resources) -> BTreeSet<&str> {
-    let mut names = BTreeSet::new();
-    for service in resources.backend_services.entries.iter().filter_map(|entry| entry.value.as_ref()) {
-        let is_weighted = service.locality_lb_policy.as_deref() == Some("WEIGHTED_ROUND_ROBIN");
-        let wants = |mode: Option<&str>| match mode {
-            Some("CUSTOM_METRICS") => true,
-            None | Some("UTILIZATION") => false,
-            Some(_) => is_weighted,
-        };
-        let backends = service.backends.iter().flatten();
-        let wanting = backends.filter(|backend| wants(backend.balancing_mode.as_deref()));
-        names.extend(wanting.filter_map(|backend| backend.group.rsplit('/').next()));
-    }
-    names
-}
-
-/// Default (**ours**): LOCAL_PROCESS when every member is on this host and that will do, else ORCA_HEADER.
-fn utilization(
-    said: Option<&wire::Utilization>,
-    is_local: bool,
-    at: &Path<'_>,
-    report: &mut Report<'_>,
-) -> UtilizationSource {
-    const SECOND: f64 = 1.0;
-    let Some(said) = said else {
-        return if is_local {
-            UtilizationSource::LocalProcess { cores: 1.0, interval: span(SECOND) }
-        } else {
-            UtilizationSource::OrcaHeader
-        };
-    };
-    let given = [
-        ("port", said.port.is_some(), "HTTP"),
-        ("path", said.path.is_some(), "HTTP"),
-        ("intervalSec", said.interval_sec.is_some() && said.source == "ORCA_HEADER", "HTTP or LOCAL_PROCESS"),
-        ("cores", said.cores.is_some(), "LOCAL_PROCESS"),
-    ];
-    for (field, _, of) in given.iter().filter(|(_, is_given, of)| *is_given && *of != said.source) {
-        let message = format!("`{field}` means nothing with source {}", said.source);
-        report.error(&at.key(field), "forbidden-field", message, format!("no `{field}`, or source {of}"));
-    }
-    let interval = span(said.interval_sec.unwrap_or(SECOND));
-    let path = said.path.as_deref().unwrap_or("/load");
-    if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
-        report.error(
-            &at.key("path"),
-            "bad-path",
-            format!("{} cannot be requested", quote(path)),
-            "a path that begins with `/`",
-        );
-    }
-    match said.source.as_str() {
-        "HTTP" => UtilizationSource::Http { port: said.port, path: path.into(), interval },
-        "LOCAL_PROCESS" => UtilizationSource::LocalProcess { cores: said.cores.unwrap_or(1.0), interval },
-        _ => UtilizationSource::OrcaHeader,
-    }
-}
-
-/// The schema lets 0.1 to 300 s through.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn span(seconds: f64) -> Span {
-    Span::millis((seconds * 1000.0).round() as u64)
 }

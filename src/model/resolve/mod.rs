@@ -20,6 +20,7 @@ mod region;
 mod report;
 mod service;
 mod sharing;
+mod source;
 mod target;
 mod url_map;
 mod warn;

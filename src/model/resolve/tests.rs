@@ -307,3 +307,34 @@ fn a_regional_service_knows_its_region() {
     }
     assert_eq!(good(MINIMAL).services[0].region, None);
 }
+
+/// [G 1.34]
+#[test]
+fn an_instance_with_several_ports_under_one_name_is_several_members() {
+    let config = good(include_str!("../../../config/named-ports.yaml"));
+    let members = |index: usize| {
+        let members = &config.services[0].backends[index].members;
+        members.iter().map(|member| format!("{} {}", member.name, member.address)).collect::<Vec<_>>()
+    };
+    let two = ["www-1:8081 127.0.0.1:8081", "www-1:8082 127.0.0.1:8082", "www-2 127.0.0.1:8083"];
+    assert_eq!(members(0), two);
+    assert_eq!(members(1), ["www-3 127.0.0.1:9081"]);
+}
+
+/// [G 9]: instances times the numbers under one name.
+#[test]
+fn a_group_has_at_most_10_000_members() {
+    let ports: String = (1..=10).map(|port| format!("{{name: http, port: {port}}}, ")).collect();
+    let instances = |count: usize| -> String {
+        let ip = |i: usize| format!("10.{}.{}.1", i / 256, i % 256);
+        (0..count).map(|i| format!("\n      - {{name: i{i}, ipAddress: {}}}", ip(i))).collect()
+    };
+    let text = |count| {
+        let group = format!("namedPorts: [{ports}]\n    instances:{}", instances(count));
+        let (head, rest) = MINIMAL.split_once("    namedPorts:").unwrap();
+        let (_, rest) = rest.split_once("\nhealthChecks:").unwrap();
+        format!("{head}    {group}\nhealthChecks:{rest}")
+    };
+    assert_eq!(codes(&text(1000)), [""; 0]);
+    assert_eq!(codes(&text(1001)), ["too-many"]);
+}
