@@ -27,6 +27,7 @@ fn plan(tiers: u32, backends: u32) -> Plan {
         weights: None,
         hashed: Some(Hashed::Ring(Arc::new(Ring::new(
             (0..500).map(|n| (n, hash::mix(u64::from(backend), u64::from(n)))),
+            100,
         )))),
         identity: u64::from(backend),
     };
@@ -62,7 +63,7 @@ fn bench(c: &mut Criterion) {
     run("by key, 1 backend", &single, true, |_, _| true);
     run("by key, first tier of two full", &deep, true, |backend, _| backend >= 2);
     c.bench_function("build a ring of 10,000 members", |b| {
-        b.iter(|| Ring::new((0..10_000).map(|n| (n, hash::mix(u64::from(n), 1)))));
+        b.iter(|| Ring::new((0..10_000).map(|n| (n, hash::mix(u64::from(n), 1))), 100));
     });
 }
 

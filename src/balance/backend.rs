@@ -1,17 +1,16 @@
 //! One backend from tick to tick: its limit, its figures, its usable members.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::burst::{self, Burst};
 use super::gcra::{self, Limit};
+use super::members::{Bars, Members};
 use super::metrics::Combiner;
-use super::plan::{BackendSample, Figures, Hashed, Limits, MAX_METRICS, MemberSample, MetricFigures, Usable};
+use super::plan::{BackendSample, Figures, Limits, MAX_METRICS, MetricFigures, Usable};
 use super::reading::Reader;
-use super::ring::Ring;
 use super::utilization::Governor;
 use super::{capacity, hash};
-use crate::model::service;
+use crate::model::service::{self, Service};
 use crate::model::target::Mode;
 use crate::model::unit::{PerSecond, Ratio, Span, Tick};
 
@@ -25,15 +24,13 @@ const MAX_HISTORY: usize = 128;
 #[derive(Debug)]
 pub(super) struct Backend {
     identity: u64,
-    /// Identities of the members, in order.
-    members: Vec<u64>,
     /// The rate target × scaler; `None` without one.
     rate: Option<PerSecond>,
     /// Requests or connections at a time, × scaler; `None` without such a target.
     count: Option<u64>,
     /// Target utilization × scaler; `None` where reports do not count.
     utilization: Option<Ratio>,
-    usable: Members,
+    members: Members,
     /// Healthy members at the last tick.
     healthy: usize,
     learned: Learned,
@@ -68,22 +65,14 @@ impl Learned {
     }
 }
 
-#[derive(Debug)]
-struct Members {
-    is_healthy: Vec<bool>,
-    has_ring: bool,
-    now: Option<Usable>,
-}
-
 impl Backend {
-    pub(super) fn new(config: &service::Backend, has_affinity: bool) -> Self {
+    pub(super) fn new(service: &Service, config: &service::Backend) -> Self {
         Self {
             identity: hash::group(&config.group),
-            members: config.members.iter().map(hash::member).collect(),
             rate: capacity::of_backend(config),
             count: capacity::count_of_backend(config),
             utilization: capacity::utilization(config),
-            usable: Members { is_healthy: Vec::new(), has_ring: has_affinity, now: None },
+            members: Members::new(service, config),
             healthy: 0,
             learned: Learned::new(&config.mode),
         }
@@ -105,9 +94,10 @@ impl Backend {
     pub(super) fn adopt(mut self, old: Option<&Self>) -> Self {
         if let Some(old) = old {
             let metrics = std::mem::replace(&mut self.learned, old.learned.clone()).metrics;
+            self.members.adopt(&old.members);
             let is_same =
                 metrics.as_ref().zip(self.learned.metrics.as_ref()).is_none_or(|(a, b)| a.is_same(b));
-            if self.members != old.members || !is_same {
+            if self.members.identities() != old.members.identities() || !is_same {
                 // Samples are by place in the list: another list is read anew.
                 self.learned.reader = Reader::default();
                 self.learned.metrics = metrics;
@@ -212,34 +202,8 @@ impl Backend {
         Some(self.rate.map_or(learned.get(), |rate| rate.get().min(learned.get())))
     }
 
-    /// The members that may get requests. As long as their health stands, the lists stay the very same.
-    pub(super) fn usable(&mut self, members: &[MemberSample]) -> Usable {
-        let is_healthy = |index: usize| members.get(index).is_some_and(|member| member.is_healthy);
-        let mut changed = false;
-        self.usable.is_healthy.resize(self.members.len(), false);
-        for (index, before) in self.usable.is_healthy.iter_mut().enumerate() {
-            changed |= std::mem::replace(before, is_healthy(index)) != *before;
-        }
-        match &self.usable.now {
-            Some(now) if !changed => now.clone(),
-            _ => {
-                let now = self.build();
-                self.usable.now = Some(now.clone());
-                now
-            }
-        }
-    }
-
-    fn build(&self) -> Usable {
-        let healthy = || {
-            let members = (0_u32..).zip(&self.members).zip(&self.usable.is_healthy);
-            members.filter(|(_, is_healthy)| **is_healthy).map(|((index, identity), _)| (index, *identity))
-        };
-        Usable {
-            members: healthy().map(|(index, _)| index).collect(),
-            weights: None,
-            hashed: self.usable.has_ring.then(|| Hashed::Ring(Arc::new(Ring::new(healthy())))),
-            identity: self.identity,
-        }
+    /// The members that may get requests. As long as they and their weights stand, the lists stay the very same.
+    pub(super) fn usable(&mut self, now: Tick, sample: &BackendSample, bars: Bars<'_>) -> Usable {
+        self.members.usable(now, &sample.members, bars)
     }
 }

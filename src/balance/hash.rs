@@ -37,6 +37,14 @@ pub fn group(group: &Group) -> u64 {
     hasher.finish()
 }
 
+/// Of a name.
+#[must_use]
+pub(super) fn text_of(name: &str) -> u64 {
+    let mut hasher = hasher();
+    text(&mut hasher, name);
+    hasher.finish()
+}
+
 /// Two numbers into one that looks random: the finisher of splitmix64.
 #[inline]
 #[must_use]
@@ -45,6 +53,20 @@ pub const fn mix(a: u64, b: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
+}
+
+/// A random number as a part of the whole, 0 to 1.
+#[inline]
+#[allow(clippy::cast_precision_loss)]
+pub(super) const fn part(chance: u64) -> f64 {
+    (chance >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A random number as one below `n`; 0 for n = 0.
+#[inline]
+#[allow(clippy::cast_possible_truncation)]
+pub(super) const fn below(chance: u64, n: usize) -> usize {
+    ((chance as u128 * n as u128) >> 64) as usize
 }
 
 fn hasher() -> SipHasher13 {

@@ -3,6 +3,7 @@
 use super::hash::{self, GOLDEN};
 use super::locality;
 use super::plan::{Plan, Shares, Tier, Usable};
+use super::prequal::Draw;
 use crate::model::place::OriginId;
 use crate::model::policy::Overload;
 
@@ -112,6 +113,13 @@ pub trait Live {
     fn in_flight(&self, backend: u32, member: u32) -> u64 {
         let _ = (backend, member);
         0
+    }
+
+    /// PREQUAL's choice, by the pool of this worker; `None` where there is no pool, or nothing in it that may be
+    /// chosen: then the idler of two is.
+    fn prequal(&mut self, draw: &Draw<'_>) -> Option<u32> {
+        let _ = draw;
+        None
     }
 }
 

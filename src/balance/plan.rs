@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::gcra::Limit;
+use super::maglev::Maglev;
 use super::pick::Reason;
 use super::ring::Ring;
 use crate::model::place::RegionId;
@@ -67,6 +68,8 @@ pub struct Usable {
 pub enum Hashed {
     /// RING_HASH.
     Ring(Arc<Ring>),
+    /// MAGLEV, and sessions whose service names no hash.
+    Maglev(Arc<Maglev>),
 }
 
 /// What a backend's gate lets through until the next tick.
@@ -142,10 +145,10 @@ pub const MAX_METRICS: usize = 2;
 /// How a member has answered. Sampled only for services that ask for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Conduct {
-    /// 5xx answers and failures in a row, the most since the sample before.
-    pub errors_in_a_row: u32,
-    /// 502, 503, 504 and failures in a row, the most since the sample before.
-    pub gateway_failures_in_a_row: u32,
+    /// Full runs of `consecutiveErrors` 5xx answers and failures in a row, since the start.
+    pub error_runs: u64,
+    /// Full runs of `consecutiveGatewayFailure` 502, 503, 504 and failures in a row, since the start.
+    pub gateway_failure_runs: u64,
     /// Last reported weight, qps ÷ utilization with its penalty for errors [G 1.45]; `None` = no fresh report.
     pub weight: Option<f64>,
 }

@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use super::backend::Backend;
 use super::drain::{self, Drains};
+use super::members::Bars;
+use super::outlier::{Outliers, Verdict};
 use super::plan::{BackendSample, Figures, Limits, MemberSample, Plan, Sample, Usable};
 use super::tiers::{Layout, Standing};
 use crate::model::place::Places;
-use crate::model::service::{self, Affinity, Service};
+use crate::model::service::{self, Service};
 use crate::model::unit::Tick;
 
 /// A measured weight that moves by less than this part does not make a new plan.
@@ -30,6 +32,8 @@ pub struct ServicePlanner {
     backends: Vec<Backend>,
     /// `None` unless `autoCapacityDrain` is on.
     drains: Option<Drains>,
+    /// `None` without `outlierDetection`.
+    outliers: Option<Outliers>,
     /// What the last plan was made of.
     published: Option<Published>,
 }
@@ -49,6 +53,8 @@ pub struct Decision {
     pub limits: Vec<Limits>,
     /// For people, by backend index.
     pub figures: Vec<Figures>,
+    /// Members that outlier detection has ejected, or let in again.
+    pub verdicts: Vec<Verdict>,
 }
 
 impl ServicePlanner {
@@ -56,9 +62,8 @@ impl ServicePlanner {
     #[must_use]
     pub fn new(service: Arc<Service>, places: &Places, old: Option<&Self>) -> Self {
         let learned = |backend: &Backend| old?.backends.iter().find(|old| old.is_same(backend));
-        let has_affinity = service.affinity != Affinity::None;
         let backends = service.backends.iter().map(|config| {
-            let fresh = Backend::new(config, has_affinity);
+            let fresh = Backend::new(&service, config);
             let learned = learned(&fresh);
             fresh.adopt(learned)
         });
@@ -70,6 +75,7 @@ impl ServicePlanner {
         Self {
             layout: Layout::new(&service, places),
             drains: service.policies.distribution.drains_automatically.then(drains),
+            outliers: Outliers::new(&service, old.and_then(|old| old.outliers.as_ref())),
             backends,
             published: None,
             service,
@@ -80,6 +86,13 @@ impl ServicePlanner {
     #[must_use]
     pub const fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// Whether outlier detection keeps requests from this member.
+    #[must_use]
+    pub fn is_ejected(&self, backend: usize, member: usize) -> bool {
+        let of_backend = self.outliers.as_ref().map_or(&[][..], |outliers| outliers.of_backend(backend));
+        of_backend.get(member).copied().unwrap_or(false)
     }
 
     /// One tick. The first one always brings a plan. A sample that lacks backends or members stands for ones that
@@ -97,7 +110,8 @@ impl ServicePlanner {
             (limits, Figures { is_auto_drained, ..figures })
         };
         let (limits, figures) = (0..).zip(self.backends.iter_mut().zip(samples.clone())).map(judge).unzip();
-        let standing = self.standing(samples, is_open);
+        let verdicts = self.outliers.as_mut().map(|outliers| outliers.tick(now, &sample)).unwrap_or_default();
+        let standing = self.standing(now, samples, is_open);
         let weights = self.weights(&standing);
         let is_new = self.published.as_ref().is_none_or(|old| !old.holds(&standing, &weights));
         let plan = is_new.then(|| {
@@ -105,7 +119,7 @@ impl ServicePlanner {
             self.published = Some(Published { standing, weights });
             Arc::new(plan)
         });
-        Decision { plan, limits, figures }
+        Decision { plan, limits, figures, verdicts }
     }
 
     fn drain(&mut self, now: Tick, sample: &Sample) {
@@ -144,16 +158,26 @@ impl ServicePlanner {
     }
 
     /// Members that may get requests; lists that did not change are the same as before, not only equal.
-    fn standing<'a>(&mut self, samples: impl Iterator<Item = &'a BackendSample>, is_open: bool) -> Standing {
+    fn standing<'a>(
+        &mut self,
+        now: Tick,
+        samples: impl Iterator<Item = &'a BackendSample>,
+        is_open: bool,
+    ) -> Standing {
         let drains = self.drains.as_ref().filter(|_| !is_open);
         let is_drained = |(index, config): (usize, &service::Backend)| {
             config.scaler.is_drained() || drains.is_some_and(|drains| drains.is_drained(index))
         };
         let is_drained: Vec<bool> = (0..).zip(&self.service.backends).map(is_drained).collect();
-        let usable = |((backend, sample), is_drained): ((&mut Backend, &BackendSample), &bool)| -> Usable {
-            backend.usable(if *is_drained { &[] } else { &sample.members })
-        };
-        let usable = self.backends.iter_mut().zip(samples).zip(&is_drained).map(usable).collect();
+        // Who fails open sends to all.
+        let outliers = self.outliers.as_ref().filter(|_| !is_open);
+        let usable =
+            |((index, is_drained), (backend, sample)): ((usize, &bool), (&mut Backend, &BackendSample))| {
+                let ejected = outliers.map_or(&[][..], |outliers| outliers.of_backend(index));
+                backend.usable(now, sample, Bars { is_drained: *is_drained, ejected })
+            };
+        let usable =
+            is_drained.iter().enumerate().zip(self.backends.iter_mut().zip(samples)).map(usable).collect();
         Standing { usable, is_drained, is_open }
     }
 
@@ -171,7 +195,7 @@ impl Published {
     /// Whether the plan made of it is still right.
     fn holds(&self, standing: &Standing, weights: &[f64]) -> bool {
         let has_moved = |(old, new): (&f64, &f64)| (new / old - 1.0).abs() > WEIGHT_STEP;
-        let is_same = |(old, new): (&Usable, &Usable)| Arc::ptr_eq(&old.members, &new.members);
+        let is_same = |(old, new): (&Usable, &Usable)| old.is_same(new);
         self.standing.is_open == standing.is_open
             && self.standing.is_drained == standing.is_drained
             && self.standing.usable.iter().zip(&standing.usable).all(is_same)

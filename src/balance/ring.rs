@@ -1,13 +1,22 @@
 //! Consistent hashing (`RING_HASH`): taking one of N members away moves only its own keys, adding one moves about
 //! 1/N of them [G 3.8].
 //!
-//! Every member stands at [`POINTS`] places that depend on its name and address alone; a key belongs to the next
-//! place on the circle. Built only when health or membership changes, and only for services with affinity.
+//! Every member stands at some places (see [`points`]) that depend on its name and address alone; a key belongs to the
+//! next place on the circle. Built only when health or membership changes, and only for services with affinity.
 
 use super::hash;
 
-/// Places of a member on the circle. With 100, loads of members differ by about 10 % (one over its root).
+/// Places of a member on the circle, at least. With 100, loads of members differ by about 10 % (one over its root).
 pub const POINTS: u64 = 100;
+
+/// Places of each of `members`, which are all members of the group, healthy or not: their health must not move the
+/// places of others. The ring has at least `minimum_size` places in all; a ring that has fewer than members has one for
+/// each [G 2c].
+#[must_use]
+pub fn points(members: usize, minimum_size: u32) -> u64 {
+    let (members, least) = (members.max(1) as u64, u64::from(minimum_size));
+    if members > least { 1 } else { least.div_ceil(members).max(POINTS) }
+}
 
 /// Members on a circle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,13 +26,13 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of (member index, identity); see [`hash::member`].
+    /// A ring of (member index, identity), see [`hash::member`], with so many places each, see [`points`].
     #[must_use]
-    pub fn new(members: impl IntoIterator<Item = (u32, u64)>) -> Self {
+    pub fn new(members: impl IntoIterator<Item = (u32, u64)>, points: u64) -> Self {
         let mut points: Vec<_> = members
             .into_iter()
             .flat_map(|(index, identity)| {
-                (0..POINTS).map(move |n| (hash::mix(identity, n.wrapping_add(1)), index))
+                (0..points).map(move |n| (hash::mix(identity, n.wrapping_add(1)), index))
             })
             .collect();
         points.sort_unstable();
@@ -59,7 +68,7 @@ mod tests {
     use super::*;
 
     fn ring(members: impl IntoIterator<Item = u32>) -> Ring {
-        Ring::new(members.into_iter().map(|index| (index, hash::mix(u64::from(index), 77))))
+        Ring::new(members.into_iter().map(|index| (index, hash::mix(u64::from(index), 77))), POINTS)
     }
 
     fn owner(ring: &Ring, key: u64) -> Option<u32> {
@@ -101,6 +110,15 @@ mod tests {
         }
         assert_eq!(ring.position(0), 0);
         assert_eq!(ring.position(u64::MAX), ring.points.len());
+    }
+
+    #[test]
+    fn g_2c_the_ring_has_its_minimum_size_and_one_place_each_when_members_are_more() {
+        assert_eq!(
+            [points(3, 1024), points(100, 1024), points(1024, 1024), points(1025, 1024)],
+            [342, 100, 100, 1]
+        );
+        assert_eq!([points(10, 100_000), points(0, 0)], [10_000, 1]);
     }
 
     #[test]

@@ -1,0 +1,346 @@
+//! PREQUAL: the pool of probe results of one worker and one backend, and the hot/cold rule, as published at NSDI 2024
+//! ("Load is not what you should balance").
+//!
+//! With each request [`PROBES`] random members are probed. What they say (requests in flight, recent latency) stays in
+//! a pool of at most [`SIZE`] until it is a second old or used up. A member with more in flight than most is *hot*.
+//! The request goes to the cold member of the pool with the lowest latency; if all are hot, to the one with the fewest
+//! in flight. Each choice counts at once in the pool (as one more in flight), and takes one entry out of it: the oldest
+//! and the worst in turns.
+//!
+//! **Ours**: a probe is no request to the member, which a plain HTTP server could not answer in time, but a look at
+//! this proxy's own ledger: what all workers have in flight there, and how long its answers took lately. Other proxies'
+//! requests show in the latency only.
+
+use std::sync::Arc;
+
+use super::hash;
+use super::plan::Usable;
+use crate::model::unit::{Span, Tick};
+
+/// Probes per request.
+pub const PROBES: u64 = 3;
+/// Results that a pool holds.
+pub const SIZE: usize = 16;
+/// A member is hot when it has more in flight than this part of the recent probe results, in percent.
+const HOT_PERCENT: usize = 84;
+/// Results whose requests in flight say what is hot.
+const RECENT: usize = 64;
+/// How old a result may be.
+const MAX_AGE: Span = Span::secs(1);
+
+/// What a member says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Requests in flight, over all workers.
+    pub in_flight: u32,
+    /// How long its answers took lately; zero = not known.
+    pub latency: Span,
+}
+
+/// What one choice needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw<'a> {
+    /// The members to choose from.
+    pub members: &'a Usable,
+    /// Index of their backend.
+    pub backend: u32,
+    /// A random number that no other choice has.
+    pub chance: u64,
+    /// (backend, member) pairs that failed this request already.
+    pub tried: &'a [(u32, u32)],
+}
+
+/// Probe results. Costs nothing until it is first used.
+#[derive(Debug, Clone, Default)]
+pub struct Pool {
+    /// The list of members that the entries are of.
+    of: Option<Arc<[u32]>>,
+    /// Oldest first.
+    entries: Vec<Entry>,
+    recent: Recent,
+    takes_oldest: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    place: usize,
+    member: u32,
+    probe: Probe,
+    at: Tick,
+    /// Choices that it is still good for.
+    uses: u32,
+}
+
+impl Pool {
+    /// Probes, and chooses; `None` when none of the pool may be chosen.
+    pub fn choose(&mut self, draw: &Draw<'_>, now: Tick, probe: impl Fn(u32) -> Probe) -> Option<u32> {
+        self.follow(&draw.members.members);
+        self.entries.retain(|entry| now.since(entry.at) <= MAX_AGE);
+        self.probe(draw, now, probe);
+        let hot = self.recent.quantile();
+        let chosen = self.best(draw, hot)?;
+        let entry = self.entries.get_mut(chosen)?;
+        let member = entry.member;
+        entry.probe.in_flight = entry.probe.in_flight.saturating_add(1);
+        entry.uses = entry.uses.saturating_sub(1);
+        if entry.uses == 0 {
+            self.entries.remove(chosen);
+        }
+        self.remove_one(hot);
+        Some(member)
+    }
+
+    /// Starts anew when other members are usable.
+    fn follow(&mut self, members: &Arc<[u32]>) {
+        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, members)) {
+            *self = Self { of: Some(members.clone()), entries: self.entries.split_off(0), ..Self::default() };
+            self.entries.clear();
+            self.entries.reserve(SIZE + 1);
+        }
+    }
+
+    /// Adds fresh results, each of another member where there are as many.
+    fn probe(&mut self, draw: &Draw<'_>, now: Tick, probe: impl Fn(u32) -> Probe) {
+        let count = draw.members.members.len();
+        let mut drawn = [usize::MAX; PROBES as usize];
+        for n in 0..PROBES.min(count as u64) {
+            let Some(mut place) = draw.members.place_at(hash::mix(draw.chance, n)) else { return };
+            while drawn.contains(&place) {
+                place = (place + 1) % count;
+            }
+            let Some(member) = draw.members.members.get(place) else { return };
+            if let Some(slot) = drawn.get_mut(n as usize) {
+                *slot = place;
+            }
+            let probe = probe(*member);
+            self.recent.add(probe.in_flight);
+            self.entries.retain(|entry| entry.place != place);
+            if self.entries.len() >= SIZE {
+                self.entries.remove(0);
+            }
+            let uses = budget(count, hash::mix(draw.chance, n + PROBES));
+            self.entries.push(Entry { place, member: *member, probe, at: now, uses });
+        }
+    }
+
+    /// Index of the entry to use.
+    fn best(&self, draw: &Draw<'_>, hot: u32) -> Option<usize> {
+        let may = |entry: &Entry| {
+            let weight = draw.members.weight(entry.place);
+            !draw.tried.contains(&(draw.backend, entry.member))
+                && (weight >= 1.0
+                    || hash::part(hash::mix(draw.chance, entry.place as u64 ^ VISIBLE)) < weight)
+        };
+        let candidates = self.entries.iter().enumerate().filter(|(_, entry)| may(entry));
+        let rank = |entry: &Entry| {
+            let Probe { in_flight, latency } = entry.probe;
+            if in_flight > hot {
+                (true, u64::from(in_flight), latency.0)
+            } else {
+                (false, latency.0, in_flight.into())
+            }
+        };
+        candidates.min_by_key(|(_, entry)| rank(entry)).map(|(index, _)| index)
+    }
+
+    /// The oldest and the worst in turns: what is bad would otherwise stay, since nothing chooses it.
+    fn remove_one(&mut self, hot: u32) {
+        self.takes_oldest = !self.takes_oldest;
+        let rank = |entry: &Entry| {
+            let Probe { in_flight, latency } = entry.probe;
+            if in_flight > hot { (true, u64::from(in_flight)) } else { (false, latency.0) }
+        };
+        let worst = || self.entries.iter().enumerate().max_by_key(|(_, entry)| rank(entry));
+        let index = if self.takes_oldest { Some(0) } else { worst().map(|(index, _)| index) };
+        if let Some(index) = index.filter(|index| *index < self.entries.len()) {
+            self.entries.remove(index);
+        }
+    }
+}
+
+/// Any number; sets the draw of who is seen apart from the others.
+const VISIBLE: u64 = 0x7669_7369_626C_6500;
+
+/// Choices that one result is good for: as many as keep the pool from running dry, max(1, 2 ÷ ((1 − m/n) · probes −
+/// removals)), rounded by chance. Where members are fewer than two pools, half of them count as being in it.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn budget(members: usize, chance: u64) -> u32 {
+    let in_pool = (SIZE as f64 / members.max(1) as f64).min(0.5);
+    let uses = (2.0 / ((1.0 - in_pool) * PROBES as f64 - 1.0)).max(1.0);
+    uses as u32 + u32::from(hash::part(chance) < uses.fract())
+}
+
+/// The last results' requests in flight, in the order of their coming and of their size.
+#[derive(Debug, Clone)]
+struct Recent {
+    ring: [u32; RECENT],
+    sorted: [u32; RECENT],
+    len: usize,
+    next: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { ring: [0; RECENT], sorted: [0; RECENT], len: 0, next: 0 }
+    }
+}
+
+impl Recent {
+    fn add(&mut self, value: u32) {
+        let Some(slot) = self.ring.get_mut(self.next) else { return };
+        let old = std::mem::replace(slot, value);
+        self.next = (self.next + 1) % RECENT;
+        if self.len == RECENT {
+            let from = self.at(old);
+            self.sorted.copy_within(from + 1.., from);
+            self.len -= 1;
+        }
+        let to = self.at(value);
+        self.sorted.copy_within(to..self.len, to + 1);
+        if let Some(slot) = self.sorted.get_mut(to) {
+            *slot = value;
+        }
+        self.len += 1;
+    }
+
+    /// Where the first value that is not below `value` stands.
+    fn at(&self, value: u32) -> usize {
+        self.sorted.get(..self.len).map_or(0, |sorted| sorted.partition_point(|one| *one < value))
+    }
+
+    /// What is above this is hot.
+    fn quantile(&self) -> u32 {
+        let index = self.len.saturating_sub(1) * HOT_PERCENT / 100;
+        self.sorted.get(index).copied().unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+mod tests {
+    use super::*;
+    use crate::balance::plan::Shares;
+
+    fn usable(members: u32) -> Usable {
+        Usable { members: (0..members).collect(), ..Usable::default() }
+    }
+
+    /// Choices among members that say this, a millisecond apart: no result is old.
+    fn counts(usable: &Usable, turns: u64, says: impl Fn(u32) -> Probe) -> Vec<u32> {
+        let mut pool = Pool::default();
+        let mut counts = vec![0; usable.members.len()];
+        for turn in 0..turns {
+            let draw = Draw { members: usable, backend: 0, chance: hash::mix(turn, 77), tried: &[] };
+            counts[pool.choose(&draw, Tick(turn * 1_000_000), &says).unwrap() as usize] += 1;
+            assert!(pool.entries.len() <= SIZE);
+        }
+        counts
+    }
+
+    fn probe(in_flight: u32, latency: u64) -> Probe {
+        Probe { in_flight, latency: Span::millis(latency) }
+    }
+
+    #[test]
+    fn of_cold_members_the_fastest_and_never_a_hot_one() {
+        // Member 0 is fast and hot, 1 slow, the rest alike.
+        let says = |member: u32| match member {
+            0 => probe(50, 1),
+            1 => probe(1, 500),
+            _ => probe(1, 10),
+        };
+        let counts = counts(&usable(20), 10_000, says);
+        assert_eq!((counts[0], counts[1]), (0, 0), "{counts:?}");
+    }
+
+    #[test]
+    fn if_all_in_the_pool_are_hot_the_one_with_fewest_in_flight() {
+        let mut pool = Pool::default();
+        for _ in 0..RECENT {
+            pool.recent.add(0);
+        }
+        let all = usable(3);
+        pool.of = Some(all.members.clone());
+        let draw = Draw { members: &all, backend: 0, chance: 1, tried: &[] };
+        let says = |member: u32| probe(10 - member, u64::from(member));
+        assert_eq!(pool.choose(&draw, Tick(1), says), Some(2));
+    }
+
+    #[test]
+    fn alike_members_get_alike() {
+        for members in [2_u32, 8, 100, 500] {
+            let turns = u64::from(members) * 500;
+            let counts = counts(&usable(members), turns, |_| probe(0, 0));
+            let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            assert!(*least > 380 && *most < 640, "{members}: {least} {most}");
+        }
+    }
+
+    #[test]
+    fn a_choice_counts_at_once() {
+        let all = usable(40);
+        let mut pool = Pool::default();
+        let mut last = Vec::new();
+        for turn in 0..200 {
+            let draw = Draw { members: &all, backend: 0, chance: hash::mix(turn, 5), tried: &[] };
+            last.push(pool.choose(&draw, Tick(1), |_| probe(0, 10)).unwrap());
+        }
+        let repeats = last.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(repeats < 20, "{repeats}");
+    }
+
+    #[test]
+    fn what_was_tried_is_not_chosen_and_old_results_are_not_used() {
+        let all = usable(2);
+        let mut pool = Pool::default();
+        let draw = |tried| Draw { members: &all, backend: 3, chance: 1, tried };
+        assert_eq!(pool.choose(&draw(&[(3, 0)]), Tick(1), |_| probe(0, 1)), Some(1));
+        assert_eq!(pool.choose(&draw(&[(3, 0), (3, 1)]), Tick(1), |_| probe(0, 1)), None);
+        let many = usable(500);
+        let draw = Draw { members: &many, backend: 0, chance: 9, tried: &[] };
+        for turn in 0..10 {
+            pool.choose(&Draw { chance: turn, ..draw }, Tick(1), |_| probe(0, 1));
+        }
+        assert!(pool.entries.len() > PROBES as usize);
+        pool.choose(&draw, Tick(1) + Span::secs(2), |_| probe(0, 1));
+        assert!(pool.entries.len() <= PROBES as usize);
+    }
+
+    #[test]
+    fn other_members_start_another_pool() {
+        let mut pool = Pool::default();
+        let (before, after) = (usable(500), Usable { members: (10..20).collect(), ..Usable::default() });
+        for turn in 0..50 {
+            let draw = |members| Draw { members, backend: 0, chance: hash::mix(turn, 2), tried: &[] };
+            let of = if turn < 25 { &before } else { &after };
+            let member = pool.choose(&draw(of), Tick(1), |_| probe(0, 1)).unwrap();
+            assert!(turn < 25 || (10..20).contains(&member));
+        }
+    }
+
+    #[test]
+    fn a_light_member_gets_its_part() {
+        let weights = (0..8).map(|place| (place, if place == 3 { 0.25 } else { 1.0 }));
+        let light = Usable { weights: Some(Arc::new(Shares::new(weights))), ..usable(8) };
+        let counts = counts(&light, 40_000, |_| probe(0, 0));
+        let share = f64::from(counts[3]) * 7.25 / 40_000.0;
+        assert!((0.1..0.35).contains(&share), "{share} {counts:?}");
+    }
+
+    #[test]
+    fn the_quantile_is_that_of_the_last_results() {
+        let mut recent = Recent::default();
+        for value in (0..1000_u32).map(|n| n * 7 % 1000).chain((0..64).rev()) {
+            recent.add(value);
+        }
+        assert_eq!(recent.sorted.to_vec(), (0..64).collect::<Vec<_>>());
+        assert_eq!(recent.quantile(), 52);
+    }
+
+    #[test]
+    fn a_result_is_used_as_often_as_keeps_the_pool_alive() {
+        assert_eq!(budget(8, 0), 4);
+        let mean = (0..10_000).map(|n| f64::from(budget(500, hash::mix(n, 1)))).sum::<f64>() / 10_000.0;
+        assert!((mean - 2.0 / 1.904).abs() < 0.01, "{mean}");
+    }
+}
