@@ -8,6 +8,7 @@ use crate::balance::pick::Reason;
 use crate::balance::plan::MetricFigures;
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
+use crate::ledger::breaker::Limit;
 use crate::ledger::gauge::Gauge;
 use crate::ledger::member::{Count, Member};
 use crate::ledger::process::{Process, Traffic};
@@ -97,6 +98,7 @@ fn process(process: &Process) -> Value {
 fn service(places: &Places, service: &LiveService, now: Tick) -> Value {
     let (config, ledger) = (&service.config, &service.ledger);
     let losses = Loss::ALL.map(|loss| (loss.as_str(), ledger.losses(loss)));
+    let trips = Limit::ALL.map(|limit| (limit.as_str().to_owned(), ledger.breakers.trips(limit).into()));
     let backends = config.backends.iter().zip(&service.backends);
     json!({
         "name": &*config.name,
@@ -113,6 +115,7 @@ fn service(places: &Places, service: &LiveService, now: Tick) -> Value {
         "affinityLosses": losses.into_iter().map(|(k, n)| (k.to_owned(), n.into())).collect::<Map<_, _>>(),
         "cookiesIssued": ledger.extra(Extra::CookiesIssued),
         "cookiesMalformed": ledger.extra(Extra::CookiesMalformed),
+        "circuitBreakerTrips": trips.into_iter().collect::<Map<_, _>>(),
         "retries": ledger.extra(Extra::Retries),
         "replays": ledger.extra(Extra::Replays),
     })
@@ -168,6 +171,8 @@ fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
         "healthState": member.health().basic(),
         "detailedHealthState": member.health().as_str(),
         "lastProbe": probe(member, now),
+        "ejected": member.conduct.is_ejected(),
+        "ejections": member.conduct.ejections(),
         "inFlight": member.in_flight(),
         "attempts": member.sum(Count::Started),
         "attemptsFailed": member.sum(Count::Failed),

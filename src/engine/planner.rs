@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::balance::plan::{BackendSample, MemberSample, ReportSample, Sample};
+use crate::balance::outlier::Verdict;
+use crate::balance::plan::{BackendSample, Conduct, MemberSample, ReportSample, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::clock;
 use crate::ledger::gauge::Reported;
 use crate::ledger::member::{Count, Health};
+use crate::model::policy::{Locality, Policies};
 use crate::model::service::{Group, UtilizationSource};
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveBackend, LiveMember, LiveService, World};
@@ -31,6 +33,11 @@ impl Planners {
             (service.name().clone(), ServicePlanner::new(service.config.clone(), places, old))
         });
         self.by_service = fresh.collect();
+        for service in &world.services {
+            if let Some(planner) = self.by_service.get(service.name()) {
+                show_ejected(planner, service);
+            }
+        }
         self.tick(world);
     }
 
@@ -53,8 +60,35 @@ fn tick(planner: &mut ServicePlanner, service: &LiveService, now: Tick) {
     for (backend, figures) in service.backends.iter().zip(decision.figures) {
         backend.ledger.shown.store(figures);
     }
+    for verdict in decision.verdicts {
+        tell(service, verdict);
+    }
     if let Some(plan) = decision.plan {
         service.plan.store(plan);
+    }
+}
+
+/// What outlier detection has decided goes where workers and people see it.
+fn tell(service: &LiveService, verdict: Verdict) {
+    let backend = service.backends.get(verdict.backend);
+    let Some(member) = backend.and_then(|backend| backend.members.get(verdict.member)) else { return };
+    member.numbered.member.conduct.set_ejected(verdict.ejected.is_some());
+    let (service, name) = (service.name(), &member.config.name);
+    match verdict.ejected {
+        Some((cause, time)) => {
+            let (cause, seconds) = (cause.as_str(), time.as_secs());
+            tracing::warn!(%service, member = %name, cause, seconds, "outlier ejected");
+        }
+        None => tracing::info!(%service, member = %name, "outlier let in again"),
+    }
+}
+
+/// A reload may have taken outlier detection away.
+fn show_ejected(planner: &ServicePlanner, service: &LiveService) {
+    for (b, backend) in service.backends.iter().enumerate() {
+        for (m, member) in backend.members.iter().enumerate() {
+            member.numbered.member.conduct.set_ejected(planner.is_ejected(b, m));
+        }
     }
 }
 
@@ -63,7 +97,9 @@ fn sample(service: &LiveService, now: Tick) -> Sample {
         service.config.backends.iter().zip(&service.backends).map(|(config, live)| {
             backend_sample(live, config.mode.is_reported().then_some(&config.group), now)
         });
-    Sample { backends: backends.collect() }
+    let mut sample = Sample { backends: backends.collect() };
+    add_conduct(&mut sample, service, now);
+    sample
 }
 
 fn backend_sample(live: &LiveBackend, reports: Option<&Arc<Group>>, now: Tick) -> BackendSample {
@@ -106,4 +142,25 @@ fn report_sample(read: Reported) -> Option<ReportSample> {
         reports: read.reports,
         total_micros: read.total_micros,
     })
+}
+
+/// How members have answered, for services whose policies go by that.
+fn add_conduct(sample: &mut Sample, service: &LiveService, now: Tick) {
+    let Policies { outlier_detection, locality, .. } = &service.config.policies;
+    let (is_judged, is_weighed) = (outlier_detection.is_some(), *locality == Locality::WeightedRoundRobin);
+    if !is_judged && !is_weighed {
+        return;
+    }
+    for (live, sample) in service.backends.iter().zip(&mut sample.backends) {
+        for (live, sample) in live.members.iter().zip(&mut sample.members) {
+            let member = &live.numbered.member;
+            let (error_runs, gateway_failure_runs) = member.conduct.runs();
+            let weight = is_weighed.then(|| member.conduct.weight(now)).flatten();
+            sample.conduct = Conduct { error_runs, gateway_failure_runs, weight };
+            if is_judged {
+                sample.finished = member.sum(Count::Finished);
+                sample.failed = member.sum(Count::Failed) + member.sum(Count::ServerErrors);
+            }
+        }
+    }
 }

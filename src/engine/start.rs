@@ -55,11 +55,27 @@ fn begin(text: &str, origin: &Path, overrides: Overrides) -> Result<Handle, Refu
     let Some(config) = resolved.config.map(Arc::new) else {
         return Err(Refused { problems: resolved.problems });
     };
+    launch(&config, origin, overrides)
+}
+
+/// The same for a configuration that was resolved, or made, elsewhere.
+///
+/// # Errors
+/// [`Refused`] when an address cannot be bound.
+pub async fn start_resolved(
+    config: Arc<Config>,
+    origin: &Path,
+    overrides: Overrides,
+) -> Result<Handle, Refused> {
+    launch(&config, origin, overrides)
+}
+
+fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
     let workers = overrides.workers.or(config.proxy.workers).unwrap_or_else(cores);
     let seed = overrides.seed.unwrap_or_else(random_seed);
     let log = LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?;
-    let (mut supervisor, ready) = prepare(&config, workers, origin, log);
-    session_key::provide(&supervisor.shared.signer, &config, origin)
+    let (mut supervisor, ready) = prepare(config, workers, origin, log);
+    session_key::provide(&supervisor.shared.signer, config, origin)
         .map_err(|problems| Refused { problems })?;
     supervisor.workers = start_workers(&supervisor, workers, seed)?;
     let opened = supervisor.open(&config.fronts).map_err(|problems| Refused { problems })?;

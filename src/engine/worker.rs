@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::ledger::breaker::Limit;
 use crate::ledger::process::Traffic;
 use crate::model::unit::{Span, Tick};
 use crate::net::listen::{self, Backoff};
@@ -167,8 +168,24 @@ async fn tick(context: Rc<Context>) {
         let now = clock::now();
         context.watch.pass(now);
         context.flush_log();
+        make_room(&context);
         if pass % PASSES_PER_SWEEP == 0 {
             generation = sweep(&context, now, generation);
+        }
+    }
+}
+
+/// Rooms under `maxConnections`: requests that wait here look again, and idle connections are given up for those that
+/// wait anywhere.
+fn make_room(context: &Context) {
+    context.waiting.wake_all();
+    if !context.pool.has_limited() {
+        return;
+    }
+    for service in &context.world().services {
+        let waiting = service.ledger.breakers.held(Limit::PendingRequests);
+        if waiting > 0 {
+            context.pool.evict(&service.ledger, usize::try_from(waiting).unwrap_or(usize::MAX));
         }
     }
 }

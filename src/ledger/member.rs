@@ -7,6 +7,7 @@ use std::sync::atomic::{
 };
 
 use super::cell::{Cells, WorkerId};
+use super::conduct::Conduct;
 use crate::model::unit::{Span, Tick};
 
 /// Live numbers of one member of one backend of one service. Made by the registry under (service, group, member
@@ -18,6 +19,8 @@ pub struct Member {
     last_probe: AtomicU64,
     detail: Mutex<ProbeDetail>,
     requests: Cells<{ Count::LEN }>,
+    /// How it answers lately; kept only where a policy of the service asks for it.
+    pub conduct: Conduct,
 }
 
 /// Detailed health state [G 4c].
@@ -126,6 +129,7 @@ impl Member {
             last_probe: AtomicU64::new(0),
             detail: Mutex::new(ProbeDetail::default()),
             requests: Cells::new(workers),
+            conduct: Conduct::default(),
         }
     }
 

@@ -6,7 +6,9 @@
 //! State is keyed by identity in the [`registry::Registry`] and outlives a reload.
 
 pub mod backend;
+pub mod breaker;
 pub mod cell;
+pub mod conduct;
 pub mod departed;
 pub mod endpoint;
 pub mod gate;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::breaker::Breakers;
 use super::cell::{Cells, WorkerId};
 use super::departed::Departed;
 use super::member::Count;
@@ -19,6 +20,8 @@ pub struct Service {
     pub turn: Turn,
     /// Members that it had.
     pub departed: Departed,
+    /// What `circuitBreakers` limits.
+    pub breakers: Breakers,
     /// Empty until a world with an affinity comes.
     sessions: OnceLock<Box<[AtomicU64]>>,
 }
@@ -108,6 +111,7 @@ impl Service {
             extra: Cells::new(workers),
             turn: Turn::default(),
             departed: Departed::default(),
+            breakers: Breakers::new(workers),
             sessions: OnceLock::new(),
         }
     }

@@ -9,6 +9,8 @@ use bytes::BytesMut;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
+use super::breaker::Waiting;
+use super::live::Pools;
 use super::pool::Pool;
 use super::session::strong::Signer;
 use super::watch::Watch;
@@ -31,6 +33,10 @@ pub struct Context {
     current: RefCell<Rc<Current>>,
     /// Kept connections to members.
     pub(crate) pool: Pool,
+    /// Requests that wait for a connection.
+    pub(crate) waiting: Rc<Waiting>,
+    /// Probe results for PREQUAL.
+    pub(crate) pools: RefCell<Pools>,
     /// Client connections with their deadlines.
     pub(crate) watch: Watch,
     /// Request lines not yet handed to the writer.
@@ -98,6 +104,8 @@ impl Context {
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),
             pool: Pool::default(),
+            waiting: Rc::default(),
+            pools: RefCell::default(),
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
             rng: RefCell::new(Rng::new(parts.seed)),

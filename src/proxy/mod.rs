@@ -7,12 +7,14 @@
 
 pub mod access_log;
 pub mod body;
+mod breaker;
 pub mod context;
 pub mod failure;
 pub mod forward;
 pub mod guard;
 pub mod handle;
 pub mod headers;
+mod live;
 pub mod outbound;
 pub mod pool;
 pub mod record;

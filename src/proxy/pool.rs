@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
+use super::breaker::Held;
+use crate::ledger::service::Service;
 use crate::model::unit::{Span, Tick};
 use crate::net::connect::Stream;
 
@@ -40,12 +43,25 @@ pub(crate) struct Upstream {
     member: u32,
     /// Requests that it has served.
     pub(crate) served: u64,
+    /// `maxRequestsPerConnection`: it is not kept beyond so many.
+    pub(crate) most: u64,
+    /// Its room under `maxConnections`; `None` = not limited.
+    pub(crate) held: Option<Held>,
     idle_since: Tick,
 }
 
 impl Upstream {
     pub(crate) fn new(conn: Conn, send: http1::SendRequest<RequestBody>, member: u32) -> Box<Self> {
-        Box::new(Self { conn: Some(conn), has_ended: false, send, member, served: 0, idle_since: Tick(0) })
+        Box::new(Self {
+            conn: Some(conn),
+            has_ended: false,
+            send,
+            member,
+            served: 0,
+            most: u64::MAX,
+            held: None,
+            idle_since: Tick(0),
+        })
     }
 
     /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
@@ -66,10 +82,16 @@ impl Upstream {
         self.has_ended && self.conn.take().is_some()
     }
 
-    /// The socket of a connection that hyper has done with after a 101, and what of the tunnel's bytes it has read.
-    pub(crate) fn into_socket(self) -> Option<(Stream, Bytes)> {
+    /// The socket of a connection that hyper has done with after a 101, what of the tunnel's bytes it has read, and the
+    /// connection's room.
+    pub(crate) fn into_socket(self) -> Option<(Stream, Bytes, Option<Held>)> {
         let parts = self.conn?.into_parts();
-        Some((parts.io.into_inner(), parts.read_buf))
+        Some((parts.io.into_inner(), parts.read_buf, self.held))
+    }
+
+    /// Whether it takes up room of this service.
+    fn is_of(&self, service: &Arc<Service>) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_of(service))
     }
 
     /// Whether it can take a request; looks at the socket.
@@ -86,6 +108,8 @@ impl Upstream {
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
     total: Cell<usize>,
+    /// Whether a connection with room under a limit was ever kept here.
+    has_limited: Cell<bool>,
 }
 
 impl Pool {
@@ -109,17 +133,40 @@ impl Pool {
             // Hyper has to see the end of the message before it is ready for the next.
             upstream.drive(&mut TaskContext::from_waker(Waker::noop()));
         }
-        if upstream.has_ended || !upstream.send.is_ready() || self.total.get() >= MAX_IDLE {
+        upstream.served += 1;
+        let is_spent = upstream.has_ended || !upstream.send.is_ready() || upstream.served >= upstream.most;
+        if is_spent || self.total.get() >= MAX_IDLE {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(upstream.member).or_default();
         if stack.len() < MAX_IDLE_PER_MEMBER {
             upstream.idle_since = now;
-            upstream.served += 1;
+            if let Some(held) = &upstream.held {
+                held.offer();
+                self.has_limited.set(true);
+            }
             stack.push(upstream);
             self.total.set(self.total.get() + 1);
         }
+    }
+
+    /// Whether idle connections may take up room that others wait for.
+    pub(crate) const fn has_limited(&self) -> bool {
+        self.has_limited.get()
+    }
+
+    /// Closes up to `most` idle connections that take up room of this service, the longest idle of a member first; how
+    /// many there were.
+    pub(crate) fn evict(&self, service: &Arc<Service>, most: usize) -> usize {
+        let mut evicted = Vec::new();
+        for stack in self.idle.borrow_mut().values_mut() {
+            while evicted.len() < most && stack.first().is_some_and(|one| one.is_of(service)) {
+                evicted.push(stack.remove(0));
+            }
+        }
+        self.total.set(self.total.get().saturating_sub(evicted.len()));
+        evicted.len()
     }
 
     /// Drops what the member has closed, what has idled too long, and what leads to members that are gone.

@@ -11,6 +11,7 @@ use super::context::Current;
 use super::serve::Client;
 use crate::balance::pick::Reason;
 use crate::clock;
+use crate::ledger::breaker::Permit;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::Loss;
@@ -31,6 +32,8 @@ pub(crate) struct Record {
     pub(crate) service: Option<ServiceId>,
     /// Where its last attempt went.
     pub(crate) placed: Option<Placed>,
+    /// Its room under `maxRequests` and `maxRetries`, where these are set.
+    pub(crate) permits: (Option<Permit>, Option<Permit>),
     /// Status that the client got; `None` = none yet.
     pub(crate) status: Option<u16>,
     /// How it ended; `None` = as [`Self::has_ended`] says.
@@ -87,6 +90,7 @@ impl Record {
             started,
             service: None,
             placed: None,
+            permits: (None, None),
             status: None,
             detail: None,
             has_ended: false,

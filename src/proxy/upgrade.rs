@@ -57,7 +57,7 @@ async fn run(mut record: Record, client_side: OnUpgrade, mut upstream: Box<Upstr
     // and leaves the socket open.
     poll_fn(|cx| upstream.poll_end(cx)).await;
     let Ok(client_side) = client_side.await else { return };
-    let Some((member_side, early)) = upstream.into_socket() else { return };
+    let Some((member_side, early, _held)) = upstream.into_socket() else { return };
     record.detail = Some(StatusDetail::WebsocketClosed);
     let limits = limits(&record);
     let watched = Rc::new(Watched::new(record.client.listener));

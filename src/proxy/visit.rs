@@ -8,25 +8,31 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::ResponseBody;
+use super::breaker::{self, Way};
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed};
 use super::headers::{self, Seen, Upgrade};
+use super::live::Numbers;
 use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::session::{self, Claim};
 use super::{respond, retry, upgrade};
-use crate::balance::pick::{self, Ask, Live, NoPick, Reason, Room};
-use crate::balance::report;
+use crate::balance::pick::{self, Ask, NoPick, Reason};
+use crate::balance::{report, weights};
 use crate::clock;
+use crate::ledger::breaker::Limit;
+use crate::ledger::conduct::Outcome;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::{Extra, Loss};
+use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
+use crate::model::policy::Locality;
 use crate::model::service::UtilizationSource;
 use crate::model::unit::Tick;
-use crate::world::{LiveBackend, LiveMember, LiveService};
+use crate::world::{LiveMember, LiveService};
 
 /// A plan that names what is not there: a fault of ours.
 const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
@@ -40,6 +46,8 @@ pub(crate) struct Visit {
     pub(crate) session: Session,
     tried: [(u32, u32); MAX_TRIED],
     retries: u32,
+    /// When the attempt under way began.
+    began: Tick,
 }
 
 /// What a request brings to the choice of its member, and to its answer.
@@ -62,12 +70,16 @@ struct Reached {
 
 impl Visit {
     pub(crate) fn new(record: Record, outbound: Outbound, session: Session) -> Box<Self> {
-        Box::new(Self { record, outbound, session, tried: [(u32::MAX, u32::MAX); MAX_TRIED], retries: 0 })
+        let (began, tried) = (record.started, [(u32::MAX, u32::MAX); MAX_TRIED]);
+        Box::new(Self { record, outbound, session, tried, retries: 0, began })
     }
 
     /// Attempts until there is an answer or nothing more to try.
     pub(crate) async fn run(mut self: Box<Self>) -> Response<ResponseBody> {
         let mut last = None;
+        if let Err(failure) = self.enter() {
+            return respond::failure(self.record, failure);
+        }
         loop {
             if let Err(failure) = self.place() {
                 // Nobody is left to try: what the last attempt met is the better word.
@@ -75,17 +87,40 @@ impl Visit {
             }
             let failure = match self.attempt().await {
                 Ok(reached) => return self.answer(reached),
+                Err(failure) if failure.stage == Stage::Pick => {
+                    return respond::failure(self.record, failure);
+                }
                 Err(failure) => failure,
             };
             self.record.fail_attempt();
+            if failure.stage != Stage::Client {
+                self.judge(Outcome::GatewayFailure);
+            }
             self.record.bytes_up = self.outbound.bytes();
             let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
-            if !retry::may_retry(failure.stage, body, is_idempotent, self.retries) {
+            if !retry::may_retry(failure.stage, body, is_idempotent, self.retries) || !self.may_retry_now() {
                 return respond::failure(self.record, failure);
             }
             self.exclude();
             last = Some(failure);
         }
+    }
+
+    /// Room under `maxRequests`, kept until the request's record closes.
+    fn enter(&mut self) -> Result<(), Failure> {
+        let service = &self.session.service;
+        let most = service.config.policies.circuit_breakers.max_requests;
+        self.record.permits.0 = breaker::enter(&self.record.client, service, Limit::Requests, most)?;
+        Ok(())
+    }
+
+    /// Room under `maxRetries`. A request has one retry under way at most.
+    fn may_retry_now(&mut self) -> bool {
+        self.record.permits.1 = None;
+        let service = &self.session.service;
+        let most = service.config.policies.circuit_breakers.max_retries;
+        let room = breaker::enter(&self.record.client, service, Limit::Retries, most);
+        room.map(|permit| self.record.permits.1 = permit).is_ok()
     }
 
     /// Chooses a member and takes its lease.
@@ -103,8 +138,12 @@ impl Visit {
             turn: session.service.ledger.turn.next(),
             tried: self.tried.get(..self.retries as usize).unwrap_or(&[]),
         };
+        self.began = now;
         let backends = &session.service.backends;
-        let pick = pick::choose(&session.service.plan.load(), ask, &mut Numbers { backends, now, is_first });
+        let of = (record.world.generation, record.service.unwrap_or(ServiceId(u32::MAX)));
+        let pools = &record.client.context.pools;
+        let mut numbers = Numbers { backends, now, is_first, pools, of };
+        let pick = pick::choose(&session.service.plan.load(), ask, &mut numbers);
         let pick = pick.map_err(|none| Failure {
             stage: Stage::Pick,
             detail: match none {
@@ -138,24 +177,42 @@ impl Visit {
     /// One attempt on the chosen member. A kept connection that turns out dead is replaced once by a fresh one.
     async fn attempt(&mut self) -> Result<Reached, Failure> {
         let number = self.member().ok_or(MISPLACED)?.numbered.number;
-        let kept = match self.session.upgrade {
-            Upgrade::None => self.record.client.context.pool.take(number),
-            _ => None,
-        };
+        let may_keep = matches!(self.session.upgrade, Upgrade::None);
+        let kept = if may_keep { self.record.client.context.pool.take(number) } else { None };
         if let Some(upstream) = kept {
             match self.send_on(upstream).await {
-                Err(failure) if self.may_replay(failure) => {
-                    let worker = self.record.client.context.worker;
-                    self.session.service.ledger.count_extra(worker, Extra::Replays);
-                }
+                Err(failure) if self.may_replay(failure) => self.count_replay(),
                 settled => return settled,
             }
         }
-        let member = self.member().ok_or(MISPLACED)?;
-        let protocol = self.session.service.config.protocol;
         // Boxed: seldom needed, and its state would make every request's future twice as large.
-        let upstream = Box::pin(forward::connect_to(&self.record.client, member, protocol)).await?;
+        let upstream = Box::pin(self.connect(number, may_keep)).await?;
+        let is_kept = upstream.served > 0;
+        match self.send_on(upstream).await {
+            Err(failure) if is_kept && self.may_replay(failure) => self.count_replay(),
+            settled => return settled,
+        }
+        let upstream = Box::pin(self.connect(number, false)).await?;
         self.send_on(upstream).await
+    }
+
+    /// A fresh connection to the member, or, where connections are limited, a kept one that has come free meanwhile.
+    async fn connect(&self, number: u32, may_keep: bool) -> Result<Box<Upstream>, Failure> {
+        let (client, service) = (&self.record.client, &self.session.service);
+        let held = match breaker::connection(client, service, (number, may_keep)).await? {
+            Way::Kept(upstream) => return Ok(upstream),
+            Way::New(held) => held,
+        };
+        let member = self.member().ok_or(MISPLACED)?;
+        let mut upstream = forward::connect_to(client, member, service.config.protocol).await?;
+        upstream.held = held;
+        let most = service.config.policies.circuit_breakers.max_requests_per_connection;
+        upstream.most = most.map_or(u64::MAX, u64::from);
+        Ok(upstream)
+    }
+
+    fn count_replay(&self) {
+        self.session.service.ledger.count_extra(self.record.client.context.worker, Extra::Replays);
     }
 
     fn may_replay(&self, failure: Failure) -> bool {
@@ -197,6 +254,7 @@ impl Visit {
             let detail = StatusDetail::BackendResponseCorrupted;
             return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
         }
+        self.judge(Outcome::of_status(status.as_u16()));
         if seen.has(Seen::ORCA) {
             self.hear_report(response.headers());
         }
@@ -238,6 +296,20 @@ impl Visit {
         session::naming(&self.record.client, &self.session.service, placed.backend, self.member()?)
     }
 
+    /// What outlier detection and PREQUAL are to know about the attempt.
+    fn judge(&self, outcome: Outcome) {
+        let policies = &self.session.service.config.policies;
+        let Some(placed) = &self.record.placed else { return };
+        let conduct = &placed.lease.member().conduct;
+        if let Some(rules) = &policies.outlier_detection {
+            conduct.judge(outcome, rules);
+        }
+        if policies.locality == Locality::Prequal {
+            let now = clock::now();
+            conduct.observe(now.since(self.began), outcome, now);
+        }
+    }
+
     /// The member that the attempt under way is for.
     fn member(&self) -> Option<&LiveMember> {
         let placed = self.record.placed.as_ref()?;
@@ -248,8 +320,11 @@ impl Visit {
     /// header wins.
     fn hear_report(&self, headers: &HeaderMap) {
         let Some((placed, member)) = self.record.placed.as_ref().zip(self.member()) else { return };
-        let group = self.session.service.config.backends.get(placed.backend as usize).map(|b| &b.group);
-        if group.is_none_or(|group| group.utilization != UtilizationSource::OrcaHeader) {
+        let service = &self.session.service.config;
+        let group = service.backends.get(placed.backend as usize).map(|b| &b.group);
+        let is_heard = group.is_some_and(|group| group.utilization == UtilizationSource::OrcaHeader);
+        let is_weighed = service.policies.locality == Locality::WeightedRoundRobin;
+        if !is_heard && !is_weighed {
             return;
         }
         let report = match (headers.get(headers::ORCA_BIN), headers.get(headers::ORCA)) {
@@ -260,34 +335,18 @@ impl Visit {
         match report {
             Ok(Ok(report)) => {
                 // Of now, not of the request's start: a request may take longer than a report holds.
-                member.hear(report.utilization(), |name| report.metric(name), clock::now());
+                let now = clock::now();
+                if is_heard {
+                    member.hear(report.utilization(), |name| report.metric(name), now);
+                }
+                if is_weighed
+                    && let Some(weight) = weights::of_report(&report, &service.policies.weight_metrics)
+                {
+                    member.numbered.member.conduct.report_weight(weight, now);
+                }
             }
             Ok(Err(_)) | Err(_) => member.endpoint.count_malformed(),
         }
-    }
-}
-
-/// The live numbers behind the choice.
-struct Numbers<'a> {
-    backends: &'a [LiveBackend],
-    now: Tick,
-    is_first: bool,
-}
-
-impl Live for Numbers<'_> {
-    fn admit(&mut self, backend: u32, room: Room) -> Option<u64> {
-        let gate = &self.backends.get(backend as usize)?.ledger.gate;
-        match (room, self.is_first) {
-            (Room::IfFree, true) => gate.admit(self.now),
-            (Room::IfFree, false) => gate.admit_again(self.now),
-            (Room::Overfill, true) => Some(gate.overfill()),
-            (Room::Overfill, false) => Some(gate.overfill_again()),
-        }
-    }
-
-    fn in_flight(&self, backend: u32, member: u32) -> u64 {
-        let member = self.backends.get(backend as usize).and_then(|b| b.members.get(member as usize));
-        member.map_or(0, |member| member.numbered.member.in_flight())
     }
 }
 

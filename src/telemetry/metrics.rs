@@ -11,6 +11,7 @@ use crate::balance::pick::Reason;
 use crate::balance::plan::{Figures, MetricFigures};
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
+use crate::ledger::breaker::Limit;
 use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
 use crate::ledger::process::{Process, Traffic};
@@ -126,6 +127,25 @@ const FAMILIES: &[Family] = &[
     gauge("overspill_member_in_flight", "Attempts under way.", |view, page| {
         members(view, page, |m| m.numbered.member.in_flight());
     }),
+    gauge(
+        "overspill_member_ejected",
+        "1 while outlier detection keeps requests from a member.",
+        |view, page| {
+            members(view, page, |m| u64::from(m.numbered.member.conduct.is_ejected()));
+        },
+    ),
+    counter(
+        "overspill_member_ejections_total",
+        "Times that a member was ejected as an outlier.",
+        |view, page| {
+            members(view, page, |m| m.numbered.member.conduct.ejections());
+        },
+    ),
+    counter(
+        "overspill_circuit_breaker_trips_total",
+        "Requests in whose way a limit of circuitBreakers stood, by limit.",
+        trips,
+    ),
     counter("overspill_attempts_total", "Attempts sent to a member.", |view, page| {
         members(view, page, |m| m.numbered.member.sum(Count::Started));
     }),
@@ -325,6 +345,25 @@ fn members(view: &View<'_>, page: &mut Page, which: fn(&LiveMember) -> u64) {
 fn extras(view: &View<'_>, page: &mut Page, which: Extra) {
     for service in &view.world.services {
         page.count(&[("service", service.name())], service.ledger.extra(which));
+    }
+}
+
+/// Only of services that have such a limit, or had one that tripped.
+fn trips(view: &View<'_>, page: &mut Page) {
+    for service in &view.world.services {
+        let breakers = &service.config.policies.circuit_breakers;
+        for limit in Limit::ALL {
+            let is_set = match limit {
+                Limit::Connections => breakers.max_connections,
+                Limit::PendingRequests => breakers.max_pending_requests,
+                Limit::Requests => breakers.max_requests,
+                Limit::Retries => breakers.max_retries,
+            };
+            let trips = service.ledger.breakers.trips(limit);
+            if is_set.is_some() || trips > 0 {
+                page.count(&[("service", service.name()), ("limit", limit.as_str())], trips);
+            }
+        }
     }
 }
 

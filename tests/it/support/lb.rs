@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use overspill::engine::handle::{Applied, Handle, Refused};
-use overspill::engine::start::{Overrides, start};
+use overspill::engine::start::{Overrides, start_resolved};
 use overspill::ledger::process::Traffic;
 use overspill::ledger::service::{Extra, Loss};
+use overspill::model::config::Config;
 use overspill::model::detail::StatusDetail;
+use overspill::model::policy::Policies;
+use overspill::model::resolve;
 use overspill::telemetry::metrics;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -35,17 +38,42 @@ impl Lb {
 
     #[track_caller]
     pub(crate) fn with_workers(yaml: &str, workers: usize) -> Self {
-        let lb = match Self::try_start(yaml, workers) {
-            Ok(lb) => lb,
+        match Self::try_start(yaml, workers) {
+            Ok(lb) => lb.when_ready(),
             Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
-        };
-        wait_until("the balancer is ready", || lb.handle.is_ready());
-        lb
+        }
+    }
+
+    /// With other policies of all services than the text says.
+    #[track_caller]
+    pub(crate) fn with_policies(yaml: &str, workers: usize, edit: impl Fn(&mut Policies)) -> Self {
+        let mut config = resolve::document(yaml).config.expect("a good document");
+        for service in &mut config.services {
+            edit(&mut Arc::make_mut(service).policies);
+        }
+        match Self::try_start_resolved(config, workers) {
+            Ok(lb) => lb.when_ready(),
+            Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
+        }
+    }
+
+    #[track_caller]
+    fn when_ready(self) -> Self {
+        wait_until("the balancer is ready", || self.handle.is_ready());
+        self
     }
 
     pub(crate) fn try_start(yaml: &str, workers: usize) -> Result<Self, Refused> {
+        let resolved = resolve::document(yaml);
+        match resolved.config {
+            Some(config) => Self::try_start_resolved(config, workers),
+            None => Err(Refused { problems: resolved.problems }),
+        }
+    }
+
+    fn try_start_resolved(config: Config, workers: usize) -> Result<Self, Refused> {
         let (started, result) = mpsc::channel();
-        let text = yaml.to_owned();
+        let config = Arc::new(config);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -53,7 +81,7 @@ impl Lb {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let overrides = Overrides { workers: Some(workers), seed: Some(7) };
                 runtime.block_on(async {
-                    let engine = start(text, Path::new("test.yaml"), overrides).await;
+                    let engine = start_resolved(config, Path::new("test.yaml"), overrides).await;
                     let is_refused = engine.is_err();
                     started.send((engine, runtime.handle().clone())).unwrap();
                     if !is_refused {

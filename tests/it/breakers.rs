@@ -1,0 +1,191 @@
+//! Circuit breakers over sockets: each limit holds, is answered or waited for, and is counted [G 2e].
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use overspill::ledger::breaker::Limit;
+use overspill::ledger::service::Extra;
+use overspill::model::detail::StatusDetail;
+use overspill::model::policy::CircuitBreakers;
+
+use crate::support::backend::{Scripted, toy};
+use crate::support::client::Client;
+use crate::support::lb::Lb;
+use crate::support::setup::{NEAR, group, scripted, setup};
+use crate::support::wait_until;
+
+/// Answers are held back until they are let go.
+#[derive(Clone, Default)]
+struct Valve(Arc<(Mutex<bool>, Condvar)>);
+
+impl Valve {
+    fn pass(&self) {
+        let (is_open, changed) = &*self.0;
+        drop(changed.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+}
+
+/// A backend that answers `/` at once, and anything else when the valve is open.
+fn backend(valve: &Valve) -> Scripted {
+    let valve = valve.clone();
+    Scripted::start(move |conn| {
+        while let Some(seen) = conn.request() {
+            if !seen.line().starts_with("GET / ") {
+                valve.pass();
+            }
+            if !conn.ok("held") {
+                return;
+            }
+        }
+    })
+}
+
+fn lb(yaml: &str, workers: usize, breakers: CircuitBreakers) -> Lb {
+    Lb::with_policies(yaml, workers, |policies| policies.circuit_breakers = breakers)
+}
+
+/// A client whose request is on its way.
+fn sent(lb: &Lb, path: &str) -> Client {
+    let mut client = lb.client();
+    client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+    client
+}
+
+fn trips(lb: &Lb, limit: Limit) -> f64 {
+    let label = format!("limit=\"{}\"", limit.as_str());
+    lb.metrics().sum("overspill_circuit_breaker_trips_total", &[&label])
+}
+
+fn held(lb: &Lb, limit: Limit) -> u64 {
+    lb.handle.world().services[0].ledger.breakers.held(limit)
+}
+
+#[test]
+fn g_2e_max_requests_over_all_workers() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let backend = backend(&valve);
+    let breakers = CircuitBreakers { max_requests: Some(3), ..CircuitBreakers::default() };
+    let lb = lb(&scripted(&backend, &health).text(), 2, breakers);
+    let mut under_way: Vec<_> = (0..3).map(|_| sent(&lb, "/hold")).collect();
+    wait_until("three are under way", || backend.requests() == 3);
+    for _ in 0..5 {
+        let refused = lb.get("/");
+        assert_eq!(refused.status, 503);
+        assert!(refused.text().contains("circuit_breaker_open"), "{}", refused.text());
+    }
+    assert_eq!(backend.requests(), 3);
+    lb.wait_ended(StatusDetail::CircuitBreakerOpen, 5);
+    assert_eq!(trips(&lb, Limit::Requests), 5.0);
+    valve.open();
+    assert!(under_way.iter_mut().all(|client| client.answer().status == 200));
+    wait_until("room is given back", || held(&lb, Limit::Requests) == 0);
+    assert_eq!(lb.get("/").status, 200);
+}
+
+#[test]
+fn g_2e_beyond_max_connections_a_request_waits_and_beyond_max_pending_it_is_refused() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let backend = backend(&valve);
+    let breakers = CircuitBreakers {
+        max_connections: Some(2),
+        max_pending_requests: Some(2),
+        ..CircuitBreakers::default()
+    };
+    let lb = lb(&scripted(&backend, &health).text(), 1, breakers);
+    let mut clients: Vec<_> = (0..4).map(|_| sent(&lb, "/hold")).collect();
+    wait_until("two wait, two are served", || {
+        held(&lb, Limit::PendingRequests) == 2 && backend.requests() == 2
+    });
+    let refused = lb.get("/");
+    assert_eq!((refused.status, refused.text().contains("circuit_breaker_open")), (503, true));
+    assert_eq!((backend.requests(), backend.connections()), (2, 2));
+    assert_eq!((trips(&lb, Limit::Connections), trips(&lb, Limit::PendingRequests)), (3.0, 1.0));
+    valve.open();
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+    assert_eq!((backend.requests(), backend.connections()), (4, 2), "those that waited took what came free");
+    wait_until("nobody waits", || held(&lb, Limit::PendingRequests) == 0);
+}
+
+#[test]
+fn g_2e_who_waits_longer_than_the_timeout_is_refused_and_who_leaves_gives_up_its_place() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let backend = backend(&valve);
+    let breakers = CircuitBreakers { max_connections: Some(1), ..CircuitBreakers::default() };
+    let lb = lb(&scripted(&backend, &health).service("timeoutSec: 1").text(), 1, breakers);
+    let first = sent(&lb, "/hold");
+    wait_until("one is under way", || backend.requests() == 1);
+    let mut waiting = sent(&lb, "/");
+    let leaving = sent(&lb, "/");
+    wait_until("two wait", || held(&lb, Limit::PendingRequests) == 2);
+    leaving.reset();
+    wait_until("one has left", || held(&lb, Limit::PendingRequests) <= 1);
+    let refused = waiting.answer();
+    assert_eq!((refused.status, refused.text().contains("circuit_breaker_open")), (503, true));
+    drop(first);
+    valve.open();
+    wait_until("there is room again", || lb.get("/").status == 200);
+}
+
+#[test]
+fn an_idle_connection_to_one_member_gives_way_to_another_on_whatever_worker_it_is() {
+    let toys = ["a", "b", "c"].map(toy);
+    let yaml = setup(&[group("ig", NEAR).members(&toys)]).text();
+    let breakers = CircuitBreakers { max_connections: Some(1), ..CircuitBreakers::default() };
+    let lb = lb(&yaml, 2, breakers);
+    let mut clients: Vec<_> = (0..8).map(|_| lb.client()).collect();
+    for round in 0..3 {
+        for client in &mut clients {
+            assert_eq!(client.get("/").status, 200, "round {round}");
+            assert!(held(&lb, Limit::Connections) <= 1);
+        }
+    }
+    assert!(toys.iter().all(|toy| toy.requests() > 0));
+}
+
+#[test]
+fn g_2e_max_requests_per_connection_ends_it() {
+    let health = toy("health");
+    let backend = Scripted::good();
+    let yaml = scripted(&backend, &health).text();
+    let of = |most| CircuitBreakers { max_requests_per_connection: Some(most), ..CircuitBreakers::default() };
+    let three = lb(&yaml, 1, of(3));
+    let mut client = three.client();
+    assert!((0..9).all(|_| client.get("/").status == 200));
+    assert_eq!(backend.connections(), 3);
+    let one = lb(&yaml, 1, of(1));
+    let mut client = one.client();
+    assert!((0..4).all(|_| client.get("/").status == 200));
+    assert_eq!(backend.connections(), 3 + 4, "1 disables keep-alive");
+}
+
+#[test]
+fn g_2e_max_retries_in_flight() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let (broken, slow) = (Scripted::start(|conn| drop(conn.request())), backend(&valve));
+    let yaml =
+        setup(&[group("ig", NEAR).member("broken", &broken).member("slow", &slow)]).probed_at(&health).text();
+    let breakers = CircuitBreakers { max_retries: Some(1), ..CircuitBreakers::default() };
+    let lb = lb(&yaml, 1, breakers);
+    let mut clients = Vec::new();
+    // In turn: every other request meets the broken member first.
+    while broken.requests() < 3 {
+        clients.push(sent(&lb, "/hold"));
+        let asked = clients.len();
+        wait_until("it is somewhere", || broken.requests() + slow.requests() >= asked);
+    }
+    wait_until("two are refused", || trips(&lb, Limit::Retries) == 2.0);
+    assert_eq!(lb.extra(Extra::Retries), 1);
+    valve.open();
+    let failed = clients.iter_mut().filter_map(|client| {
+        let answer = client.answer();
+        (answer.status == 503).then(|| answer.text())
+    });
+    let failed: Vec<_> = failed.collect();
+    assert_eq!(failed.len(), 2);
+    let word = "backend_connection_closed_before_data_sent_to_client";
+    assert!(failed.iter().all(|text| text.contains(word)), "what the attempt met: {failed:?}");
+}
