@@ -69,6 +69,8 @@ struct Entry {
     at: Tick,
     /// Choices that it is still good for.
     uses: u32,
+    /// Of the member: below 1, it is seen only now and then.
+    weight: f64,
 }
 
 impl Pool {
@@ -119,17 +121,17 @@ impl Pool {
                 self.entries.remove(0);
             }
             let uses = budget(count, hash::mix(draw.chance, n + PROBES));
-            self.entries.push(Entry { place, member: *member, probe, at: now, uses });
+            let weight = draw.members.weight(place);
+            self.entries.push(Entry { place, member: *member, probe, at: now, uses, weight });
         }
     }
 
     /// Index of the entry to use.
     fn best(&self, draw: &Draw<'_>, hot: u32) -> Option<usize> {
         let may = |entry: &Entry| {
-            let weight = draw.members.weight(entry.place);
+            let chance = || hash::part(hash::mix(draw.chance, entry.place as u64 ^ VISIBLE));
             !draw.tried.contains(&(draw.backend, entry.member))
-                && (weight >= 1.0
-                    || hash::part(hash::mix(draw.chance, entry.place as u64 ^ VISIBLE)) < weight)
+                && (entry.weight >= 1.0 || chance() < entry.weight)
         };
         let candidates = self.entries.iter().enumerate().filter(|(_, entry)| may(entry));
         let rank = |entry: &Entry| {

@@ -68,12 +68,19 @@ impl Shares {
             }
             // No list is kept, so that nothing is allocated: the next one is the best of those behind the last.
             let mut next: Option<(f64, u32)> = None;
+            let mut bound = f64::INFINITY;
             for (_, backend, weight) in &self.arcs {
-                let one = (draw(hash::mix(key, identity(*backend))) / weight, *backend);
+                let bits = hash::mix(key, identity(*backend));
+                // Most are out of the question at a glance: a logarithm is worked out for a handful only.
+                if least(bits) >= bound * weight {
+                    continue;
+                }
+                let one = (draw(bits) / weight, *backend);
                 if next.is_none_or(|next| is_before(one, next))
                     && last.is_none_or(|last| is_before(last, one))
                 {
                     next = Some(one);
+                    bound = one.0;
                 }
             }
             let next = next?;
@@ -85,6 +92,13 @@ impl Shares {
 
 fn is_before(a: (f64, u32), b: (f64, u32)) -> bool {
     a.0 < b.0 || (a.0 <= b.0 && a.1 < b.1)
+}
+
+/// What [`draw`] is not below: -log2(u) is at least (1 - u) ÷ ln 2, less what its polynomial may be off.
+#[inline]
+#[allow(clippy::cast_precision_loss)]
+fn least(bits: u64) -> f64 {
+    (!bits >> 11) as f64 * (1.442 / (1_u64 << 53) as f64) - 1e-4
 }
 
 /// -log2 of `bits` read as a fraction of 2^64: exponentially distributed, 0 and up. The polynomial for the mantissa
@@ -102,7 +116,7 @@ fn draw(bits: u64) -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
     use crate::balance::hash::GOLDEN;
@@ -161,6 +175,20 @@ mod tests {
             #[allow(clippy::cast_precision_loss)]
             let exact = -((bits | 1) as f64 / 2_f64.powi(64)).log2();
             assert!((draw(bits) - exact).abs() < 5e-5, "{bits:x}: {} {exact}", draw(bits));
+        }
+    }
+
+    #[test]
+    fn nothing_is_passed_over_that_would_have_been_chosen() {
+        for n in 0..100_000_u64 {
+            let bits = [hash::mix(n, 3), u64::MAX - n, u64::MAX - (n << 40), n, n << 30][n as usize % 5];
+            assert!(least(bits) < draw(bits), "{bits:x}");
+        }
+        let shares = Shares::new((0..50).map(|n| (n, 1.0 + f64::from(n % 7))));
+        for key in 0..2_000 {
+            let score = |arc: &(u64, u32, f64)| (draw(hash::mix(key, u64::from(arc.1))) / arc.2, arc.1);
+            let best = shares.arcs.iter().map(score).min_by(|a, b| a.partial_cmp(b).unwrap());
+            assert_eq!(shares.by_key(key, u64::from).next(), best.map(|best| best.1));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use overspill::balance::gcra::{self, Limit};
 use overspill::balance::pick::{self, Ask, NoPick, Pick, Reason, Room};
-use overspill::balance::plan::{BackendSample, Figures, MemberSample, Plan, ReportSample, Sample};
+use overspill::balance::plan::{BackendSample, Conduct, Figures, MemberSample, Plan, ReportSample, Sample};
 use overspill::balance::planner::ServicePlanner;
 use overspill::balance::rng::Rng;
 use overspill::model::place::{OriginId, Places, RegionId};
@@ -53,6 +53,8 @@ pub(crate) struct Member {
     /// Answers at once with a 5xx and burns nothing.
     pub(crate) fails_fast: bool,
     pub(crate) reports: bool,
+    /// What outlier detection and reported weights go by.
+    pub(crate) conduct: Conduct,
     pub(crate) served: u64,
     failed: u64,
     /// Requests that have ended; behind `served` when more came than the member can do.
@@ -166,6 +168,7 @@ impl Lab {
             is_healthy: true,
             fails_fast: false,
             reports: true,
+            conduct: Conduct::default(),
             served: 0,
             failed: 0,
             finished: 0.0,
@@ -353,6 +356,7 @@ impl Lab {
             finished: member.finished as u64,
             failed: member.failed,
             report: member.report,
+            conduct: member.conduct,
             ..MemberSample::default()
         };
         let backend = |(gate, members): (&Gate, &Vec<Member>)| BackendSample {
