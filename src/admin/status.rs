@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::balance::pick::Reason;
 use crate::balance::plan::MetricFigures;
 use crate::clock;
-use crate::engine::handle::{Handle, ReloadState};
+use crate::engine::handle::{Handle, Listening, ReloadState};
 use crate::ledger::breaker::Limit;
 use crate::ledger::gauge::Gauge;
 use crate::ledger::member::{Count, Member};
 use crate::ledger::process::{Process, Traffic};
 use crate::ledger::service::{Extra, Loss};
+use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::place::{Places, RegionId};
 use crate::model::problem::{Problem, Severity};
@@ -28,9 +29,7 @@ pub(super) fn of(handle: &Handle) -> Value {
     let world = handle.world();
     let uptime = SystemTime::duration_since(&clock::wall(), handle.started()).unwrap_or_default();
     let listeners = handle.listeners();
-    let listeners = listeners.iter().map(
-        |l| json!({"name": &*l.name, "configured": l.configured.to_string(), "bound": l.bound.to_string()}),
-    );
+    let listeners = listeners.iter().map(|listening| listener(&world, listening));
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptimeSeconds": uptime.as_secs_f64(),
@@ -43,6 +42,22 @@ pub(super) fn of(handle: &Handle) -> Value {
         all.extend(world);
     }
     status
+}
+
+fn listener(world: &World, listening: &Listening) -> Value {
+    let front = world.config.fronts.iter().find(|front| front.name == listening.name);
+    let certificates = front.and_then(Front::certificates);
+    let mut value = json!({
+        "name": &*listening.name,
+        "configured": listening.configured.to_string(),
+        "bound": listening.bound.to_string(),
+        "kind": front.map(Front::word),
+        "target": front.map(|front| &*front.proxy_name),
+    });
+    if let Some(certificates) = certificates {
+        value["sslCertificates"] = certificates.iter().map(|one| &*one.name).collect();
+    }
+    value
 }
 
 fn of_world(world: &World, now: Tick) -> Value {
@@ -136,6 +151,9 @@ fn backend(places: &Places, config: &Backend, live: &LiveBackend, now: Tick) -> 
         // null: not limited, or not known.
         "capacity": finite(figures.capacity),
         "rate": finite(figures.rate),
+        // Requests, or connections of TCP and SSL services, at a time.
+        "inFlightCapacity": finite(figures.count_capacity),
+        "inFlight": live.ledger.gate.in_flight(),
         "fullness": finite(figures.fullness),
         "utilization": finite(figures.utilization),
         "picks": picks.into_iter().collect::<Map<_, _>>(),

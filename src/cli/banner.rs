@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use crate::admin::status;
 use crate::engine::handle::Listening;
-use crate::model::service::Backend;
-use crate::model::target::RateTarget;
+use crate::model::config::Front;
+use crate::model::service::{Backend, Protocol};
+use crate::model::target::{CountTarget, RateTarget};
 use crate::world::{LiveService, World};
 
 /// At most this many unhealthy members are named.
@@ -16,7 +17,9 @@ const NAMED: usize = 10;
 pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Option<SocketAddr>) -> String {
     let mut text = format!("overspill {} serves {origin}\n", env!("CARGO_PKG_VERSION"));
     for listening in bound {
-        let _ = writeln!(text, "  listener  {:<14} http://{}", listening.name, listening.bound);
+        let front = world.config.fronts.iter().find(|front| front.name == listening.name);
+        let scheme = front.map_or("http", Front::url_scheme);
+        let _ = writeln!(text, "  listener  {:<14} {scheme}://{}", listening.name, listening.bound);
     }
     for service in &world.services {
         let members: usize = service.backends.iter().map(|backend| backend.members.len()).sum();
@@ -34,7 +37,7 @@ pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Opt
                 .map_or("no health check".to_owned(), |c| format!("health check {}", c.name))
         );
         for backend in &config.backends {
-            let _ = writeln!(text, "            {}", self::backend(world, backend));
+            let _ = writeln!(text, "            {}", self::backend(world, backend, config.protocol));
         }
     }
     match admin {
@@ -69,7 +72,7 @@ fn service_health(service: &LiveService) -> String {
     format!("{healthy} of {} healthy{note}", counted(total, "member"))
 }
 
-fn backend(world: &World, backend: &Backend) -> String {
+fn backend(world: &World, backend: &Backend, protocol: Protocol) -> String {
     let region = status::region(&world.config.places, backend.group.region);
     let mut text = format!("{:<14} {:<14} {}", region, backend.group.name, status::mode(backend));
     for (name, target) in status::targets(backend) {
@@ -78,8 +81,13 @@ fn backend(world: &World, backend: &Backend) -> String {
     let _ = write!(text, ", capacityScaler {}", backend.scaler.get());
     if backend.scaler.is_drained() {
         text.push_str(": drained");
-    } else if let Some(capacity) = capacity(backend) {
-        let _ = write!(text, ": up to {capacity} requests/s");
+    } else {
+        let things = if protocol.is_http() { "requests at a time" } else { "connections" };
+        let rate = capacity(backend).map(|rate| format!("{rate} requests/s"));
+        let count = room(backend).map(|room| format!("{room} {things}"));
+        if let Some(limit) = rate.or(count) {
+            let _ = write!(text, ": up to {limit}");
+        }
     }
     let _ = write!(text, ", {}", counted(backend.members.len(), "member"));
     text
@@ -93,6 +101,16 @@ fn capacity(backend: &Backend) -> Option<f64> {
         RateTarget::PerMember(rate) => rate.get() * backend.members.len() as f64,
     };
     Some(whole * backend.scaler.get())
+}
+
+/// Target in requests or connections at a time × members × scaler, rounded down, and at least 1 (**ours**).
+#[allow(clippy::cast_precision_loss)]
+fn room(backend: &Backend) -> Option<f64> {
+    let whole = match backend.mode.count()? {
+        CountTarget::Group(count) => f64::from(count),
+        CountTarget::PerMember(count) => f64::from(count) * backend.members.len() as f64,
+    };
+    Some((whole * backend.scaler.get()).floor().max(whole.min(1.0)))
 }
 
 fn counted(n: usize, noun: &str) -> String {

@@ -22,7 +22,7 @@ use crate::ledger::registry::Registry;
 use crate::model::config::Config;
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
-use crate::net::tls;
+use crate::net::{accept, tls};
 use crate::proxy::context::Parts;
 use crate::world::World;
 
@@ -136,12 +136,13 @@ fn prepare(
 }
 
 fn start_workers(supervisor: &Supervisor, count: usize, seed: u64) -> Result<Vec<Worker>, Refused> {
-    let tls = tls::unverified();
+    let (tls, ticketer) = (tls::unverified(), accept::ticketer());
     let parts = |number: usize| Parts {
         worker: WorkerId(number),
         world: supervisor.shared.world.clone(),
         process: supervisor.shared.process.clone(),
         tls: tls.clone(),
+        ticketer: ticketer.clone(),
         signer: supervisor.shared.signer.clone(),
         log: supervisor.log.as_ref().and_then(LogWriter::channel),
         seed: seed.wrapping_add(number as u64),

@@ -17,10 +17,14 @@ use crate::model::unit::{Span, Tick};
 use crate::net::listen::{self, Backoff};
 use crate::proxy::context::{Context, Parts};
 use crate::proxy::serve::serve;
+use crate::proxy::tcp;
 use crate::proxy::watch::STEP;
 
 /// Passes of the watch between two sweeps of the pool: about a second.
 const PASSES_PER_SWEEP: u64 = 10;
+
+/// Turns that connections which are cut at the end have to end by themselves.
+const MAX_TURNS: u32 = 1000;
 
 /// What the supervisor asks of a worker.
 pub(super) enum Command {
@@ -109,7 +113,13 @@ async fn finish(context: &Rc<Context>, grace: Span) {
         if clock::now() >= deadline {
             tracing::warn!(connections = context.watch.len(), "drain limit reached: connections cut");
             context.watch.kill();
-            tokio::task::yield_now().await;
+            // Each has its turn to count itself and to write its line.
+            for _ in 0..MAX_TURNS {
+                if context.watch.len() == 0 {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
             return;
         }
         tokio::time::sleep(Span::millis(20).to_std()).await;
@@ -154,8 +164,13 @@ async fn accept(
 fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: u32) {
     listen::prepare(&stream);
     context.process.count(context.worker, Traffic::Accepted);
+    let relays = context.world().front(listener).is_some_and(|front| front.relay().is_some());
     // Boxed: a task's future is moved six times on its way into the runtime.
-    tokio::task::spawn_local(Box::pin(serve(context.clone(), stream, peer, listener)));
+    if relays {
+        tokio::task::spawn_local(Box::pin(tcp::serve(context.clone(), stream, peer, listener)));
+    } else {
+        tokio::task::spawn_local(Box::pin(serve(context.clone(), stream, peer, listener)));
+    }
 }
 
 /// Deadlines, log lines and idle connections, about ten times a second.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::certificate::Certificate;
 use super::place::{Places, RegionId};
 use super::problem::Problem;
 use super::route::UrlMap;
@@ -61,6 +62,8 @@ pub enum FrontKind {
     Http(HttpFront),
     /// `targetTcpProxies`.
     Tcp(TcpFront),
+    /// `targetSslProxies`.
+    Ssl(SslFront),
 }
 
 /// `targetHttpProxies`.
@@ -81,13 +84,61 @@ pub struct TcpFront {
     pub has_proxy_header: bool,
 }
 
+/// `targetSslProxies`: the same behind TLS.
+#[derive(Debug, Clone)]
+pub struct SslFront {
+    /// What becomes of the bytes inside.
+    pub relay: TcpFront,
+    /// `sslCertificates`, at least one; the first one is for clients that name no server, or none that a certificate
+    /// is for [G 6.13].
+    pub certificates: Arc<[Certificate]>,
+}
+
 impl Front {
+    /// What kind of proxy it is, for people.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match &self.kind {
+            FrontKind::Http(_) => "HTTP proxy",
+            FrontKind::Tcp(_) => "TCP proxy",
+            FrontKind::Ssl(_) => "SSL proxy",
+        }
+    }
+
+    /// What a URL to it begins with, before `://`.
+    #[must_use]
+    pub const fn url_scheme(&self) -> &'static str {
+        match &self.kind {
+            FrontKind::Http(_) => "http",
+            FrontKind::Tcp(_) => "tcp",
+            FrontKind::Ssl(_) => "ssl",
+        }
+    }
+
+    /// What becomes of bytes, if it is no HTTP proxy.
+    #[must_use]
+    pub const fn relay(&self) -> Option<TcpFront> {
+        match &self.kind {
+            FrontKind::Http(_) => None,
+            FrontKind::Tcp(front) | FrontKind::Ssl(SslFront { relay: front, .. }) => Some(*front),
+        }
+    }
+
+    /// The certificates of an SSL proxy.
+    #[must_use]
+    pub const fn certificates(&self) -> Option<&Arc<[Certificate]>> {
+        match &self.kind {
+            FrontKind::Ssl(front) => Some(&front.certificates),
+            FrontKind::Http(_) | FrontKind::Tcp(_) => None,
+        }
+    }
+
     /// As an HTTP proxy, if it is one.
     #[must_use]
     pub const fn http(&self) -> Option<&HttpFront> {
         match &self.kind {
             FrontKind::Http(front) => Some(front),
-            FrontKind::Tcp(_) => None,
+            FrontKind::Tcp(_) | FrontKind::Ssl(_) => None,
         }
     }
 }

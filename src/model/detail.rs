@@ -73,6 +73,11 @@ details! {
     Overloaded = "overloaded",
     /// **Ours**: over a limit of `circuitBreakers`.
     CircuitBreakerOpen = "circuit_breaker_open",
+    /// **Ours**: a client of an SSL proxy broke off the TLS handshake, or spoke no TLS.
+    TlsHandshakeFailed = "tls_handshake_failed",
+    /// **Ours**: the time that a connection had left was over, after its member or its forwarding rule had been taken
+    /// away, or when the process stopped.
+    ConnectionDrained = "connection_drained",
     /// `/../` in a path: answered with 302 to the normal form.
     DirectResponse = "direct_response",
 }

@@ -8,6 +8,7 @@
 //! combination has no value. [`mod@unit`] has the numbers with units that the whole house speaks in, [`detail`] the words
 //! for how a request ended.
 
+pub mod certificate;
 pub mod config;
 pub mod detail;
 pub mod place;

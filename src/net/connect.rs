@@ -1,4 +1,4 @@
-//! One connection to a member, in clear or over TLS, within a time limit.
+//! One connection to a member, in clear or over TLS, within a time limit; and a connection as such, whoever opened it.
 
 use std::fmt;
 use std::io;
@@ -10,8 +10,7 @@ use std::task::{Context, Poll};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::join;
 use super::tls;
@@ -20,7 +19,7 @@ use crate::model::unit::Span;
 /// Longest wait for a connection to a member, TLS handshake included: 4.5 s [G 5].
 pub const CONNECT_TIMEOUT: Span = Span::millis(4500);
 
-/// A connection to a member.
+/// A connection to a member, or of a client.
 #[derive(Debug)]
 pub enum Stream {
     /// In clear.
@@ -105,7 +104,24 @@ pub async fn secure(
     // Boxed: a handshake is large, and callers hold this future whether or not they use TLS.
     let handshake = Box::pin(connector.connect(tls::server_name(address.ip()), stream));
     let stream = handshake.await.map_err(ConnectError::of_handshake)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    Ok(Stream::Tls(Box::new(stream.into())))
+}
+
+impl Stream {
+    /// Ends it with a reset instead of an orderly close, so that nobody takes what came so far for the whole.
+    pub fn abort(self) {
+        let socket = match &self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        abort(socket);
+    }
+}
+
+/// Makes the close of this socket a reset.
+pub fn abort(socket: &TcpStream) {
+    // Fails only when the peer has cut the connection already; then there is nobody to tell.
+    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
 }
 
 impl ConnectError {

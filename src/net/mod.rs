@@ -2,8 +2,9 @@
 //!
 //! [`listen`] gives every worker a socket of its own on the same address and says how to go on after an error of
 //! accept. [`connect`] brings one connection to a member within a time limit, over [`tls`] where the service speaks
-//! HTTPS. [`join`] makes small writes leave in one piece. Who connects where, how often and why is the caller's business.
+//! HTTPS or SSL. [`accept`] speaks TLS to clients. [`join`] makes small writes leave in one piece. Who connects where, how often and why is the caller's business.
 
+pub mod accept;
 pub mod connect;
 pub mod join;
 pub mod listen;

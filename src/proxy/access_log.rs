@@ -147,21 +147,22 @@ impl Entry<'_> {
     }
 }
 
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
+/// A line in the making.
+pub(super) struct Line<'a> {
+    pub(super) out: &'a mut Vec<u8>,
 }
 
 impl Line<'_> {
-    fn raw(&mut self, text: &str) {
+    pub(super) fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
 
     /// What needs no escaping.
-    fn display(&mut self, value: std::fmt::Arguments<'_>) {
+    pub(super) fn display(&mut self, value: std::fmt::Arguments<'_>) {
         let _ = self.write_fmt(value);
     }
 
-    fn word(&mut self, key: &str, value: &str) {
+    pub(super) fn word(&mut self, key: &str, value: &str) {
         self.bytes(key, Some(value.as_bytes()));
     }
 
@@ -248,11 +249,11 @@ impl LogBuffer {
     /// Adds a line. Returns how many lines have been dropped, now or by the writer, since the last call: the caller
     /// counts them.
     #[must_use]
-    pub(crate) fn append(&mut self, entry: &Entry<'_>) -> u64 {
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(CHUNK + CHUNK / 8);
         }
-        entry.write(&mut self.bytes);
+        write(&mut self.bytes);
         self.lines += 1;
         if self.bytes.len() < CHUNK { 0 } else { self.flush() }
     }
@@ -383,7 +384,7 @@ mod tests {
         let mut buffer = LogBuffer::new(Channel { chunks, lost: Arc::default() });
         let mut dropped = 0;
         for _ in 0..1_000 {
-            dropped += buffer.append(&entry());
+            dropped += buffer.append(|out| entry().write(out));
         }
         dropped += buffer.flush();
         let chunk = received.try_recv().unwrap();

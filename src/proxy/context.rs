@@ -10,6 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
 use super::breaker::Waiting;
+use super::connection_log;
 use super::live::Pools;
 use super::pool::Pool;
 use super::session::strong::Signer;
@@ -17,6 +18,7 @@ use super::watch::Watch;
 use crate::balance::rng::Rng;
 use crate::ledger::cell::WorkerId;
 use crate::ledger::process::{Process, Traffic};
+use crate::net::accept::{Acceptors, Ticketer};
 use crate::world::World;
 
 /// One per worker, behind an `Rc`.
@@ -25,8 +27,10 @@ pub struct Context {
     pub worker: WorkerId,
     /// Numbers of the process.
     pub process: Arc<Process>,
-    /// TLS to HTTPS backends; certificates are not verified [G 6.4].
+    /// TLS to HTTPS and SSL backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
+    /// TLS to clients of SSL proxies.
+    pub(crate) acceptors: Acceptors,
     /// Signs strong cookies; empty until a world has a service that gives such out.
     pub(crate) signer: Arc<OnceLock<Signer>>,
     world: RefCell<Cache<Arc<ArcSwap<World>>, Arc<World>>>,
@@ -71,6 +75,8 @@ pub struct Parts {
     pub process: Arc<Process>,
     /// TLS to HTTPS backends.
     pub tls: Arc<ClientConfig>,
+    /// Seals TLS sessions of clients.
+    pub ticketer: Ticketer,
     /// Signs strong cookies.
     pub signer: Arc<OnceLock<Signer>>,
     /// Log lines go here; `None` = no access log.
@@ -100,6 +106,7 @@ impl Context {
             worker: parts.worker,
             process: parts.process,
             tls: parts.tls,
+            acceptors: Acceptors::new(parts.ticketer),
             signer: parts.signer,
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),
@@ -134,7 +141,14 @@ impl Context {
     /// Writes a line of the access log. Lines that could not be kept are counted.
     pub(crate) fn log(&self, entry: &Entry<'_>) {
         if let Some(log) = &self.log {
-            self.count_dropped(log.borrow_mut().append(entry));
+            self.count_dropped(log.borrow_mut().append(|out| entry.write(out)));
+        }
+    }
+
+    /// The same for a connection of a TCP or SSL proxy.
+    pub(crate) fn log_connection(&self, entry: &connection_log::Entry<'_>) {
+        if let Some(log) = &self.log {
+            self.count_dropped(log.borrow_mut().append(|out| entry.write(out)));
         }
     }
 

@@ -162,18 +162,21 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
     Ok(())
 }
 
-/// Keeps what the log line needs, if this request is logged at all (`logConfig.sampleRate`) [G 8.1].
-#[allow(clippy::cast_precision_loss)]
+/// Keeps what the log line needs, if this request is logged at all.
 fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
-    let context = &record.client.context;
+    if is_logged(&record.client.context, service) {
+        record.facts = Some(facts(head));
+    }
+}
+
+/// Whether this request or connection is logged (`logConfig.sampleRate`) [G 8.1].
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn is_logged(context: &super::context::Context, service: &LiveService) -> bool {
     let sample = service.config.log_sample.get();
     if !context.has_log() || sample <= 0.0 {
-        return;
+        return false;
     }
-    if sample < 1.0 && context.rng.borrow_mut().next() as f64 >= sample * u64::MAX as f64 {
-        return;
-    }
-    record.facts = Some(facts(head));
+    sample >= 1.0 || (context.rng.borrow_mut().next() as f64) < sample * u64::MAX as f64
 }
 
 fn facts(head: &request::Parts) -> Box<Facts> {

@@ -4,10 +4,14 @@
 //! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own.
+//!
+//! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
+//! [`connection_log`].
 
 pub mod access_log;
 pub mod body;
 mod breaker;
+pub mod connection_log;
 pub mod context;
 pub mod failure;
 pub mod forward;
@@ -18,10 +22,12 @@ mod live;
 pub mod outbound;
 pub mod pool;
 pub mod record;
+pub mod relay;
 pub mod respond;
 pub mod retry;
 pub mod serve;
 pub mod session;
+pub mod tcp;
 pub mod upgrade;
 pub mod visit;
 pub mod watch;

@@ -352,7 +352,7 @@ impl Visit {
 
 impl Session {
     /// Why the session is not served where it was, if it is not: by its cookie, or by our memory.
-    fn loss(
+    pub(super) fn loss(
         &self,
         placed: (u32, u32),
         (member, pinned): (&LiveMember, Option<(u32, u32)>),

@@ -82,6 +82,17 @@ impl Watched {
         }
     }
 
+    /// The connection ends at `at` at the latest, whatever it does.
+    pub(crate) fn end_by(&self, at: Tick) {
+        self.latest.set(at.min(self.latest.get()));
+        self.lower_deadline(at);
+    }
+
+    /// Whether [`Self::end_by`] was asked for since the last [`Self::set_served_by`].
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.latest.get() != NEVER
+    }
+
     /// Whether the deadline has passed.
     pub(crate) fn is_expired(&self) -> bool {
         self.expired.get()
@@ -135,11 +146,10 @@ impl Watch {
         for watched in self.all.borrow().iter() {
             if let Some((member, limit)) = watched.served_by.get()
                 && limit > Span::ZERO
-                && watched.latest.get() == NEVER
+                && !watched.is_leaving()
                 && !is_member(member)
             {
-                watched.latest.set(now + limit);
-                watched.lower_deadline(now + limit);
+                watched.end_by(now + limit);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `forwardingRules` and `targetHttpProxies`.
+//! `forwardingRules`, and the target proxies that they lead to.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,38 @@ resource! {
     optional {
         /// Seconds that an idle client connection is kept.
         http_keep_alive_timeout_sec: u32,
+    }
+}
+
+resource! {
+    /// A target TCP proxy.
+    TargetTcpProxy
+    required {
+        /// Name, unique among target TCP proxies.
+        name: String,
+        /// Reference to a backend service of protocol TCP or SSL.
+        service: String,
+    }
+    optional {
+        /// NONE or PROXY_V1.
+        proxy_header: String,
+    }
+}
+
+resource! {
+    /// A target SSL proxy.
+    TargetSslProxy
+    required {
+        /// Name, unique among target SSL proxies.
+        name: String,
+        /// Reference to a backend service of protocol TCP or SSL.
+        service: String,
+        /// References; the first one is for clients that name no server, or none that a certificate is for.
+        ssl_certificates: Vec<String>,
+    }
+    optional {
+        /// NONE or PROXY_V1.
+        proxy_header: String,
     }
 }
 
@@ -119,3 +151,40 @@ pub static TARGET_HTTP_PROXY: Table = Table {
         output("region"),
     ],
 };
+
+/// Fields of a target TCP proxy.
+pub static TARGET_TCP_PROXY: Table = Table {
+    noun: "a target TCP proxy",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        required("service", REFERENCE),
+        optional("proxyHeader", Kind::Word(PROXY_HEADERS)),
+        later("proxyBind", "a service mesh", &[Off::False]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+        output("region"),
+    ],
+};
+
+/// Fields of a target SSL proxy.
+pub static TARGET_SSL_PROXY: Table = Table {
+    noun: "a target SSL proxy",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        required("service", REFERENCE),
+        required("sslCertificates", Kind::List(&REFERENCE, 15)).by("[G 6.13]"),
+        optional("proxyHeader", Kind::Word(PROXY_HEADERS)),
+        later("sslPolicy", "a choice of TLS versions and ciphers", &[Off::Empty]),
+        later("certificateMap", "maps of certificates", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+    ],
+};
+
+static PROXY_HEADERS: &[Word] = &[Word::Known("NONE"), Word::Known("PROXY_V1")];

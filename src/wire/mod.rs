@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod backend_service;
+pub mod certificate;
 pub mod document;
 pub mod duration;
 pub mod flaw;

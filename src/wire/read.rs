@@ -6,9 +6,13 @@ use serde::de::DeserializeOwned;
 
 use super::backend::{BACKEND, Backend};
 use super::backend_service::{BACKEND_SERVICE, BackendService};
+use super::certificate::{SSL_CERTIFICATE, SslCertificate};
 use super::document::{Node, Value};
 use super::flaw::{Flaw, nearest, quote};
-use super::front::{FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TargetHttpProxy};
+use super::front::{
+    FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TARGET_SSL_PROXY, TARGET_TCP_PROXY, TargetHttpProxy,
+    TargetSslProxy, TargetTcpProxy,
+};
 use super::group::{INSTANCE_GROUP, InstanceGroup, NETWORK_ENDPOINT_GROUP, NetworkEndpointGroup};
 use super::health_check::{HEALTH_CHECK, HealthCheck};
 use super::path::Path;
@@ -28,6 +32,12 @@ pub struct Resources {
     pub forwarding_rules: Collection<ForwardingRule>,
     /// `targetHttpProxies`.
     pub target_http_proxies: Collection<TargetHttpProxy>,
+    /// `targetTcpProxies`.
+    pub target_tcp_proxies: Collection<TargetTcpProxy>,
+    /// `targetSslProxies`.
+    pub target_ssl_proxies: Collection<TargetSslProxy>,
+    /// `sslCertificates`.
+    pub ssl_certificates: Collection<SslCertificate>,
     /// `urlMaps`.
     pub url_maps: Collection<UrlMap>,
     /// `backendServices`.
@@ -116,6 +126,9 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         proxy: reader.section("proxy", &PROXY),
         forwarding_rules: reader.collection("forwardingRules", &FORWARDING_RULE),
         target_http_proxies: reader.collection("targetHttpProxies", &TARGET_HTTP_PROXY),
+        target_tcp_proxies: reader.collection("targetTcpProxies", &TARGET_TCP_PROXY),
+        target_ssl_proxies: reader.collection("targetSslProxies", &TARGET_SSL_PROXY),
+        ssl_certificates: reader.collection("sslCertificates", &SSL_CERTIFICATE),
         url_maps: reader.collection("urlMaps", &URL_MAP),
         backend_services: reader.collection("backendServices", &BACKEND_SERVICE),
         service_lb_policies: reader.collection("serviceLbPolicies", &SERVICE_LB_POLICY),
@@ -208,6 +221,9 @@ pub static COLLECTIONS: &[&str] = &[
     "proxy",
     "forwardingRules",
     "targetHttpProxies",
+    "targetTcpProxies",
+    "targetSslProxies",
+    "sslCertificates",
     "urlMaps",
     "backendServices",
     "serviceLbPolicies",
@@ -219,11 +235,8 @@ pub static COLLECTIONS: &[&str] = &[
 /// Google's other collections around load balancing.
 static LATER: &[(&str, &str)] = &[
     ("targetHttpsProxies", "HTTPS listeners"),
-    ("sslCertificates", "HTTPS listeners"),
-    ("sslPolicies", "HTTPS listeners"),
+    ("sslPolicies", "a choice of TLS versions and ciphers"),
     ("certificateMaps", "HTTPS listeners"),
-    ("targetTcpProxies", "balancing of connections"),
-    ("targetSslProxies", "balancing of connections"),
     ("targetGrpcProxies", "gRPC"),
     ("backendBuckets", "buckets as backends"),
     ("autoscalers", "groups that grow"),

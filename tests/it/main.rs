@@ -24,6 +24,7 @@ mod retries;
 mod sessions;
 mod smuggling;
 mod support;
+mod tcp_proxy;
 mod timeouts;
 mod utilization;
 mod websocket;

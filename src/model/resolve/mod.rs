@@ -17,6 +17,7 @@ mod policy;
 mod protection;
 mod proxy;
 mod region;
+mod relay;
 mod report;
 mod service;
 mod sharing;
@@ -91,7 +92,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     let services = service::all(&resources.backend_services, around, report);
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);
-    let fronts = front::all(resources, &maps, report);
+    let fronts = front::all(resources, &maps, &services, report);
     let checked = proxy::Checked {
         admin: proxy::admin(&resources.proxy, &fronts, report),
         access_log: proxy::access_log(&resources.proxy, report),
@@ -102,7 +103,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     if report.has_errors() {
         return None;
     }
-    let reached = front::reached(&fronts, &maps, services.list.len());
+    let reached = front::reached(&fronts, services.list.len());
     warn::unreachable(&services, &reached, !fronts.is_empty(), report);
     distribution::unused(&resources.service_lb_policies, &resources.backend_services, report);
     let (zone, region) = home?;

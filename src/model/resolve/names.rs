@@ -49,6 +49,31 @@ impl<'a> Names<'a> {
         names
     }
 
+    /// The collection's key.
+    pub(super) const fn collection(&self) -> &'static str {
+        self.collection
+    }
+
+    /// Whether both are of one collection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.collection == other.collection
+    }
+
+    /// Whether there is a resource of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// All names.
+    pub(super) fn known(&self) -> impl Iterator<Item = &'a str> + Clone {
+        self.by_name.keys().copied()
+    }
+
+    /// Whether there may be more names than can be read.
+    pub(super) const fn hides_names(&self) -> bool {
+        self.hides_names
+    }
+
     /// The index that `text` refers to; `None` when a problem has been reported, here or where the resource stands.
     pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<usize> {
         let reference = read_reference(text, at, self.noun, report)?;

@@ -75,7 +75,11 @@ pub(super) fn unreachable(services: &Services<'_>, reached: &[bool], listens: bo
                 &list.item(index).key("name"),
                 "unreachable-service",
                 message,
-                "a URL map that names it, behind a forwarding rule [G 4.15]",
+                if placed.value.protocol.is_http() {
+                    "a URL map that names it, behind a forwarding rule [G 4.15]"
+                } else {
+                    "a target TCP or SSL proxy that names it, behind a forwarding rule [G 4.15]"
+                },
             );
         }
     }
