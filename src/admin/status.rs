@@ -284,12 +284,39 @@ pub(crate) fn targets(backend: &Backend) -> Vec<(&'static str, f64)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::balance::plan::Figures;
     use crate::ledger::cell::WorkerId;
     use crate::ledger::member::{Health, ProbeDetail};
+    use crate::model::certificate::Certificate;
+    use crate::model::config::{FrontKind, ServiceId, SslFront, TcpFront};
     use crate::model::unit::Span;
     use crate::telemetry::fixture;
+
+    #[test]
+    fn a_listener_shows_its_kind_and_the_names_of_its_certificates_and_nothing_of_their_keys() {
+        let mut world = fixture::world(2);
+        let pem = (include_str!("../model/testdata/one.pem"), include_str!("../model/testdata/one.key"));
+        let relay = TcpFront { service: ServiceId(0), has_proxy_header: false };
+        let certificates = Arc::new([Certificate::read("one", pem.0, pem.1).unwrap()]);
+        let address = "127.0.0.1:0".parse().unwrap();
+        Arc::make_mut(&mut world.config).fronts = vec![Front {
+            name: "mail".into(),
+            address,
+            proxy_name: "mail-proxy".into(),
+            kind: FrontKind::Ssl(SslFront { relay, certificates }),
+        }];
+        let shown = listener(&world, &Listening { name: "mail".into(), configured: address, bound: address });
+        assert_eq!(
+            shown,
+            json!({
+                "name": "mail", "configured": "127.0.0.1:0", "bound": "127.0.0.1:0",
+                "kind": "SSL proxy", "target": "mail-proxy", "sslCertificates": ["one"],
+            })
+        );
+    }
 
     #[test]
     fn the_world_is_shown_down_to_each_members_last_probe() {

@@ -68,7 +68,11 @@ pub(super) fn health(world: &World) -> String {
 fn service_health(service: &LiveService) -> String {
     let total = service.members().count();
     let healthy = service.members().filter(|(.., member)| member.is_healthy()).count();
-    let note = if healthy == 0 { "; requests get an error until one is" } else { "" };
+    let note = match (healthy, service.config.protocol.is_http()) {
+        (0, true) => "; requests get an error until one is",
+        (0, false) => "; connections are reset until one is",
+        _ => "",
+    };
     format!("{healthy} of {} healthy{note}", counted(total, "member"))
 }
 

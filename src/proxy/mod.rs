@@ -6,11 +6,12 @@
 //! [`respond`] is the only maker of answers of our own.
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
-//! [`connection_log`].
+//! [`connection`] counts and logs, once, by [`connection_log`].
 
 pub mod access_log;
 pub mod body;
 mod breaker;
+pub mod connection;
 pub mod connection_log;
 pub mod context;
 pub mod failure;

@@ -72,7 +72,7 @@ const fn gauge(name: &'static str, help: &'static str, fill: fn(&View<'_>, &mut 
 const FAMILIES: &[Family] = &[
     counter(
         "overspill_requests_total",
-        "Requests as clients saw them, by class of status (0 = no answer). member empty: none was found; (removed): a reload took it away; service empty: none was found.",
+        "Requests as clients saw them, by class of status (0 = no answer); connections of TCP and SSL services, 200 = ended by both sides, 0 = failed or cut. member empty: none was found; (removed): a reload took it away; service empty: none was found.",
         requests,
     ),
     counter(
@@ -96,9 +96,23 @@ const FAMILIES: &[Family] = &[
         "Requests per second up to which a backend is filled; +Inf = not limited.",
         |view, page| figures(view, page, |f| f.capacity),
     ),
-    gauge("overspill_backend_rate", "Requests per second that a backend gets.", |view, page| {
-        figures(view, page, |f| f.rate);
-    }),
+    gauge(
+        "overspill_backend_in_flight_capacity",
+        "Requests, or connections of TCP and SSL services, at a time up to which a backend is filled; +Inf = not limited.",
+        |view, page| figures(view, page, |f| f.count_capacity),
+    ),
+    gauge(
+        "overspill_backend_in_flight",
+        "Requests, or connections of TCP and SSL services, under way.",
+        |view, page| figures(view, page, |f| f.in_flight),
+    ),
+    gauge(
+        "overspill_backend_rate",
+        "Requests (or new connections) per second that a backend gets.",
+        |view, page| {
+            figures(view, page, |f| f.rate);
+        },
+    ),
     gauge("overspill_backend_fullness", "Load divided by capacity.", |view, page| {
         figures(view, page, |f| f.fullness);
     }),

@@ -3,6 +3,7 @@
 mod affinity;
 mod modes;
 mod policies;
+mod relays;
 
 use super::*;
 use crate::model::config::{AccessLogTarget, Cidr, ServiceId};
