@@ -389,6 +389,46 @@ fn a_target_in_connections_is_not_exceeded_by_two_workers_while_another_backend_
     assert_eq!(open(&lb), [6, all[1]]);
 }
 
+/// What a member itself sees, while connections come and go on two workers.
+#[test]
+fn no_more_connections_than_the_target_are_ever_open_at_a_member_while_another_has_room() {
+    let (health, far) = (toy("health"), Server::echo("away"));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (open_now, seen_most) = (now.clone(), most.clone());
+    let near = Server::start(move |mut stream| {
+        seen_most.fetch_max(open_now.fetch_add(1, SeqCst) + 1, SeqCst);
+        let _ = stream.write_all(b"near");
+        echo(&mut stream);
+        // Before the other side can know that this one has ended.
+        open_now.fetch_sub(1, SeqCst);
+    });
+    let setup = probed(
+        &[
+            connections("ig-near", NEAR, 4).member("n", &near),
+            connections("ig-far", FAR, 1000).member("f", &far),
+        ],
+        &health,
+    );
+    let lb = Lb::start(&tcp(&setup));
+    let address = lb.address();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(move || {
+                for _ in 0..100 {
+                    let (mut stream, _) = greeted::<4>(address);
+                    assert_lives(&mut stream);
+                    stream.shutdown(Shutdown::Write).unwrap();
+                    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(most.load(SeqCst), 4, "filled, and never over");
+    assert!(picks(&lb, 1, Reason::Full) > 0);
+    lb.wait_ended(StatusDetail::ResponseSentByBackend, 800);
+}
+
 #[test]
 fn utilization_with_a_target_in_connections_is_full_at_that_target() {
     let (health, near, far) = (toy("health"), Server::echo("near"), Server::echo("away"));
