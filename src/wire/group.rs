@@ -78,11 +78,13 @@ resource! {
     required {
         /// Name, unique in its zone.
         name: String,
-        /// Zone, as a name or a URL.
-        zone: String,
     }
     optional {
-        /// GCE_VM_IP_PORT.
+        /// Zone, as a name or a URL; none for internet endpoints.
+        zone: String,
+        /// Region of internet endpoints, as a name or a URL; none for global groups.
+        region: String,
+        /// GCE_VM_IP_PORT, NON_GCP_PRIVATE_IP_PORT, INTERNET_IP_PORT or INTERNET_FQDN_PORT.
         network_endpoint_type: String,
         /// Port of endpoints that name none.
         default_port: u16,
@@ -96,11 +98,12 @@ resource! {
 resource! {
     /// One entry of `networkEndpoints`.
     NetworkEndpoint
-    required {
+    required {}
+    optional {
         /// Address without port.
         ip_address: String,
-    }
-    optional {
+        /// Host name of an INTERNET_FQDN_PORT endpoint.
+        fqdn: String,
         /// Port; `defaultPort` if absent.
         port: u16,
         /// The instance that it runs on, as a name or a URL.
@@ -172,7 +175,8 @@ pub static NETWORK_ENDPOINT_GROUP: Table = Table {
     noun: "a network endpoint group",
     fields: &[
         required("name", Kind::Name),
-        ZONE,
+        optional("zone", REFERENCE),
+        optional("region", REFERENCE),
         note("description"),
         optional("networkEndpointType", Kind::Word(ENDPOINT_TYPES)),
         optional("defaultPort", PORT),
@@ -189,7 +193,6 @@ pub static NETWORK_ENDPOINT_GROUP: Table = Table {
         output("id"),
         output("selfLink"),
         output("creationTimestamp"),
-        output("region"),
         output("size"),
         output("network"),
         output("subnetwork"),
@@ -199,11 +202,11 @@ pub static NETWORK_ENDPOINT_GROUP: Table = Table {
 static NETWORK_ENDPOINT: Table = Table {
     noun: "a network endpoint",
     fields: &[
-        required("ipAddress", ADDRESS),
+        optional("ipAddress", ADDRESS),
+        optional("fqdn", Kind::Text(254)),
         optional("port", PORT),
         optional("instance", REFERENCE),
         note("annotations"),
-        later("fqdn", "endpoints by host name", &[Off::Empty]),
         later("ipv6Address", "a second address of an endpoint", &[Off::Empty]),
         later("clientDestinationPort", "port mapping", &[Off::Zero]),
     ],
@@ -211,9 +214,9 @@ static NETWORK_ENDPOINT: Table = Table {
 
 static ENDPOINT_TYPES: &[Word] = &[
     Word::Known("GCE_VM_IP_PORT"),
-    Word::Later("NON_GCP_PRIVATE_IP_PORT", "hybrid groups"),
-    Word::Later("INTERNET_IP_PORT", "backends on the internet"),
-    Word::Later("INTERNET_FQDN_PORT", "backends on the internet"),
+    Word::Known("NON_GCP_PRIVATE_IP_PORT"),
+    Word::Known("INTERNET_IP_PORT"),
+    Word::Known("INTERNET_FQDN_PORT"),
     Word::Later("SERVERLESS", "serverless backends"),
     Word::Later("PRIVATE_SERVICE_CONNECT", "private service connect"),
     Word::Later("GCE_VM_IP", "passthrough balancing"),

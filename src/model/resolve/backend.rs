@@ -8,8 +8,8 @@ use super::region;
 use super::report::Report;
 use super::target;
 use crate::model::place::RegionId;
-use crate::model::service::{Backend, GroupKind, Member, Protocol, Scheme};
-use crate::model::target::Preference;
+use crate::model::service::{Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme};
+use crate::model::target::{Mode, Preference, Scaler};
 use crate::wire::backend as wire;
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
@@ -53,6 +53,7 @@ pub(super) fn backends(
     }
     if let [only] = wires
         && only.capacity_scaler == Some(0.0)
+        && !rosters.iter().any(|roster| roster.group.endpoint_type.is_internet())
     {
         let message = format!("service `{}` has one backend, and its `capacityScaler` is 0", service.name);
         report.error(
@@ -76,21 +77,31 @@ fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut R
             message,
             "each group once; one backend has one target [G 1.31]",
         );
-    } else if let Some(other) = before.iter().find(|other| other.group.kind != group.kind) {
+    } else if let Some(other) = before.iter().find(|other| class(&other.group) != class(group)) {
+        let shown = if other.group.kind == group.kind {
+            |group: &Group| group.endpoint_type.as_str()
+        } else {
+            |group: &Group| group.kind.collection()
+        };
         let message = format!(
             "`{}` is one of {}, and `{}`, a backend of the same service, one of {}",
             group.name,
-            group.kind.collection(),
+            shown(group),
             other.group.name,
-            other.group.kind.collection()
+            shown(&other.group)
         );
         report.error(
             &at.key("group"),
             "mixed-groups",
             message,
-            "instance groups alone, or network endpoint groups alone [G 1.31]",
+            "instance groups alone, or network endpoint groups alone, those on the internet apart from others [G 1.31]",
         );
     }
+}
+
+/// Groups of one class may stand in one service: instance groups, zonal and hybrid endpoints, each type on the internet.
+fn class(group: &Group) -> (GroupKind, Option<EndpointType>) {
+    (group.kind, Some(group.endpoint_type).filter(|of| of.is_internet()))
 }
 
 /// Checks what can be checked, even where the group is unknown or has problems of its own.
@@ -101,6 +112,13 @@ pub(super) fn backend(
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Option<Backend> {
+    if group.is_some_and(|group| group.endpoint_type.is_none()) {
+        // What may stand here goes by a type that could not be read.
+        return None;
+    }
+    if let Some(group) = group.filter(|group| group.is_internet()) {
+        return unlimited(wire, group, about, (at, report));
+    }
     let scaler = target::scaler(wire, at, report);
     let group = group?;
     let of =
@@ -130,6 +148,41 @@ pub(super) fn backend(
     })
 }
 
+/// A group of internet endpoints: without mode, target, scaler and preference [G 1.5, 1.33].
+fn unlimited(
+    wire: &wire::Backend,
+    group: &Listed,
+    about: &About<'_>,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) -> Option<Backend> {
+    let before = report.errors();
+    let fields = [
+        ("balancingMode", wire.balancing_mode.is_some()),
+        ("capacityScaler", wire.capacity_scaler.is_some()),
+        ("trafficDuration", wire.traffic_duration.is_some()),
+        ("customMetrics", wire.custom_metrics.as_ref().is_some_and(|metrics| !metrics.is_empty())),
+        ("preference", wire.preference.as_deref() == Some("PREFERRED")),
+    ];
+    let targets = target::given(wire).into_iter().map(|(field, _, is_given)| (field, is_given));
+    for (field, _) in fields.into_iter().chain(targets).filter(|(_, is_given)| *is_given) {
+        let message = format!("group `{}` holds internet endpoints, and has `{field}`", group.name);
+        let expected = if field == "preference" {
+            "DEFAULT, or none: internet endpoints cannot be preferred [G 1.33]"
+        } else {
+            "none: internet endpoints have no mode, no target and no scaler [G 1.5]"
+        };
+        report.error(&at.key(field), "forbidden-field", message, expected);
+    }
+    let roster = group.value.as_ref().filter(|_| report.errors() == before)?;
+    Some(Backend {
+        group: Arc::clone(&roster.group),
+        mode: Mode::Unlimited,
+        scaler: Scaler::FULL,
+        preference: Preference::Default,
+        members: members(roster, about.port_name, at, report)?,
+    })
+}
+
 /// Endpoints have their port; instances those behind the service's named port, their own first.
 fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<Vec<Member>> {
     let mut out: Vec<Member> = Vec::with_capacity(roster.entries.len());
@@ -142,7 +195,7 @@ fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<
         }
         for port in ports {
             let address = SocketAddr::new(entry.ip, *port);
-            if !seen.insert(address) {
+            if !seen.insert((&entry.host, address)) {
                 let message = format!(
                     "instance `{}` of group `{}` is at {address}, and so is another",
                     entry.name, roster.group.name
@@ -160,7 +213,7 @@ fn members(roster: &Roster, port_name: &str, at: &Path<'_>, report: &mut Report<
                 [_] => Arc::clone(&entry.name),
                 _ => format!("{}:{port}", entry.name).into(),
             };
-            out.push(Member { name, address, host: None });
+            out.push(Member { name, address, host: entry.host.clone() });
         }
     }
     Some(out)

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::names::{Reference, dangling, read_reference};
+use super::neg;
 use super::place::Atlas;
 use super::report::Report;
 use super::source::{are_local, reporting, utilization};
+use crate::model::place::RegionId;
 use crate::model::service::{EndpointType, Group, GroupKind};
 use crate::wire::flaw::{nearest, quote};
 use crate::wire::group as wire;
@@ -23,6 +25,10 @@ pub(super) struct Groups {
 /// A group as references see it.
 pub(super) struct Listed {
     pub(super) kind: GroupKind,
+    /// `None` where that could not be read.
+    pub(super) endpoint_type: Option<EndpointType>,
+    /// Index in its own collection.
+    index: usize,
     pub(super) name: String,
     zone: Option<String>,
     /// `None` where a problem was reported.
@@ -44,7 +50,10 @@ pub(super) type NamedPorts = BTreeMap<String, Vec<u16>>;
 
 pub(super) struct RosterEntry {
     pub(super) name: Arc<str>,
+    /// Of an endpoint with a host, 0.0.0.0.
     pub(super) ip: IpAddr,
+    /// `fqdn` of an INTERNET_FQDN_PORT endpoint.
+    pub(super) host: Option<Arc<str>>,
     /// `ports` of an instance: one number instead of all that the group has under a name.
     pub(super) ports: BTreeMap<String, u16>,
     /// The port of an endpoint.
@@ -57,12 +66,16 @@ pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Rep
     let mut groups = Groups { list: Vec::new(), hides_names: instances.hides_names || endpoints.hides_names };
     let reporting = reporting(resources);
     let list = Path::Root.key(instances.key);
-    groups.list(instances, GroupKind::InstanceGroup, report, |index, group, report| {
+    let vm = |_: &wire::InstanceGroup| EndpointType::VmIpPort;
+    groups.list(instances, (GroupKind::InstanceGroup, vm), report, |index, group, report| {
         instance_group(group, (index, &reporting), (&list.item(index), atlas, report))
     });
     let list = Path::Root.key(endpoints.key);
-    groups.list(endpoints, GroupKind::NetworkEndpointGroup, report, |index, group, report| {
-        endpoint_group(group, (index, &reporting), (&list.item(index), atlas, report))
+    let kind = (GroupKind::NetworkEndpointGroup, neg::endpoint_type as fn(&_) -> _);
+    groups.list(endpoints, kind, report, |index, group, report| {
+        let is_internet = neg::endpoint_type(group).is_internet();
+        let context = (&list.item(index), &mut *atlas, report);
+        if is_internet { None } else { neg::zonal(group, (index, &reporting), context) }
     });
     groups
 }
@@ -71,7 +84,7 @@ impl Groups {
     fn list<T>(
         &mut self,
         of: &Collection<T>,
-        kind: GroupKind,
+        (kind, endpoint_type): (GroupKind, fn(&T) -> EndpointType),
         report: &mut Report<'_>,
         mut resolve: impl FnMut(usize, &T, &mut Report<'_>) -> Option<Roster>,
     ) {
@@ -82,9 +95,11 @@ impl Groups {
             let value = entry.value.as_ref().and_then(|value| resolve(index, value, report));
             let value = value.filter(|_| report.errors() == errors).map(Arc::new);
             let Some(name) = &entry.name else { continue };
-            if entry.zone.is_some() && !seen.insert((name, &entry.zone)) {
-                let zone = entry.zone.as_deref().unwrap_or_default();
-                let message = format!("there is a group {} in zone {} already", quote(name), quote(zone));
+            // An instance group without a zone is a mistake that has been reported; internet endpoints have none.
+            let is_placed = entry.zone.is_some() || kind == GroupKind::NetworkEndpointGroup;
+            if is_placed && !seen.insert((name, &entry.zone)) {
+                let zone = entry.zone.as_deref().map(|zone| format!(" in zone {}", quote(zone)));
+                let message = format!("there is a group {}{} already", quote(name), zone.unwrap_or_default());
                 report.error(
                     &list.item(index).key("name"),
                     "duplicate-name",
@@ -93,13 +108,37 @@ impl Groups {
                 );
                 continue;
             }
-            self.list.push(Listed { kind, name: name.clone(), zone: entry.zone.clone(), value });
+            let endpoint_type = match kind {
+                GroupKind::InstanceGroup => Some(EndpointType::VmIpPort),
+                GroupKind::NetworkEndpointGroup => entry.value.as_ref().map(endpoint_type),
+            };
+            let (name, zone) = (name.clone(), entry.zone.clone());
+            self.list.push(Listed { kind, endpoint_type, index, name, zone, value });
         }
     }
 
-    /// The first group of the document, if it is sound; `Err` when there is none at all.
+    /// Resolves the groups of internet endpoints, which stand where the proxy does.
+    pub(super) fn internet(
+        &mut self,
+        resources: &Resources,
+        home: Option<RegionId>,
+        atlas: &mut Atlas<'_>,
+        report: &mut Report<'_>,
+    ) {
+        let endpoints = &resources.network_endpoint_groups;
+        let list = Path::Root.key(endpoints.key);
+        for listed in self.list.iter_mut().filter(|listed| listed.is_internet()) {
+            let entry = endpoints.entries.get(listed.index).and_then(|entry| entry.value.as_ref());
+            let (at, errors) = (list.item(listed.index), report.errors());
+            let roster =
+                entry.and_then(|entry| neg::internet(entry, (listed.index, home), (&at, atlas, report)));
+            listed.value = roster.filter(|_| report.errors() == errors).map(Arc::new);
+        }
+    }
+
+    /// The first group of the document that has a zone, if it is sound; `Err` when there is none at all.
     pub(super) fn first(&self) -> Result<Option<&Roster>, ()> {
-        match self.list.first() {
+        match self.list.iter().find(|listed| !listed.is_internet()) {
             Some(first) => Ok(first.value.as_deref()),
             None if self.hides_names => Ok(None),
             None => Err(()),
@@ -109,7 +148,7 @@ impl Groups {
     /// The group that a backend names. `None` after a report.
     pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Listed> {
         let Reference { collection, zone, region, name } = read_reference(text, at, "group", report)?;
-        if region.is_some() {
+        if region.is_some() && collection != Some("networkEndpointGroups") {
             let message = format!("{} is a regional group", quote(text));
             let expected = "zonal groups, one for each zone: regional ones are not supported yet";
             report.error(at, "not-supported", message, expected);
@@ -132,7 +171,11 @@ impl Groups {
         };
         let placed =
             |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
-        let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).collect();
+        let in_region = |listed: &&Listed| {
+            let own = listed.value.as_ref().map(|roster| &*roster.group.zone);
+            region.is_none_or(|region| own.is_none_or(|own| own == region))
+        };
+        let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).filter(in_region).collect();
         match found.as_slice() {
             [one] => Some(one),
             [] if self.hides_names => None,
@@ -171,6 +214,11 @@ impl Groups {
 }
 
 impl Listed {
+    /// Whether it is known to hold internet endpoints.
+    pub(super) fn is_internet(&self) -> bool {
+        self.endpoint_type.is_some_and(EndpointType::is_internet)
+    }
+
     fn url(&self) -> String {
         match &self.zone {
             Some(zone) => format!("zones/{zone}/{}/{}", self.kind.collection(), self.name),
@@ -180,7 +228,7 @@ impl Listed {
 }
 
 /// The path of a resource, and where zones and problems go.
-type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut Report<'r>);
+pub(super) type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut Report<'r>);
 
 fn instance_group(
     group: &wire::InstanceGroup,
@@ -200,7 +248,7 @@ fn instance_group(
         let Some(ip) = address(&instance.ip_address, &at.key("ipAddress"), report) else { continue };
         let ports = instance.ports.clone().unwrap_or_default();
         known_ports(&ports, &named_ports, &at.key("ports"), report);
-        entries.push(RosterEntry { name: instance.name.as_str().into(), ip, ports, port: None });
+        entries.push(RosterEntry { name: instance.name.as_str().into(), ip, host: None, ports, port: None });
     }
     let is_local = !reporting.contains(group.name.as_str()) && are_local(&entries);
     let utilization = utilization(group.utilization.as_ref(), is_local, &at.key("utilization"), report);
@@ -259,42 +307,7 @@ fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'
 /// Most members of an instance group [G 9].
 const MAX_MEMBERS: usize = 10_000;
 
-fn endpoint_group(
-    group: &wire::NetworkEndpointGroup,
-    (index, reporting): (usize, &BTreeSet<&str>),
-    (at, atlas, report): Context<'_, '_, '_>,
-) -> Option<Roster> {
-    let zone = atlas.zone(&group.zone, &at.key("zone"), report);
-    let (list, mut seen) = (at.key("networkEndpoints"), BTreeSet::new());
-    let mut entries = Vec::new();
-    for (i, endpoint) in group.network_endpoints.iter().flatten().enumerate() {
-        let at = list.item(i);
-        let ip = address(&endpoint.ip_address, &at.key("ipAddress"), report);
-        let Some(port) = endpoint.port.or(group.default_port) else {
-            let message =
-                format!("endpoint {} of group `{}` has no port", quote(&endpoint.ip_address), group.name);
-            report.error(&at, "missing-field", message, "`port`, or `defaultPort` on the group");
-            continue;
-        };
-        let Some(ip) = ip else { continue };
-        if !seen.insert((ip, port)) {
-            let message = format!("group `{}` has an endpoint {ip} port {port} already", group.name);
-            report.error(&at.key("ipAddress"), "duplicate-member", message, "each address and port once");
-        }
-        let instance = endpoint.instance.as_deref().and_then(|instance| instance.rsplit('/').next());
-        let name = instance.map_or_else(|| std::net::SocketAddr::new(ip, port).to_string(), str::to_owned);
-        entries.push(RosterEntry { name: name.into(), ip, ports: BTreeMap::new(), port: Some(port) });
-    }
-    let is_local = !reporting.contains(group.name.as_str()) && are_local(&entries);
-    let utilization = utilization(group.utilization.as_ref(), is_local, &at.key("utilization"), report);
-    let (zone, region) = zone?;
-    let kind = GroupKind::NetworkEndpointGroup;
-    let endpoint_type = EndpointType::VmIpPort;
-    let group = Group { name: group.name.as_str().into(), kind, endpoint_type, zone, region, utilization };
-    Some(Roster { group: Arc::new(group), index, named_ports: BTreeMap::new(), entries })
-}
-
-fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
+pub(super) fn address(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
     match text.parse::<IpAddr>() {
         Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Some(ip),
         Ok(_) => {

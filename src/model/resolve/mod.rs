@@ -12,6 +12,7 @@ mod front;
 mod group;
 mod metrics;
 mod names;
+mod neg;
 mod place;
 mod policy;
 mod protection;
@@ -83,8 +84,9 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     let mut atlas = place::Atlas::new(&resources.proxy, report);
     let client_locations = place::client_locations(&resources.proxy, &mut atlas, report);
     let checks = check::all(&resources.health_checks, report);
-    let groups = group::all(resources, &mut atlas, report);
+    let mut groups = group::all(resources, &mut atlas, report);
     let home = place::home(&resources.proxy, &groups, &mut atlas, report);
+    groups.internet(resources, home.as_ref().map(|(_, region)| *region), &mut atlas, report);
     let lb_policies = distribution::all(&resources.service_lb_policies, report);
     let regions = region::all(&resources.backend_services, &mut atlas, report);
     let around =

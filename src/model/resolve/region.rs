@@ -52,11 +52,12 @@ pub(super) fn group(
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) {
-    if group.region != *id {
-        let message = format!(
-            "group `{}` is in zone {}, and its service is in region {region}",
-            group.name, group.zone
-        );
+    // A regional group of internet endpoints has its region for a zone; a global one is in none.
+    let is_elsewhere = group.endpoint_type.is_internet() && group.zone != *region;
+    if group.region != *id || is_elsewhere {
+        let place = if group.endpoint_type.is_internet() { "" } else { "in zone " };
+        let message =
+            format!("group `{}` is {place}{}, and its service is in region {region}", group.name, group.zone);
         let expected = format!("a group of {region}: a regional service never leaves its region [G 2.10]");
         report.error(&at.key("group"), "region-mismatch", message, expected);
     }

@@ -86,15 +86,15 @@ fn one(
         region::check(service, scheme, home, (at, report));
     }
     let log_sample = log_sample(service, at, report);
-    let health_check = health_check(service, around.checks, at, report);
     let (backends, rosters) =
         backends(service, &About { scheme, protocol, port_name, groups: around.groups, home }, at, report);
+    let health_check = health_check(service, (around.checks, &rosters), at, report);
     let value = Service {
         name: service.name.as_str().into(),
         scheme,
         protocol,
         timeout: Span::secs(service.timeout_sec.unwrap_or(30).into()),
-        health_check: Some(health_check?),
+        health_check: health_check?,
         affinity: affinity?,
         draining_timeout: Span::secs(
             service
@@ -161,18 +161,34 @@ fn log_sample(service: &wire::BackendService, at: &Path<'_>, report: &mut Report
     Ratio::ZERO
 }
 
-/// Exactly one; the schema refuses a second [G 4.11].
+/// Exactly one; the schema refuses a second. None for internet endpoints [G 4.11].
+#[allow(clippy::option_option)]
 fn health_check(
     service: &wire::BackendService,
-    checks: &Checks<'_>,
+    (checks, rosters): (&Checks<'_>, &[Arc<Roster>]),
     at: &Path<'_>,
     report: &mut Report<'_>,
-) -> Option<Arc<HealthCheck>> {
-    let Some(reference) = service.health_checks.as_ref().and_then(|list| list.first()) else {
-        let message = format!("service `{}` has no health check", service.name);
-        report.error(at, "missing-health-check", message, "`healthChecks: [NAME]`: groups need one [G 4.11]");
+) -> Option<Option<Arc<HealthCheck>>> {
+    let is_internet = rosters.iter().any(|roster| roster.group.endpoint_type.is_internet());
+    let reference = service.health_checks.as_ref().and_then(|list| list.first());
+    if is_internet && reference.is_some() {
+        let message = format!("service `{}` probes internet endpoints", service.name);
+        let expected = "no `healthChecks`: internet endpoints count as healthy [G 4.11]";
+        report.error(&at.key("healthChecks"), "forbidden-field", message, expected);
+        return None;
+    }
+    let Some(reference) = reference else {
+        if is_internet {
+            return Some(None);
+        }
+        // A group that was not found could be one of internet endpoints, and has been reported.
+        if rosters.len() == service.backends.as_ref().map_or(0, Vec::len) {
+            let message = format!("service `{}` has no health check", service.name);
+            let expected = "`healthChecks: [NAME]`: groups need one [G 4.11]";
+            report.error(at, "missing-health-check", message, expected);
+        }
         return None;
     };
     let index = checks.names.follow(reference, &at.key("healthChecks").item(0), report)?;
-    checks.list.get(index)?.clone()
+    checks.list.get(index)?.clone().map(Some)
 }

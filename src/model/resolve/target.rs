@@ -35,7 +35,7 @@ enum Word {
 
 /// What a target counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quantity {
+pub(super) enum Quantity {
     Utilization,
     Rate,
     InFlight,
@@ -263,7 +263,7 @@ fn duration(backend: &Backend, word: Word, of: Of<'_>, (at, report): (&Path<'_>,
     report.error(&field, "forbidden-field", message, expected);
 }
 
-const fn given(backend: &Backend) -> [(&'static str, Quantity, bool); 10] {
+pub(super) const fn given(backend: &Backend) -> [(&'static str, Quantity, bool); 10] {
     use Quantity::{Connections, InFlight, Rate, Utilization};
     [
         ("maxUtilization", Utilization, backend.max_utilization.is_some()),
