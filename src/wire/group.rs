@@ -57,15 +57,17 @@ resource! {
     /// **Ours**: where the utilization of a group's members comes from.
     Utilization
     required {
-        /// ORCA_HEADER, HTTP or LOCAL_PROCESS.
+        /// ORCA_HEADER, HTTP, PROMETHEUS or LOCAL_PROCESS.
         source: String,
     }
     optional {
-        /// HTTP: port to poll, else the serving one.
+        /// HTTP and PROMETHEUS: port to poll, else the serving one.
         port: u16,
-        /// HTTP: path to poll.
+        /// HTTP and PROMETHEUS: path to poll.
         path: String,
-        /// HTTP and LOCAL_PROCESS: seconds from reading to reading.
+        /// PROMETHEUS: a gauge whose 1 is full, else a node exporter's busy CPU.
+        metric: String,
+        /// HTTP, PROMETHEUS and LOCAL_PROCESS: seconds from reading to reading.
         interval_sec: f64,
         /// LOCAL_PROCESS: busy cores that count as utilization 1.
         cores: f64,
@@ -158,6 +160,7 @@ static UTILIZATION: Table = Table {
         required("source", Kind::Word(SOURCES)),
         optional("port", PORT),
         optional("path", Kind::Text(1024)),
+        optional("metric", Kind::Text(256)),
         optional("intervalSec", Kind::Number(0.1, 300.0)),
         optional("cores", Kind::Number(0.01, 1024.0)),
     ],
@@ -167,7 +170,7 @@ static SOURCES: &[Word] = &[
     Word::Known("ORCA_HEADER"),
     Word::Known("HTTP"),
     Word::Known("LOCAL_PROCESS"),
-    Word::Later("PROMETHEUS", "polling a metrics page"),
+    Word::Known("PROMETHEUS"),
 ];
 
 /// Fields of a network endpoint group.

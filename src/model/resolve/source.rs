@@ -50,17 +50,21 @@ pub(super) fn utilization(
         };
     };
     let given = [
-        ("port", said.port.is_some(), "HTTP"),
-        ("path", said.path.is_some(), "HTTP"),
-        ("intervalSec", said.interval_sec.is_some() && said.source == "ORCA_HEADER", "HTTP or LOCAL_PROCESS"),
-        ("cores", said.cores.is_some(), "LOCAL_PROCESS"),
+        ("port", said.port.is_some(), &["HTTP", "PROMETHEUS"][..]),
+        ("path", said.path.is_some(), &["HTTP", "PROMETHEUS"]),
+        ("metric", said.metric.is_some(), &["PROMETHEUS"]),
+        ("intervalSec", said.interval_sec.is_some(), &["HTTP", "PROMETHEUS", "LOCAL_PROCESS"]),
+        ("cores", said.cores.is_some(), &["LOCAL_PROCESS"]),
     ];
-    for (field, _, of) in given.iter().filter(|(_, is_given, of)| *is_given && *of != said.source) {
-        let message = format!("`{field}` means nothing with source {}", said.source);
-        report.error(&at.key(field), "forbidden-field", message, format!("no `{field}`, or source {of}"));
+    let source = said.source.as_str();
+    for (field, _, of) in given.iter().filter(|(_, is_given, of)| *is_given && !of.contains(&source)) {
+        let message = format!("`{field}` means nothing with source {source}");
+        let expected = format!("no `{field}`, or source {}", of.join(" or "));
+        report.error(&at.key(field), "forbidden-field", message, expected);
     }
     let interval = span(said.interval_sec.unwrap_or(SECOND));
-    let path = said.path.as_deref().unwrap_or("/load");
+    let default = if source == "PROMETHEUS" { "/metrics" } else { "/load" };
+    let path = said.path.as_deref().unwrap_or(default);
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
         report.error(
             &at.key("path"),
@@ -69,11 +73,28 @@ pub(super) fn utilization(
             "a path that begins with `/`",
         );
     }
-    match said.source.as_str() {
+    if let Some(metric) = said.metric.as_deref().filter(|metric| !is_metric(metric)) {
+        let message = format!("{} is no name of a metric", quote(metric));
+        let expected = "letters, digits, `_` and `:`, no digit first, and no labels";
+        report.error(&at.key("metric"), "bad-name", message, expected);
+    }
+    match source {
+        "PROMETHEUS" => UtilizationSource::Prometheus {
+            port: said.port,
+            path: path.into(),
+            metric: said.metric.as_deref().map(Into::into),
+            interval,
+        },
         "HTTP" => UtilizationSource::Http { port: said.port, path: path.into(), interval },
         "LOCAL_PROCESS" => UtilizationSource::LocalProcess { cores: said.cores.unwrap_or(1.0), interval },
         _ => UtilizationSource::OrcaHeader,
     }
+}
+
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`, as Prometheus has it.
+fn is_metric(name: &str) -> bool {
+    let may_stand = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+    name.bytes().all(may_stand) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// The schema lets 0.1 to 300 s through.

@@ -166,11 +166,15 @@ fn keys(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Repo
 fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
     let list = at.key("backends");
     for (index, backend) in placed.value.backends.iter().enumerate() {
-        let is_local = matches!(backend.group.utilization, UtilizationSource::LocalProcess { .. });
+        let source = match backend.group.utilization {
+            UtilizationSource::LocalProcess { .. } => "the CPU of processes",
+            UtilizationSource::Prometheus { .. } => "a metrics page",
+            UtilizationSource::OrcaHeader | UtilizationSource::Http { .. } => continue,
+        };
         let is_weighted = placed.value.policies.locality == Locality::WeightedRoundRobin;
-        if is_local && is_weighted {
+        if is_weighted {
             let message = format!(
-                "group `{}` reads the CPU of processes, and WEIGHTED_ROUND_ROBIN wants reports of the members",
+                "group `{}` reads {source}, and WEIGHTED_ROUND_ROBIN wants reports of the members",
                 backend.group.name
             );
             report.warning(
@@ -180,9 +184,9 @@ fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut R
                 "`utilization: {source: ORCA_HEADER}` or HTTP on the group; else all members weigh the same [G 1.45]",
             );
         }
-        if is_local && matches!(backend.mode, Mode::CustomMetrics { .. }) {
+        if matches!(backend.mode, Mode::CustomMetrics { .. }) {
             let message = format!(
-                "group `{}` reads the CPU of processes, and `customMetrics` want reports of the members",
+                "group `{}` reads {source}, and `customMetrics` want reports of the members",
                 backend.group.name
             );
             report.warning(

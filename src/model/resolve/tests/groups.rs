@@ -75,3 +75,19 @@ fn a_flawed_endpoint_group_gives_one_problem() {
     let text = INTERNET.replacen("INTERNET_FQDN_PORT", "INTERNET_FQDN", 1);
     assert_eq!(codes(&text), ["unknown-value"]);
 }
+
+#[test]
+fn a_metrics_page_is_read_for_busy_cpu_or_a_gauge() {
+    let text = include_str!("../../../../config/utilization.yaml");
+    let source = |text: &str| good(text).services[0].backends[3].group.utilization.clone();
+    let page = |path: &str, port, metric: Option<&str>, interval| UtilizationSource::Prometheus {
+        port,
+        path: path.into(),
+        metric: metric.map(Into::into),
+        interval,
+    };
+    assert_eq!(source(text), page("/metrics", Some(9100), None, Span::secs(1)));
+    let gauge = "{source: PROMETHEUS, path: /m, metric: app:busy_ratio, intervalSec: 0.5}";
+    let text = text.replace("{source: PROMETHEUS, port: 9100}", gauge);
+    assert_eq!(source(&text), page("/m", None, Some("app:busy_ratio"), Span::millis(500)));
+}
