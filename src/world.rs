@@ -198,6 +198,12 @@ impl LiveBackend {
 }
 
 impl LiveMember {
+    /// Whether new requests stay away: not healthy, or ejected.
+    #[must_use]
+    pub fn is_shunned(&self) -> bool {
+        !self.is_healthy() || self.numbered.member.conduct.is_ejected()
+    }
+
     /// Whether new requests may go here.
     #[must_use]
     pub fn is_healthy(&self) -> bool {

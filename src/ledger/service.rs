@@ -49,7 +49,7 @@ impl Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Loss {
-    /// The member fails its health check.
+    /// The member fails its health check, or was ejected as an outlier.
     Unhealthy,
     /// The member is not in the configuration any more.
     Gone,

@@ -144,7 +144,7 @@ pub struct OutlierDetection {
     pub interval: Span,
     /// `baseEjectionTime`, times the number of ejections so far. Default 30 s.
     pub base_ejection_time: Span,
-    /// `maxEjectionPercent` of a backend's members. Default 50.
+    /// `maxEjectionPercent` of all members of the service. Default 50.
     pub max_ejection_percent: u32,
     /// `enforcingConsecutiveErrors`. Default 0.
     pub enforcing_consecutive_errors: u32,

@@ -382,7 +382,7 @@ impl Session {
         };
         match () {
             () if config.scaler.is_drained() || live.ledger.shown.read().is_auto_drained => Loss::Drained,
-            () if live.members.get(member).is_none_or(|left| !left.is_healthy()) => Loss::Unhealthy,
+            () if live.members.get(member).is_none_or(LiveMember::is_shunned) => Loss::Unhealthy,
             () if live.ledger.gate.is_full(now) => Loss::Full,
             () => Loss::Rebalanced,
         }
