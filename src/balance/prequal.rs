@@ -55,7 +55,7 @@ pub struct Draw<'a> {
 pub struct Pool {
     /// The list of members that the entries are of.
     of: Option<Arc<[u32]>>,
-    /// Oldest first.
+    /// In no order: nothing is moved to keep one.
     entries: Vec<Entry>,
     recent: Recent,
     takes_oldest: bool,
@@ -77,7 +77,9 @@ impl Pool {
     /// Probes, and chooses; `None` when none of the pool may be chosen.
     pub fn choose(&mut self, draw: &Draw<'_>, now: Tick, probe: impl Fn(u32) -> Probe) -> Option<u32> {
         self.follow(&draw.members.members);
-        self.entries.retain(|entry| now.since(entry.at) <= MAX_AGE);
+        while let Some(stale) = self.entries.iter().position(|entry| now.since(entry.at) > MAX_AGE) {
+            self.entries.swap_remove(stale);
+        }
         self.probe(draw, now, probe);
         let hot = self.recent.quantile();
         let chosen = self.best(draw, hot)?;
@@ -86,7 +88,7 @@ impl Pool {
         entry.probe.in_flight = entry.probe.in_flight.saturating_add(1);
         entry.uses = entry.uses.saturating_sub(1);
         if entry.uses == 0 {
-            self.entries.remove(chosen);
+            self.entries.swap_remove(chosen);
         }
         self.remove_one(hot);
         Some(member)
@@ -97,7 +99,7 @@ impl Pool {
         if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, members)) {
             *self = Self { of: Some(members.clone()), entries: self.entries.split_off(0), ..Self::default() };
             self.entries.clear();
-            self.entries.reserve(SIZE + 1);
+            self.entries.reserve(SIZE);
         }
     }
 
@@ -116,14 +118,24 @@ impl Pool {
             }
             let probe = probe(*member);
             self.recent.add(probe.in_flight);
-            self.entries.retain(|entry| entry.place != place);
-            if self.entries.len() >= SIZE {
-                self.entries.remove(0);
-            }
             let uses = budget(count, hash::mix(draw.chance, n + PROBES));
             let weight = draw.members.weight(place);
-            self.entries.push(Entry { place, member: *member, probe, at: now, uses, weight });
+            self.put(Entry { place, member: *member, probe, at: now, uses, weight });
         }
+    }
+
+    /// Instead of what the same member said before, or of the oldest entry when there is no room.
+    fn put(&mut self, entry: Entry) {
+        let before = self.entries.iter().position(|old| old.place == entry.place);
+        let slot = before.or_else(|| if self.entries.len() < SIZE { None } else { self.oldest() });
+        match slot.and_then(|slot| self.entries.get_mut(slot)) {
+            Some(slot) => *slot = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    fn oldest(&self) -> Option<usize> {
+        self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.at).map(|(index, _)| index)
     }
 
     /// Index of the entry to use.
@@ -153,9 +165,9 @@ impl Pool {
             if in_flight > hot { (true, u64::from(in_flight)) } else { (false, latency.0) }
         };
         let worst = || self.entries.iter().enumerate().max_by_key(|(_, entry)| rank(entry));
-        let index = if self.takes_oldest { Some(0) } else { worst().map(|(index, _)| index) };
-        if let Some(index) = index.filter(|index| *index < self.entries.len()) {
-            self.entries.remove(index);
+        let index = if self.takes_oldest { self.oldest() } else { worst().map(|(index, _)| index) };
+        if let Some(index) = index {
+            self.entries.swap_remove(index);
         }
     }
 }
