@@ -4,7 +4,6 @@
 //! from the same registry, so that whatever is in both lives on.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::balance::hash;
 use crate::balance::plan::Plan;
 use crate::ledger::gauge::{self, Gauge, Metric};
-use crate::ledger::registry::{MemberKey, Numbered, Registry};
+use crate::ledger::registry::{EndpointKey, MemberKey, Numbered, Registry};
 use crate::ledger::{backend, endpoint, service};
 use crate::model::config::{Config, Front, ServiceId};
 use crate::model::service::{Affinity, Backend, Group, Member, Service};
@@ -74,8 +73,8 @@ pub struct LiveMember {
     pub heard: Arc<[Metric]>,
 }
 
-/// By address, the metrics that somebody wants.
-type Wanted = HashMap<SocketAddr, Arc<[Metric]>>;
+/// By endpoint, the metrics that somebody wants.
+type Wanted = HashMap<EndpointKey, Arc<[Metric]>>;
 
 impl World {
     /// Joins `config` with the numbers in `registry`. Plans are empty until the planner's first tick.
@@ -161,19 +160,25 @@ fn identities(config: &Service) -> HashMap<(u64, u64), (u32, u32)> {
 
 /// The gauges of all metrics that backends in mode CUSTOM_METRICS name, on a dry run or not [G 1.38].
 fn wanted(config: &Config, registry: &mut Registry) -> Wanted {
-    let mut names: HashMap<SocketAddr, BTreeSet<&Arc<str>>> = HashMap::new();
+    let mut names: HashMap<EndpointKey, BTreeSet<&Arc<str>>> = HashMap::new();
     for backend in config.services.iter().flat_map(|service| &service.backends) {
         for metric in backend.mode.metrics() {
             for member in &backend.members {
-                names.entry(member.address).or_default().insert(&metric.name);
+                names.entry(key_of(member)).or_default().insert(&metric.name);
             }
         }
     }
-    let gauges = names.into_iter().map(|(address, names)| {
-        let metric = |name: &Arc<str>| Metric { name: name.clone(), gauge: registry.gauge(address, name) };
-        (address, names.into_iter().map(metric).collect())
+    let gauges = names.into_iter().map(|(key, names)| {
+        let metric =
+            |name: &Arc<str>| Metric { name: name.clone(), gauge: registry.gauge(key.clone(), name) };
+        let metrics = names.into_iter().map(metric).collect();
+        (key, metrics)
     });
     gauges.collect()
+}
+
+fn key_of(member: &Member) -> EndpointKey {
+    (member.host.clone(), member.address)
 }
 
 impl LiveBackend {
@@ -187,9 +192,9 @@ impl LiveBackend {
                 name: member.name.clone(),
                 address: member.address,
             }),
-            endpoint: registry.endpoint(member.address),
-            metrics: config.mode.metrics().iter().map(|m| registry.gauge(member.address, &m.name)).collect(),
-            heard: wanted.get(&member.address).unwrap_or(&none).clone(),
+            endpoint: registry.endpoint(key_of(member)),
+            metrics: config.mode.metrics().iter().map(|m| registry.gauge(key_of(member), &m.name)).collect(),
+            heard: wanted.get(&key_of(member)).unwrap_or(&none).clone(),
             config: member.clone(),
         });
         let members = members.collect();

@@ -71,9 +71,15 @@ fn member_health(base: &Base, group: &Group, member: &crate::world::LiveMember) 
     let address = member.config.address;
     let mut status = json!({
         "healthState": member.numbered.member.health().basic(),
-        "ipAddress": address.ip().to_string(),
         "port": address.port(),
     });
+    let ip = match &member.endpoint.resolution {
+        Some(resolution) => resolution.addresses().first().copied(),
+        None => Some(address.ip()),
+    };
+    if let Some(ip) = ip {
+        status["ipAddress"] = ip.to_string().into();
+    }
     if group.kind == GroupKind::InstanceGroup {
         let Base { host, version, project } = base;
         // A member behind one of several ports is called `instance:port` [G 1.34].

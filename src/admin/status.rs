@@ -12,6 +12,7 @@ use crate::ledger::breaker::Limit;
 use crate::ledger::gauge::Gauge;
 use crate::ledger::member::{Count, Member};
 use crate::ledger::process::{Process, Traffic};
+use crate::ledger::resolution::Resolution;
 use crate::ledger::service::{Extra, Loss};
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
@@ -185,7 +186,7 @@ fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
     let reported = live.endpoint.read();
     let mut value = json!({
         "name": &*live.config.name,
-        "address": live.config.address.to_string(),
+        "address": live.config.place(),
         "healthState": member.health().basic(),
         "detailedHealthState": member.health().as_str(),
         "lastProbe": probe(member, now),
@@ -202,11 +203,28 @@ fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
             "malformed": live.endpoint.malformed(),
         },
     });
+    if let Some(known) = &live.endpoint.resolution {
+        value["resolution"] = resolution(known, now);
+    }
     if !live.metrics.is_empty() {
         let metrics = config.mode.metrics().iter().zip(&live.metrics);
         value["customMetrics"] = metrics.map(|(metric, gauge)| reported_metric(metric, gauge, now)).collect();
     }
     value
+}
+
+/// Where a host name leads.
+fn resolution(resolution: &Resolution, now: Tick) -> Value {
+    let last = resolution.last();
+    json!({
+        "addresses": resolution.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "ttlSeconds": last.at.map(|_| last.ttl.as_secs()),
+        "ageSeconds": last.at.map(|at| now.since(at).as_secs()),
+        "lookups": last.succeeded,
+        "lookupsFailed": last.failed,
+        // Of the last lookup; null: it went well.
+        "error": last.error,
+    })
 }
 
 fn reported_metric(metric: &CustomMetric, gauge: &Gauge, now: Tick) -> Value {

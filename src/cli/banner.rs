@@ -57,9 +57,13 @@ pub(super) fn health(world: &World) -> String {
         let _ = writeln!(text, "  health    {:<14} {}", service.name(), service_health(service));
         let sick = service.members().filter(|(.., member)| !member.is_healthy());
         for (group, _, member) in sick.take(NAMED) {
-            let reason = member.numbered.member.probe_detail().reason;
-            let (name, address) = (&member.config.name, member.config.address);
-            let _ = writeln!(text, "            {}/{name} ({address}) is not healthy: {reason}", group.name);
+            let lookup = member.endpoint.resolution.as_ref().map(|known| known.last().error);
+            let reason = match lookup {
+                Some(error) => error.unwrap_or_default(),
+                None => member.numbered.member.probe_detail().reason,
+            };
+            let (name, place) = (&member.config.name, member.config.place());
+            let _ = writeln!(text, "            {}/{name} ({place}) is not healthy: {reason}", group.name);
         }
     }
     text

@@ -1,6 +1,7 @@
 //! Starting an engine.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::supervisor::Supervisor;
 use super::worker::{self, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
+use crate::health::names::Names;
 use crate::health::prober::Prober;
 use crate::ledger::cell::WorkerId;
 use crate::ledger::process::Process;
@@ -22,6 +24,7 @@ use crate::ledger::registry::Registry;
 use crate::model::config::Config;
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
+use crate::net::dns::Dns;
 use crate::net::{accept, tls};
 use crate::proxy::context::Parts;
 use crate::world::World;
@@ -36,6 +39,8 @@ pub struct Overrides {
     pub workers: Option<usize>,
     /// Seed of everything that chance decides; `None` = from the system.
     pub seed: Option<u64>,
+    /// The name server for host names of members; `None` = as the system is configured.
+    pub name_server: Option<SocketAddr>,
 }
 
 /// Starts workers, planner and prober for `text`. Must be called on the control runtime (a current-thread tokio
@@ -74,15 +79,21 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
     let workers = overrides.workers.or(config.proxy.workers).unwrap_or_else(cores);
     let seed = overrides.seed.unwrap_or_else(random_seed);
     let log = LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?;
-    let (mut supervisor, ready) = prepare(config, workers, origin, log);
+    let dns = Dns { server: overrides.name_server };
+    let (mut supervisor, ready) = prepare(config, workers, origin, log, dns);
     session_key::provide(&supervisor.shared.signer, config, origin)
         .map_err(|problems| Refused { problems })?;
     supervisor.workers = start_workers(&supervisor, workers, seed)?;
     let opened = supervisor.open(&config.fronts).map_err(|problems| Refused { problems })?;
     let world = supervisor.shared.world.load_full();
     supervisor.prober.reconcile(&world);
+    supervisor.names.reconcile(&world);
     supervisor.settle(&world, opened);
-    let first_sweep = supervisor.prober.first_sweep();
+    let (probed, resolved) = (supervisor.prober.first_sweep(), supervisor.names.first_round());
+    let first_sweep = async move {
+        probed.await;
+        resolved.await;
+    };
     let (changes, queue) = mpsc::channel(QUEUE);
     let handle = Handle { shared: supervisor.shared.clone(), changes };
     tokio::spawn(supervisor.run(queue, first_sweep, ready));
@@ -95,6 +106,7 @@ fn prepare(
     workers: usize,
     origin: &Path,
     log: LogWriter,
+    dns: Dns,
 ) -> (Supervisor, watch::Sender<bool>) {
     let mut registry = Registry::new(workers);
     let world = Arc::new(World::build(config.clone(), 1, &mut registry));
@@ -118,13 +130,14 @@ fn prepare(
         started: clock::wall(),
     });
     let wake = Arc::new(Notify::new());
-    let on_change = wake.clone();
+    let (on_change, on_resolved) = (wake.clone(), wake.clone());
     let supervisor = Supervisor {
         shared,
         registry,
         planners,
         prober: Prober::new(random_seed(), move || on_change.notify_one()),
         agents: Agents::new(random_seed()),
+        names: Names::new(dns, move || on_resolved.notify_one()),
         workers: Vec::new(),
         bound: HashMap::new(),
         wake,

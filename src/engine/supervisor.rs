@@ -15,6 +15,7 @@ use super::session_key;
 use super::worker::{Command, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
+use crate::health::names::Names;
 use crate::health::prober::Prober;
 use crate::ledger::member::Member;
 use crate::ledger::registry::Registry;
@@ -35,6 +36,7 @@ pub(super) struct Supervisor {
     pub(super) planners: Planners,
     pub(super) prober: Prober,
     pub(super) agents: Agents,
+    pub(super) names: Names,
     pub(super) workers: Vec<Worker>,
     /// Bound sockets by forwarding rule.
     pub(super) bound: HashMap<(Arc<str>, SocketAddr), Bound>,
@@ -139,6 +141,7 @@ impl Supervisor {
         let opened = self.open(&config.fronts)?;
         let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
         self.prober.reconcile(&world);
+        self.names.reconcile(&world);
         self.planners.adopt(&world);
         self.shared.world.store(world.clone());
         self.settle(&world, opened);

@@ -100,8 +100,9 @@ impl Prober {
         let _starting = Pending::new(&self.shared);
         let reachable = || world.services.iter().filter(|s| s.config.is_reachable);
         let wanted = || reachable().filter_map(checked).flat_map(members_of);
-        for (.., member) in reachable().filter(|s| s.config.health_check.is_none()).flat_map(|s| s.members())
-        {
+        let unchecked = reachable().filter(|s| s.config.health_check.is_none()).flat_map(|s| s.members());
+        // Those that are known by name wait for it to be resolved.
+        for (.., member) in unchecked.filter(|(.., member)| member.config.host.is_none()) {
             member.numbered.member.assume_healthy();
         }
         let newcomers = wanted().filter(|(_, _, m)| !self.tasks.contains_key(&m.numbered.number)).count();

@@ -1,20 +1,29 @@
-//! An address as a machine: the load that it reports, whichever service uses it.
+//! An address as a machine: the load that it reports, whichever service uses it, and where its name leads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::gauge::{Gauge, Reported};
+use super::resolution::Resolution;
 use crate::model::unit::{Ratio, Tick};
 
-/// One `ip:port`. Written by whoever hears a report (a worker for ORCA headers, the agents for polled
+/// One `ip:port`, or `host:port`. Written by whoever hears a report (a worker for ORCA headers, the agents for polled
 /// sources), read by the planner.
 #[derive(Debug, Default)]
 pub struct Endpoint {
     utilization: Gauge,
     /// Reports that could not be read.
     malformed: AtomicU64,
+    /// Where its host leads; `None` for one that is known by address.
+    pub resolution: Option<Resolution>,
 }
 
 impl Endpoint {
+    /// One that is known by a host name, which nobody has looked up yet.
+    #[must_use]
+    pub fn named() -> Self {
+        Self { resolution: Some(Resolution::default()), ..Self::default() }
+    }
+
     /// Records a reported utilization.
     pub fn observe(&self, utilization: Ratio, now: Tick) {
         self.utilization.observe(utilization, now);

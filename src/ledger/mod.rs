@@ -18,4 +18,5 @@ pub mod lease;
 pub mod member;
 pub mod process;
 pub mod registry;
+pub mod resolution;
 pub mod service;

@@ -18,11 +18,14 @@ pub struct Registry {
     services: Shelf<Arc<str>, Service>,
     backends: Shelf<(Arc<str>, GroupKey), Backend>,
     members: Shelf<MemberKey, Numbered>,
-    endpoints: Shelf<SocketAddr, Endpoint>,
-    gauges: Shelf<(SocketAddr, Arc<str>), Gauge>,
+    endpoints: Shelf<EndpointKey, Endpoint>,
+    gauges: Shelf<(EndpointKey, Arc<str>), Gauge>,
     next_number: u32,
     listeners: HashMap<(Arc<str>, SocketAddr), u32>,
 }
+
+/// Host, where it is known by name, and address.
+pub type EndpointKey = (Option<Arc<str>>, SocketAddr);
 
 /// Kind, zone and name of a group.
 pub type GroupKey = (crate::model::service::GroupKind, Arc<str>, Arc<str>);
@@ -93,13 +96,14 @@ impl Registry {
     }
 
     /// The endpoint's numbers, old or new.
-    pub fn endpoint(&mut self, address: SocketAddr) -> Arc<Endpoint> {
-        self.endpoints.take(address, Endpoint::default)
+    pub fn endpoint(&mut self, key: EndpointKey) -> Arc<Endpoint> {
+        let make = if key.0.is_some() { Endpoint::named } else { Endpoint::default };
+        self.endpoints.take(key, make)
     }
 
     /// The gauge of an endpoint's metric, old or new.
-    pub fn gauge(&mut self, address: SocketAddr, metric: &Arc<str>) -> Arc<Gauge> {
-        self.gauges.take((address, metric.clone()), Gauge::default)
+    pub fn gauge(&mut self, key: EndpointKey, metric: &Arc<str>) -> Arc<Gauge> {
+        self.gauges.take((key, metric.clone()), Gauge::default)
     }
 
     /// The number of a forwarding rule's listener: the same as long as its name and address are. Numbers are not
@@ -152,9 +156,11 @@ mod tests {
     fn what_is_still_held_is_handed_out_again_and_the_rest_is_forgotten() {
         let mut registry = Registry::new(1);
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let first = registry.endpoint(address);
-        assert!(Arc::ptr_eq(&first, &registry.endpoint(address)));
-        drop(first);
+        let first = registry.endpoint((None, address));
+        assert!(Arc::ptr_eq(&first, &registry.endpoint((None, address))));
+        let named = registry.endpoint((Some("host".into()), address));
+        assert!(!Arc::ptr_eq(&first, &named));
+        drop((first, named));
         registry.sweep();
         assert!(registry.endpoints.0.is_empty());
     }

@@ -247,10 +247,21 @@ impl EndpointType {
 pub struct Member {
     /// Instance name, or `ip:port` where an endpoint has none.
     pub name: Arc<str>,
-    /// Where requests go; for an endpoint with a `host`, only the port counts.
+    /// Where requests go; for an endpoint with a `host`, the unspecified address (0.0.0.0) and its port.
     pub address: SocketAddr,
     /// `fqdn` of an INTERNET_FQDN_PORT endpoint: resolved while the process runs.
     pub host: Option<Arc<str>>,
+}
+
+impl Member {
+    /// Where it is, for people: `ip:port`, or `host:port`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{host}:{}", self.address.port()),
+            None => self.address.to_string(),
+        }
+    }
 }
 
 /// **Ours**: where a member's utilization comes from.

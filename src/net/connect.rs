@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -43,6 +44,8 @@ pub enum ConnectError {
     Tls(String),
     /// **We** have no descriptor, port or memory left for it. Another member would not help.
     Exhausted(io::Error),
+    /// A host name that has not led to any address yet.
+    Unresolved,
     /// Anything else.
     Io(io::Error),
 }
@@ -100,9 +103,22 @@ pub async fn secure(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
 ) -> Result<Stream, ConnectError> {
+    secure_as(stream, tls::server_name(address.ip()), config).await
+}
+
+/// The same, greeting the server by this name.
+///
+/// # Errors
+///
+/// As [`secure`].
+pub async fn secure_as(
+    stream: TcpStream,
+    name: ServerName<'static>,
+    config: &Arc<ClientConfig>,
+) -> Result<Stream, ConnectError> {
     let connector = TlsConnector::from(config.clone());
     // Boxed: a handshake is large, and callers hold this future whether or not they use TLS.
-    let handshake = Box::pin(connector.connect(tls::server_name(address.ip()), stream));
+    let handshake = Box::pin(connector.connect(name, stream));
     let stream = handshake.await.map_err(ConnectError::of_handshake)?;
     Ok(Stream::Tls(Box::new(stream.into())))
 }
@@ -135,6 +151,7 @@ impl ConnectError {
             Self::Reset => "reset",
             Self::Tls(_) => "tls",
             Self::Exhausted(_) => "exhausted",
+            Self::Unresolved => "unresolved",
             Self::Io(_) => "io",
         }
     }
@@ -176,6 +193,7 @@ impl fmt::Display for ConnectError {
             Self::Exhausted(error) => {
                 write!(f, "no descriptor, port or memory left here for a connection: {error}")
             }
+            Self::Unresolved => f.write_str("the host name has not been resolved"),
             Self::Io(error) => write!(f, "cannot connect: {error}"),
         }
     }

@@ -119,11 +119,16 @@ impl Entry<'_> {
         line.bytes(",\"userAgent\":", self.user_agent);
         line.bytes(",\"referer\":", self.referer);
         line.display(format_args!(",\"remoteIp\":\"{}\"", self.remote_ip.to_canonical()));
-        if let Some((_, address)) = self.way.member {
+        if let Some(address) = self.server() {
             line.display(format_args!(",\"serverIp\":\"{}\"", address.ip()));
         }
         let micros = self.latency.0 / 1_000;
         line.display(format_args!(",\"latency\":\"{}.{:06}s\"", micros / 1_000_000, micros % 1_000_000));
+    }
+
+    /// Where the member is; an endpoint that is known by name alone has no address of its own.
+    fn server(&self) -> Option<SocketAddr> {
+        self.way.member.map(|(_, address)| address).filter(|address| !address.ip().is_unspecified())
     }
 
     fn payload(&self, line: &mut Line<'_>) {
@@ -131,7 +136,9 @@ impl Entry<'_> {
         line.word(",\"backend\":", self.way.backend);
         if let Some((member, address)) = self.way.member {
             line.word(",\"member\":", member);
-            line.display(format_args!(",\"memberAddress\":\"{address}\""));
+            if self.server().is_some() {
+                line.display(format_args!(",\"memberAddress\":\"{address}\""));
+            }
         }
         line.word(",\"spillReason\":", self.way.reason.map_or("", Reason::as_str));
         line.display(format_args!(",\"attempts\":{}", self.attempts));

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -9,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::body::{Progress, RequestBody};
 use super::failure::{Failure, Stage};
@@ -17,7 +19,8 @@ use super::serve::Client;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Protocol;
-use crate::net::connect::{CONNECT_TIMEOUT, connect};
+use crate::net::connect::{CONNECT_TIMEOUT, ConnectError, Stream, connect};
+use crate::net::dial::dial;
 use crate::world::LiveMember;
 
 /// Largest head of an answer [G 6b: about 128 KB].
@@ -38,7 +41,7 @@ pub(crate) async fn connect_to(
     let context = &client.context;
     let failed = |detail| Failure { stage: Stage::Connect, detail };
     let tls = matches!(protocol, Protocol::Https).then_some(&context.tls);
-    let mut connecting = pin!(connect(member.config.address, tls, CONNECT_TIMEOUT));
+    let mut connecting = pin!(reach(member, tls));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(Some(connected)),
         Poll::Pending if client.watched.is_expired() => Poll::Ready(None),
@@ -46,7 +49,7 @@ pub(crate) async fn connect_to(
     });
     let timeout = Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout };
     let stream = connected.await.ok_or(timeout)?.map_err(|error| {
-        tracing::debug!(member = %member.config.name, address = %member.config.address, %error, "connect failed");
+        tracing::debug!(member = %member.config.name, address = member.config.place(), %error, "connect failed");
         failed(StatusDetail::FailedToConnectToBackend)
     })?;
     context.process.count(context.worker, Traffic::BackendConnections);
@@ -56,6 +59,17 @@ pub(crate) async fn connect_to(
         .await
         .map_err(|_| failed(StatusDetail::FailedToConnectToBackend))?;
     Ok(Upstream::new(conn, send, member.numbered.number))
+}
+
+/// A member that is known by name is reached at one of the addresses that its name leads to.
+async fn reach(member: &LiveMember, tls: Option<&Arc<ClientConfig>>) -> Result<Stream, ConnectError> {
+    let address = member.config.address;
+    match (&member.config.host, &member.endpoint.resolution) {
+        (Some(host), Some(resolution)) => {
+            dial((host, address.port()), &resolution.in_turn(), tls, CONNECT_TIMEOUT).await
+        }
+        _ => connect(address, tls, CONNECT_TIMEOUT).await,
+    }
 }
 
 pin_project! {

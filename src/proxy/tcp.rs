@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::connection::{Connection, Open};
 use super::context::Context;
@@ -26,7 +27,20 @@ use crate::model::detail::StatusDetail;
 use crate::model::service::Protocol;
 use crate::net::accept::HANDSHAKE_TIMEOUT;
 use crate::net::connect::{self, CONNECT_TIMEOUT, ConnectError, Stream};
+use crate::net::tls;
 use crate::world::LiveMember;
+
+/// Where a member is connected to, and how it is greeted over TLS. Of a host that is known by name, the address whose
+/// turn it is.
+fn place(member: &LiveMember) -> Result<(SocketAddr, ServerName<'static>), ConnectError> {
+    let address = member.config.address;
+    let (Some(host), Some(resolution)) = (&member.config.host, &member.endpoint.resolution) else {
+        return Ok((address, tls::server_name(address.ip())));
+    };
+    let name = ServerName::try_from(host.to_string()).map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let ip = resolution.in_turn().first().copied().ok_or(ConnectError::Unresolved)?;
+    Ok((SocketAddr::new(ip, address.port()), name))
+}
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
@@ -126,7 +140,7 @@ impl Connection<'_> {
 
     /// The PROXY line goes first, in clear, as in health checks.
     async fn connect(&self, member: &LiveMember) -> Result<Stream, ConnectError> {
-        let address = member.config.address;
+        let (address, name) = place(member)?;
         let made = async {
             let mut stream = connect::open(address).await?;
             if self.has_proxy_header {
@@ -134,7 +148,7 @@ impl Connection<'_> {
                 stream.write_all(&line).await.map_err(ConnectError::Io)?;
             }
             match self.session.service.config.protocol {
-                Protocol::Ssl => connect::secure(stream, address, &self.open.context.tls).await,
+                Protocol::Ssl => connect::secure_as(stream, name, &self.open.context.tls).await,
                 _ => Ok(Stream::Plain(stream)),
             }
         };

@@ -15,6 +15,7 @@ use crate::ledger::breaker::Limit;
 use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
 use crate::ledger::process::{Process, Traffic};
+use crate::ledger::resolution::Resolution;
 use crate::ledger::service::{Extra, Loss};
 use crate::model::detail::StatusDetail;
 use crate::model::service::Group;
@@ -181,6 +182,21 @@ const FAMILIES: &[Family] = &[
         |view, page| {
             members(view, page, |m| m.endpoint.malformed());
         },
+    ),
+    gauge(
+        "overspill_host_addresses",
+        "Addresses that the host name of an internet endpoint leads to.",
+        |view, page| hosts(view, page, |known| known.addresses().len() as u64),
+    ),
+    counter(
+        "overspill_host_lookups_total",
+        "Lookups of the host name of an internet endpoint that brought addresses.",
+        |view, page| hosts(view, page, |known| known.last().succeeded),
+    ),
+    counter(
+        "overspill_host_lookups_failed_total",
+        "Lookups that did not; the addresses stay.",
+        |view, page| hosts(view, page, |known| known.last().failed),
     ),
     counter("overspill_retries_total", "Attempts repeated on another member.", |view, page| {
         extras(view, page, Extra::Retries);
@@ -352,6 +368,17 @@ fn members(view: &View<'_>, page: &mut Page, which: fn(&LiveMember) -> u64) {
         for (group, _, member) in service.members() {
             let [a, b, c] = labels(service, group);
             page.count(&[a, b, c, ("member", &member.config.name)], which(member));
+        }
+    }
+}
+
+fn hosts(view: &View<'_>, page: &mut Page, which: fn(&Resolution) -> u64) {
+    for service in &view.world.services {
+        for (group, _, member) in service.members() {
+            if let Some(resolution) = &member.endpoint.resolution {
+                let [a, b, c] = labels(service, group);
+                page.count(&[a, b, c, ("member", &member.config.name)], which(resolution));
+            }
         }
     }
 }

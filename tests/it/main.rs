@@ -18,6 +18,7 @@ mod https;
 mod in_flight;
 mod members;
 mod metrics;
+mod names;
 mod process;
 mod reload;
 mod retries;

@@ -208,7 +208,7 @@ impl<'a> Chosen<'a> {
             "group": group.map(|group| &*group.name),
             "zone": group.map(|group| &*group.zone),
             "member": member.map(|member| &*member.config.name),
-            "address": member.map(|member| member.config.address.to_string()),
+            "address": member.map(|member| member.config.place()),
             "reason": pick.reason.as_str(),
             "because": because(pick.reason),
         })

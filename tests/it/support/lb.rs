@@ -51,7 +51,7 @@ impl Lb {
         for service in &mut config.services {
             edit(&mut Arc::make_mut(service).policies);
         }
-        match Self::try_start_resolved(config, workers) {
+        match Self::try_start_resolved(config, Overrides { workers: Some(workers), ..Overrides::default() }) {
             Ok(lb) => lb.when_ready(),
             Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
         }
@@ -64,14 +64,18 @@ impl Lb {
     }
 
     pub(crate) fn try_start(yaml: &str, workers: usize) -> Result<Self, Refused> {
+        Self::try_start_with(yaml, Overrides { workers: Some(workers), ..Overrides::default() })
+    }
+
+    pub(crate) fn try_start_with(yaml: &str, overrides: Overrides) -> Result<Self, Refused> {
         let resolved = resolve::document(yaml);
         match resolved.config {
-            Some(config) => Self::try_start_resolved(config, workers),
+            Some(config) => Self::try_start_resolved(config, overrides),
             None => Err(Refused { problems: resolved.problems }),
         }
     }
 
-    fn try_start_resolved(config: Config, workers: usize) -> Result<Self, Refused> {
+    fn try_start_resolved(config: Config, overrides: Overrides) -> Result<Self, Refused> {
         let (started, result) = mpsc::channel();
         let config = Arc::new(config);
         let (stop, stopped) = oneshot::channel();
@@ -79,7 +83,7 @@ impl Lb {
             .name("control".to_owned())
             .spawn(move || {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let overrides = Overrides { workers: Some(workers), seed: Some(7) };
+                let overrides = Overrides { seed: Some(7), ..overrides };
                 runtime.block_on(async {
                     let engine = start_resolved(config, Path::new("test.yaml"), overrides).await;
                     let is_refused = engine.is_err();

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod lb;
 pub(crate) mod setup;
 

@@ -1,0 +1,160 @@
+//! Host names of internet endpoints, looked up at a name server in this process [G 1.5, 4.11].
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use overspill::health::names::Names;
+use overspill::health::prober::Prober;
+use overspill::ledger::registry::Registry;
+use overspill::ledger::resolution::Lookup;
+use overspill::model::resolve;
+use overspill::model::service::{Group, GroupKind, Member};
+use overspill::model::target::Mode;
+use overspill::net::dns::{Dns, HOLD};
+use overspill::world::World;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::support::dns::{NameServer, Says};
+use crate::support::setup::{NEAR, group, setup};
+use crate::support::{PATIENCE, wait_until};
+
+const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const TWO: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+
+/// Lookups as the engine does them, on a runtime of their own.
+struct Bench {
+    runtime: Runtime,
+    registry: Registry,
+    names: Names,
+    world: World,
+}
+
+impl Bench {
+    fn start(server: &NameServer, hosts: &[(&str, u16)]) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut registry = Registry::new(1);
+        let names = Names::new(Dns { server: Some(server.address) }, || {});
+        let world = world(hosts, &mut registry);
+        let mut bench = Self { runtime, registry, names, world };
+        bench.reconcile();
+        bench
+    }
+
+    fn reconcile(&mut self) {
+        let _entered = self.runtime.enter();
+        // The prober lets members without a check get requests; not so those that wait for their name.
+        Prober::new(1, || {}).reconcile(&self.world);
+        self.names.reconcile(&self.world);
+    }
+
+    fn reload(&mut self, hosts: &[(&str, u16)]) {
+        let old = std::mem::replace(&mut self.world, world(hosts, &mut self.registry));
+        self.reconcile();
+        drop(old);
+        self.registry.sweep();
+    }
+
+    fn first_round(&self) {
+        let round = self.names.first_round();
+        self.runtime.block_on(async { tokio::time::timeout(2 * PATIENCE, round).await }).unwrap();
+    }
+
+    fn addresses(&self, member: usize) -> Vec<IpAddr> {
+        let member = &self.world.services[0].backends[0].members[member];
+        member.endpoint.resolution.as_ref().unwrap().addresses().to_vec()
+    }
+
+    fn last(&self) -> Lookup {
+        self.world.services[0].backends[0].members[0].endpoint.resolution.as_ref().unwrap().last()
+    }
+
+    fn is_healthy(&self, member: usize) -> bool {
+        self.world.services[0].backends[0].members[member].is_healthy()
+    }
+}
+
+/// A service of one internet group with these members.
+fn world(hosts: &[(&str, u16)], registry: &mut Registry) -> World {
+    let text = setup(&[group("ig", NEAR).member("x", &SocketAddr::from(([127, 0, 0, 1], 1)))]).text();
+    let mut config = resolve::document(&text).config.unwrap();
+    let service = Arc::make_mut(&mut config.services[0]);
+    service.health_check = None;
+    let backend = &mut service.backends[0];
+    let endpoint_type = overspill::model::service::EndpointType::InternetFqdnPort;
+    let kind = GroupKind::NetworkEndpointGroup;
+    backend.group = Arc::new(Group { kind, endpoint_type, ..(*backend.group).clone() });
+    backend.mode = Mode::Unlimited;
+    let member = |(host, port): &(&str, u16)| Member {
+        name: format!("{host}:{port}").into(),
+        address: SocketAddr::from(([0, 0, 0, 0], *port)),
+        host: Some((*host).into()),
+    };
+    backend.members = hosts.iter().map(member).collect();
+    World::build(Arc::new(config), 1, registry)
+}
+
+#[test]
+fn a_name_is_looked_up_again_when_its_ttl_is_over() {
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![TWO, ONE], 1));
+    let bench = Bench::start(&server, &[("api.test", 80)]);
+    bench.first_round();
+    assert_eq!(bench.addresses(0), [ONE, TWO]);
+    assert_eq!((bench.last().ttl, bench.last().error), (HOLD.0, None));
+    assert!(bench.is_healthy(0));
+    server.say("api.test", Says::At(vec![TWO], 1));
+    wait_until("the new address is known", || bench.addresses(0) == [TWO]);
+}
+
+#[test]
+fn a_long_ttl_is_kept_and_a_longer_one_is_cut() {
+    let server = NameServer::start();
+    server.say("long.test", Says::At(vec![ONE], 40));
+    server.say("longer.test", Says::At(vec![ONE], 86_400));
+    for (name, ttl) in [("long.test", 40.0), ("longer.test", HOLD.1.as_secs())] {
+        let bench = Bench::start(&server, &[(name, 80)]);
+        bench.first_round();
+        assert_eq!(bench.last().ttl.as_secs(), ttl);
+    }
+    assert_eq!(server.asked(), 2, "each name was asked for once");
+}
+
+#[test]
+fn a_lookup_that_fails_keeps_the_last_good_addresses_and_says_why() {
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![ONE], 1));
+    let bench = Bench::start(&server, &[("api.test", 80)]);
+    bench.first_round();
+    server.say("api.test", Says::Failure);
+    wait_until("a lookup has failed", || bench.last().failed > 0);
+    assert!(bench.last().error.is_some());
+    assert_eq!((bench.addresses(0), bench.is_healthy(0)), (vec![IpAddr::from(ONE)], true));
+    server.say("api.test", Says::At(vec![TWO], 1));
+    wait_until("it is known again", || bench.addresses(0) == [TWO]);
+    assert_eq!(bench.last().error, None);
+}
+
+#[test]
+fn a_member_whose_name_leads_nowhere_gets_nothing_and_does_not_hold_the_start_up() {
+    let server = NameServer::start();
+    let bench = Bench::start(&server, &[("gone.test", 80)]);
+    bench.first_round();
+    assert_eq!((bench.last().error.as_deref(), bench.is_healthy(0)), (Some("no such name"), false));
+    assert!(bench.addresses(0).is_empty());
+}
+
+#[test]
+fn over_a_reload_names_stay_known_and_new_members_with_the_same_name_find_it() {
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![ONE], 300));
+    let mut bench = Bench::start(&server, &[("api.test", 80)]);
+    bench.first_round();
+    // Not even a lookup is needed for what is known.
+    server.say("api.test", Says::Nothing);
+    bench.reload(&[("api.test", 80)]);
+    assert_eq!((bench.addresses(0), bench.is_healthy(0), server.asked()), (vec![ONE.into()], true, 1));
+    server.say("api.test", Says::At(vec![TWO], 300));
+    bench.reload(&[("api.test", 80), ("api.test", 81)]);
+    wait_until("the new member is known", || bench.is_healthy(1));
+    assert_eq!((bench.addresses(0), bench.addresses(1)), (vec![TWO.into()], vec![TWO.into()]));
+}
