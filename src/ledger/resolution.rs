@@ -74,6 +74,12 @@ impl Resolution {
         !self.addresses.load().is_empty()
     }
 
+    /// Whether the name leads there.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.load().contains(&address)
+    }
+
     /// The addresses in the order in which the next connection tries them.
     #[must_use]
     pub fn in_turn(&self) -> Vec<IpAddr> {

@@ -14,7 +14,7 @@ use crate::model::unit::Span;
 pub const MAX_TRIED: usize = 4;
 
 /// Connects to `host` on `port` at one of its `addresses`, within `limit` for all of it. Over TLS, the host is greeted
-/// by its name (SNI).
+/// by its name (SNI). Tells at which address.
 ///
 /// # Errors
 /// That of the last address; [`ConnectError::Unresolved`] without any.
@@ -23,7 +23,7 @@ pub async fn dial(
     addresses: &[IpAddr],
     tls: Option<&Arc<ClientConfig>>,
     limit: Span,
-) -> Result<Stream, ConnectError> {
+) -> Result<(Stream, IpAddr), ConnectError> {
     let end = clock::now() + limit;
     let mut last = ConnectError::Unresolved;
     let tried = addresses.iter().take(MAX_TRIED);
@@ -31,7 +31,7 @@ pub async fn dial(
         let part = Span(end.since(clock::now()).0 / left);
         let attempt = one(SocketAddr::new(*address, port), host, tls);
         match tokio::time::timeout(part.to_std(), attempt).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => return Ok((stream, *address)),
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::TimedOut(limit),
         }
@@ -65,9 +65,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // Nothing listens on this port of the first address.
         let addresses = [IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 1])];
-        let stream = dial(("host.test", port), &addresses, None, LIMIT).await.unwrap();
-        let Stream::Plain(stream) = stream else { unreachable!("in clear was asked for") };
-        assert_eq!(stream.peer_addr().unwrap().ip(), addresses[1]);
+        let (_, address) = dial(("host.test", port), &addresses, None, LIMIT).await.unwrap();
+        assert_eq!(address, addresses[1]);
         let refused = dial(("host.test", port), &addresses[..1], None, LIMIT).await.unwrap_err();
         assert_eq!(refused.kind(), "refused");
         let unresolved = dial(("host.test", port), &[], None, LIMIT).await.unwrap_err();

@@ -1,6 +1,7 @@
 //! One attempt: a connection, the request out, the head of the answer in, and what went wrong if it did.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,7 +49,7 @@ pub(crate) async fn connect_to(
         Poll::Pending => Poll::Pending,
     });
     let timeout = Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout };
-    let stream = connected.await.ok_or(timeout)?.map_err(|error| {
+    let (stream, peer) = connected.await.ok_or(timeout)?.map_err(|error| {
         tracing::debug!(member = %member.config.name, address = member.config.place(), %error, "connect failed");
         failed(StatusDetail::FailedToConnectToBackend)
     })?;
@@ -58,17 +59,24 @@ pub(crate) async fn connect_to(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| failed(StatusDetail::FailedToConnectToBackend))?;
-    Ok(Upstream::new(conn, send, member.numbered.number))
+    let mut upstream = Upstream::new(conn, send, member.numbered.number);
+    upstream.peer = peer;
+    Ok(upstream)
 }
 
 /// A member that is known by name is reached at one of the addresses that its name leads to.
-async fn reach(member: &LiveMember, tls: Option<&Arc<ClientConfig>>) -> Result<Stream, ConnectError> {
+async fn reach(
+    member: &LiveMember,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<(Stream, Option<IpAddr>), ConnectError> {
     let address = member.config.address;
     match (&member.config.host, &member.endpoint.resolution) {
         (Some(host), Some(resolution)) => {
-            dial((host, address.port()), &resolution.in_turn(), tls, CONNECT_TIMEOUT).await
+            let addresses = resolution.in_turn();
+            let (stream, peer) = dial((host, address.port()), &addresses, tls, CONNECT_TIMEOUT).await?;
+            Ok((stream, Some(peer)))
         }
-        _ => connect(address, tls, CONNECT_TIMEOUT).await,
+        _ => Ok((connect(address, tls, CONNECT_TIMEOUT).await?, None)),
     }
 }
 

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -41,6 +42,8 @@ pub(crate) struct Upstream {
     pub(crate) send: http1::SendRequest<RequestBody>,
     /// Number of the member that it leads to.
     member: u32,
+    /// Where it leads, for a member that is known by name: the name may lead elsewhere by now.
+    pub(crate) peer: Option<IpAddr>,
     /// Requests that it has served.
     pub(crate) served: u64,
     /// `maxRequestsPerConnection`: it is not kept beyond so many.
@@ -57,6 +60,7 @@ impl Upstream {
             has_ended: false,
             send,
             member,
+            peer: None,
             served: 0,
             most: u64::MAX,
             held: None,

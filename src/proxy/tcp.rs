@@ -37,7 +37,8 @@ fn place(member: &LiveMember) -> Result<(SocketAddr, ServerName<'static>), Conne
     let (Some(host), Some(resolution)) = (&member.config.host, &member.endpoint.resolution) else {
         return Ok((address, tls::server_name(address.ip())));
     };
-    let name = ServerName::try_from(host.to_string()).map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let name =
+        ServerName::try_from(host.to_string()).map_err(|error| ConnectError::Tls(error.to_string()))?;
     let ip = resolution.in_turn().first().copied().ok_or(ConnectError::Unresolved)?;
     Ok((SocketAddr::new(ip, address.port()), name))
 }

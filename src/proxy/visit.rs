@@ -176,9 +176,10 @@ impl Visit {
 
     /// One attempt on the chosen member. A kept connection that turns out dead is replaced once by a fresh one.
     async fn attempt(&mut self) -> Result<Reached, Failure> {
-        let number = self.member().ok_or(MISPLACED)?.numbered.number;
+        let member = self.member().ok_or(MISPLACED)?;
+        let number = member.numbered.number;
         let may_keep = matches!(self.session.upgrade, Upgrade::None);
-        let kept = if may_keep { self.record.client.context.pool.take(number) } else { None };
+        let kept = if may_keep { self.kept(member) } else { None };
         if let Some(upstream) = kept {
             match self.send_on(upstream).await {
                 Err(failure) if self.may_replay(failure) => self.count_replay(),
@@ -194,6 +195,18 @@ impl Visit {
         }
         let upstream = Box::pin(self.connect(number, false)).await?;
         self.send_on(upstream).await
+    }
+
+    /// A kept connection; not one to an address that the member's name does not lead to any more.
+    fn kept(&self, member: &LiveMember) -> Option<Box<Upstream>> {
+        let pool = &self.record.client.context.pool;
+        loop {
+            let upstream = pool.take(member.numbered.number)?;
+            let resolution = member.endpoint.resolution.as_ref();
+            if upstream.peer.zip(resolution).is_none_or(|(peer, known)| known.has(peer)) {
+                return Some(upstream);
+            }
+        }
     }
 
     /// A fresh connection to the member, or, where connections are limited, a kept one that has come free meanwhile.

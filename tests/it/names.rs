@@ -1,8 +1,11 @@
-//! Host names of internet endpoints, looked up at a name server in this process [G 1.5, 4.11].
+//! Internet endpoints: never full, never probed, and, where they have a host name, looked up at a name server in this
+//! process [G 1.5, 4.11].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use overspill::cli::toy::{Options, ToyBackend};
+use overspill::engine::start::Overrides;
 use overspill::health::names::Names;
 use overspill::health::prober::Prober;
 use overspill::ledger::registry::Registry;
@@ -15,6 +18,7 @@ use overspill::world::World;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::support::dns::{NameServer, Says};
+use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, setup};
 use crate::support::{PATIENCE, wait_until};
 
@@ -157,4 +161,96 @@ fn over_a_reload_names_stay_known_and_new_members_with_the_same_name_find_it() {
     bench.reload(&[("api.test", 80), ("api.test", 81)]);
     wait_until("the new member is known", || bench.is_healthy(1));
     assert_eq!((bench.addresses(0), bench.addresses(1)), (vec![TWO.into()], vec![TWO.into()]));
+}
+
+/// A service of one internet group.
+fn internet(protocol: &str, kind: &str, endpoint: &str) -> String {
+    format!(
+        "proxy: {{zone: {NEAR}, accessLog: {{path: none}}}}\n\
+         forwardingRules: [{{name: web, IPAddress: 127.0.0.1, portRange: \"0\", target: p}}]\n\
+         targetHttpProxies: [{{name: p, urlMap: m}}]\n\
+         urlMaps: [{{name: m, defaultService: web}}]\n\
+         backendServices: [{{name: web, protocol: {protocol}, backends: [{{group: neg}}]}}]\n\
+         networkEndpointGroups:\n  \
+         - {{name: neg, networkEndpointType: {kind}, networkEndpoints: [{{{endpoint}}}]}}\n"
+    )
+}
+
+fn start(server: &NameServer, yaml: &str) -> Lb {
+    let name_server = Some(server.address);
+    let overrides = Overrides { workers: Some(2), name_server, ..Overrides::default() };
+    let lb = Lb::try_start_with(yaml, overrides).unwrap_or_else(|refused| panic!("{refused:#?}\n{yaml}"));
+    wait_until("the balancer is ready", || lb.handle.is_ready());
+    lb
+}
+
+/// On this address of the loopback network.
+fn toy_at(name: &str, address: (Ipv4Addr, u16)) -> ToyBackend {
+    ToyBackend::start(Options { listen: address.into(), ..Options::new(name) }).unwrap()
+}
+
+#[test]
+fn g_4_11_requests_go_to_a_host_by_name_and_follow_it_to_another_address() {
+    let one = toy_at("one", (ONE, 0));
+    let port = one.address().port();
+    let two = toy_at("two", (TWO, port));
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![ONE], 1));
+    let endpoint = format!("fqdn: api.test, port: {port}");
+    let lb = start(&server, &internet("HTTP", "INTERNET_FQDN_PORT", &endpoint));
+    let mut client = lb.client();
+    assert_eq!(client.get("/").backend(), "one");
+    server.say("api.test", Says::At(vec![TWO], 1));
+    // Also on connections that are kept.
+    wait_until("requests follow the name", || client.get("/").backend() == "two");
+    assert_eq!(client.get("/").backend(), "two");
+    assert_eq!(lb.metrics().sum("overspill_host_addresses", &["api.test"]), 1.0);
+    assert!(lb.metrics().sum("overspill_host_lookups_total", &["api.test"]) >= 2.0);
+    drop((one, two));
+}
+
+#[test]
+fn the_addresses_of_a_host_are_used_in_turn_and_one_that_is_down_is_passed_over() {
+    let one = toy_at("one", (ONE, 0));
+    let port = one.address().port();
+    let two = toy_at("two", (TWO, port));
+    let server = NameServer::start();
+    // Nothing listens at the third.
+    server.say("api.test", Says::At(vec![ONE, TWO, Ipv4Addr::new(127, 0, 0, 13)], 300));
+    let endpoint = format!("fqdn: api.test, port: {port}");
+    let lb = start(&server, &internet("HTTP", "INTERNET_FQDN_PORT", &endpoint));
+    // A request that asks for a tunnel gets a connection of its own.
+    let headers = "upgrade: websocket\r\nconnection: upgrade\r\n";
+    wait_until("both are used", || {
+        assert_eq!(lb.client().request("GET", "/", headers, b"").status, 200);
+        one.requests() > 0 && two.requests() > 0
+    });
+}
+
+#[test]
+fn a_host_that_leads_nowhere_is_answered_with_503_until_it_does() {
+    let one = toy_at("one", (ONE, 0));
+    let server = NameServer::start();
+    let endpoint = format!("fqdn: late.test, port: {}", one.address().port());
+    let lb = start(&server, &internet("HTTP", "INTERNET_FQDN_PORT", &endpoint));
+    let answer = lb.get("/");
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("failed_to_pick_backend"), "{}", answer.text());
+    server.say("late.test", Says::At(vec![ONE], 300));
+    wait_until("it is found", || lb.get("/").status == 200);
+}
+
+#[test]
+fn g_1_5_an_internet_endpoint_by_address_is_neither_limited_nor_probed() {
+    let one = toy_at("one", (Ipv4Addr::LOCALHOST, 0));
+    one.set_health(500);
+    let endpoint = format!("ipAddress: 127.0.0.1, port: {}", one.address().port());
+    let lb = start(&NameServer::start(), &internet("HTTP", "INTERNET_IP_PORT", &endpoint));
+    let mut client = lb.client();
+    for _ in 0..200 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let metrics = lb.metrics();
+    assert_eq!(metrics.sum("overspill_picks_total", &["reason=\"nearest\""]), 200.0);
+    assert_eq!(metrics.sum("overspill_backend_capacity", &["neg"]), f64::INFINITY);
 }
