@@ -62,6 +62,8 @@ pub(crate) struct Member {
     at_last_report: f64,
     pending: VecDeque<f64>,
     report: Option<ReportSample>,
+    /// A second metric, reported beside it.
+    beside: Option<ReportSample>,
     /// What it measures of itself where it reports with every answer.
     meter: Meter,
 }
@@ -124,14 +126,18 @@ impl Member {
     /// The balancer hears a report of this member.
     fn hear(&mut self, at: Tick, value: f64) {
         if self.reports {
-            let (reports, total) = self.report.map_or((0, 0), |last| (last.reports, last.total_micros));
-            self.report = Some(ReportSample {
-                utilization: Ratio::new(value),
-                at,
-                reports: reports + 1,
-                total_micros: total + (value * 1e6) as u64,
-            });
+            self.report = Some(after(self.report, at, value));
         }
+    }
+}
+
+fn after(last: Option<ReportSample>, at: Tick, value: f64) -> ReportSample {
+    let (reports, total) = last.map_or((0, 0), |last| (last.reports, last.total_micros));
+    ReportSample {
+        utilization: Ratio::new(value),
+        at,
+        reports: reports + 1,
+        total_micros: total + (value * 1e6) as u64,
     }
 }
 
@@ -144,6 +150,8 @@ pub(crate) struct Lab {
     pub(crate) gates: Vec<Gate>,
     pub(crate) members: Vec<Vec<Member>>,
     pub(crate) reporting: Option<Reporting>,
+    /// The second metric of members that report two, at the interval of `reporting`; its curve is the first.
+    pub(crate) beside: Option<Curve>,
     /// Set: members report with every answer, by the curve of `reporting`, and not by its interval.
     pub(crate) answers: Option<Window>,
     pub(crate) now: Tick,
@@ -175,6 +183,7 @@ impl Lab {
             at_last_report: 0.0,
             pending: VecDeque::new(),
             report: None,
+            beside: None,
             meter: Meter::default(),
         };
         let backends = service.backends.iter();
@@ -185,6 +194,7 @@ impl Lab {
             gates: backends.clone().map(|_| Gate::closed()).collect(),
             members: backends.map(|one| one.members.iter().map(|_| member()).collect()).collect(),
             reporting: None,
+            beside: None,
             answers: None,
             now: Tick(0),
             plans: 0,
@@ -327,6 +337,9 @@ impl Lab {
             let rate = ended / reporting.interval.as_secs();
             let noise = 1.0 + reporting.noise * (2.0 * self.noise.unit() - 1.0);
             let value = if member.fails_fast { 0.0 } else { (reporting.curve)(rate) * noise };
+            if let Some(curve) = &self.beside {
+                member.beside = Some(after(member.beside, now, curve(rate) * noise));
+            }
             member.pending.push_back(value);
             if member.pending.len() > reporting.lag {
                 let value = member.pending.pop_front().unwrap();
@@ -357,6 +370,7 @@ impl Lab {
             failed: member.failed,
             report: member.report,
             conduct: member.conduct,
+            metrics: [member.report, member.beside],
             ..MemberSample::default()
         };
         let backend = |(gate, members): (&Gate, &Vec<Member>)| BackendSample {
