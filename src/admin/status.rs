@@ -307,10 +307,12 @@ mod tests {
     use super::*;
     use crate::balance::plan::Figures;
     use crate::ledger::cell::WorkerId;
+
     use crate::ledger::member::{Health, ProbeDetail};
+    use crate::ledger::registry::Registry;
     use crate::model::certificate::Certificate;
     use crate::model::config::{FrontKind, ServiceId, SslFront, TcpFront};
-    use crate::model::unit::Span;
+    use crate::model::unit::{Ratio, Span};
     use crate::telemetry::fixture;
 
     #[test]
@@ -334,6 +336,33 @@ mod tests {
                 "kind": "SSL proxy", "target": "mail-proxy", "sslCertificates": ["one"],
             })
         );
+    }
+
+    #[test]
+    fn custom_metrics_are_shown_by_backend_and_by_member() {
+        let mut config = (*fixture::world(1).config).clone();
+        let service = Arc::make_mut(&mut config.services[0]);
+        let metric =
+            |name: &str, is_dry_run| CustomMetric { name: name.into(), max: Ratio::new(0.8), is_dry_run };
+        let metrics = Arc::new([metric("queue", false), metric("heat", true)]);
+        service.backends[0].mode = Mode::CustomMetrics { metrics, rate: None };
+        let world = World::build(Arc::new(config), 1, &mut Registry::new(1));
+        let near = &world.services[0].backends[0];
+        near.members[0].hear(None, |name| (name == "queue").then_some(0.4), Tick(5));
+        let queue = MetricFigures { mean: 0.4, fullness: 0.5 };
+        let metrics = [queue, MetricFigures::UNKNOWN];
+        near.ledger.shown.store(Figures { metrics, ..Figures::default() });
+        let backend = of_world(&world, Tick(5) + Span::secs(2))["services"][0]["backends"][0].clone();
+        assert_eq!(backend["balancingMode"], "CUSTOM_METRICS");
+        let shown = &backend["customMetrics"];
+        assert_eq!(
+            (&shown[0]["name"], &shown[0]["mean"], &shown[0]["fullness"]),
+            (&json!("queue"), &json!(0.4), &json!(0.5))
+        );
+        assert_eq!((&shown[1]["dryRun"], &shown[1]["mean"]), (&json!(true), &Value::Null));
+        let reported = &backend["members"][0]["customMetrics"];
+        assert_eq!((&reported[0]["value"], &reported[0]["ageSeconds"]), (&json!(0.4), &json!(2.0)));
+        assert_eq!((&reported[1]["value"], &reported[1]["count"]), (&Value::Null, &json!(0)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod https;
 mod in_flight;
 mod members;
 mod metrics;
+mod named_ports;
 mod names;
 mod process;
 mod reload;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use overspill::admin::AdminServer;
 use overspill::engine::handle::{Applied, Handle, Refused};
 use overspill::engine::start::{Overrides, start_resolved};
 use overspill::ledger::process::Traffic;
@@ -134,6 +135,12 @@ impl Lb {
     /// Stops as SIGTERM does; returns when all running requests have ended.
     pub(crate) fn stop(&self) {
         self.runtime.block_on(self.handle.stop());
+    }
+
+    /// Its admin server, on a port that the system chooses.
+    pub(crate) fn admin(&self) -> AdminServer {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.runtime.block_on(AdminServer::start(self.handle.clone(), address)).unwrap()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
