@@ -170,6 +170,7 @@ fn g_2e_max_retries_in_flight() {
         setup(&[group("ig", NEAR).member("broken", &broken).member("slow", &slow)]).probed_at(&health).text();
     let breakers = CircuitBreakers { max_retries: Some(1), ..CircuitBreakers::default() };
     let lb = lb(&yaml, 1, breakers);
+    wait_until("both are in the plan", || lb.plan_has("broken") && lb.plan_has("slow"));
     let mut clients = Vec::new();
     // In turn: every other request meets the broken member first.
     while broken.requests() < 3 {
