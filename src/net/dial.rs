@@ -24,13 +24,25 @@ pub async fn dial(
     tls: Option<&Arc<ClientConfig>>,
     limit: Span,
 ) -> Result<(Stream, IpAddr), ConnectError> {
+    let tls = tls.map(|config| Ok((config, name_of(host)?))).transpose()?;
+    in_turn((addresses, port), limit, |address| one(address, tls.as_ref())).await
+}
+
+/// Tries the addresses one after the other, within `limit` for all of them. Tells which one it was.
+///
+/// # Errors
+/// That of the last address; [`ConnectError::Unresolved`] without any.
+pub async fn in_turn<F: Future<Output = Result<Stream, ConnectError>>>(
+    (addresses, port): (&[IpAddr], u16),
+    limit: Span,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<(Stream, IpAddr), ConnectError> {
     let end = clock::now() + limit;
     let mut last = ConnectError::Unresolved;
     let tried = addresses.iter().take(MAX_TRIED);
     for (address, left) in tried.clone().zip((1..=tried.len() as u64).rev()) {
         let part = Span(end.since(clock::now()).0 / left);
-        let attempt = one(SocketAddr::new(*address, port), host, tls);
-        match tokio::time::timeout(part.to_std(), attempt).await {
+        match tokio::time::timeout(part.to_std(), attempt(SocketAddr::new(*address, port))).await {
             Ok(Ok(stream)) => return Ok((stream, *address)),
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::TimedOut(limit),
@@ -39,14 +51,23 @@ pub async fn dial(
     Err(last)
 }
 
+/// What TLS greets a host as.
+///
+/// # Errors
+/// [`ConnectError::Tls`] when it is no host name.
+pub fn name_of(host: &str) -> Result<ServerName<'static>, ConnectError> {
+    ServerName::try_from(host.to_owned()).map_err(|error| ConnectError::Tls(error.to_string()))
+}
+
 async fn one(
     address: SocketAddr,
-    host: &str,
-    tls: Option<&Arc<ClientConfig>>,
+    tls: Option<&(&Arc<ClientConfig>, ServerName<'static>)>,
 ) -> Result<Stream, ConnectError> {
-    let Some(config) = tls else { return open(address).await.map(Stream::Plain) };
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| ConnectError::Tls(error.to_string()))?;
-    secure_as(open(address).await?, name, config).await
+    let stream = open(address).await?;
+    match tls {
+        None => Ok(Stream::Plain(stream)),
+        Some((config, name)) => secure_as(stream, name.clone(), config).await,
+    }
 }
 
 #[cfg(test)]

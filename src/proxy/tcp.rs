@@ -27,21 +27,8 @@ use crate::model::detail::StatusDetail;
 use crate::model::service::Protocol;
 use crate::net::accept::HANDSHAKE_TIMEOUT;
 use crate::net::connect::{self, CONNECT_TIMEOUT, ConnectError, Stream};
-use crate::net::tls;
+use crate::net::{dial, tls};
 use crate::world::LiveMember;
-
-/// Where a member is connected to, and how it is greeted over TLS. Of a host that is known by name, the address whose
-/// turn it is.
-fn place(member: &LiveMember) -> Result<(SocketAddr, ServerName<'static>), ConnectError> {
-    let address = member.config.address;
-    let (Some(host), Some(resolution)) = (&member.config.host, &member.endpoint.resolution) else {
-        return Ok((address, tls::server_name(address.ip())));
-    };
-    let name =
-        ServerName::try_from(host.to_string()).map_err(|error| ConnectError::Tls(error.to_string()))?;
-    let ip = resolution.in_turn().first().copied().ok_or(ConnectError::Unresolved)?;
-    Ok((SocketAddr::new(ip, address.port()), name))
-}
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
@@ -132,7 +119,7 @@ impl Connection<'_> {
                 Ok(Some(stream))
             }
             Some(Err(error)) => {
-                tracing::debug!(member = %member.config.name, address = %member.config.address, %error, "connect failed");
+                tracing::debug!(member = %member.config.name, address = member.config.place(), %error, "connect failed");
                 self.count(Count::Failed, 1);
                 Ok(None)
             }
@@ -141,20 +128,34 @@ impl Connection<'_> {
 
     /// The PROXY line goes first, in clear, as in health checks.
     async fn connect(&self, member: &LiveMember) -> Result<Stream, ConnectError> {
-        let (address, name) = place(member)?;
-        let made = async {
-            let mut stream = connect::open(address).await?;
-            if self.has_proxy_header {
-                let line = proxy_line(self.peer, self.local);
-                stream.write_all(&line).await.map_err(ConnectError::Io)?;
-            }
-            match self.session.service.config.protocol {
-                Protocol::Ssl => connect::secure_as(stream, name, &self.open.context.tls).await,
-                _ => Ok(Stream::Plain(stream)),
-            }
+        let address = member.config.address;
+        let addresses = match &member.endpoint.resolution {
+            Some(resolution) => resolution.in_turn(),
+            None => vec![address.ip()],
         };
-        let limited = tokio::time::timeout(CONNECT_TIMEOUT.to_std(), made).await;
-        limited.unwrap_or(Err(ConnectError::TimedOut(CONNECT_TIMEOUT)))
+        let name = match &member.config.host {
+            Some(host) => dial::name_of(host)?,
+            None => tls::server_name(address.ip()),
+        };
+        let attempt = |address| self.connect_to(address, name.clone());
+        let connected = dial::in_turn((&addresses, address.port()), CONNECT_TIMEOUT, attempt).await;
+        connected.map(|(stream, _)| stream)
+    }
+
+    async fn connect_to(
+        &self,
+        address: SocketAddr,
+        name: ServerName<'static>,
+    ) -> Result<Stream, ConnectError> {
+        let mut stream = connect::open(address).await?;
+        if self.has_proxy_header {
+            let line = proxy_line(self.peer, self.local);
+            stream.write_all(&line).await.map_err(ConnectError::Io)?;
+        }
+        match self.session.service.config.protocol {
+            Protocol::Ssl => connect::secure_as(stream, name, &self.open.context.tls).await,
+            _ => Ok(Stream::Plain(stream)),
+        }
     }
 
     async fn relay(&mut self, mut client: Stream, mut member: Stream) {
