@@ -22,23 +22,11 @@ pub fn of_report(report: &Report, named: &[Arc<str>]) -> Option<f64> {
     let qps = report.rps_fractional.filter(|qps| *qps > 0.0)?;
     let measured = [report.application_utilization, report.cpu_utilization].into_iter().flatten();
     let utilization = measured
-        .chain(named.iter().filter_map(|name| metric(report, name)))
+        .chain(named.iter().filter_map(|name| report.metric(name)))
         .find(|utilization| *utilization > 0.0)?;
     let errors = report.eps.unwrap_or(0.0) / qps;
     let weight = qps / (utilization + ERROR_PENALTY * errors);
     (weight > 0.0 && weight.is_finite()).then_some(weight)
-}
-
-fn metric(report: &Report, name: &str) -> Option<f64> {
-    let name = name.strip_prefix("orca.").unwrap_or(name);
-    match name {
-        "mem_utilization" => return report.mem_utilization,
-        "cpu_utilization" => return report.cpu_utilization,
-        "application_utilization" => return report.application_utilization,
-        _ => {}
-    }
-    let is_it = |full: &str| full == name || full.strip_prefix("named_metrics.") == Some(name);
-    report.named.iter().find(|(full, _)| is_it(full)).map(|(_, value)| *value)
 }
 
 /// The weight from now on, after `before`, when the last report says `fresh`.

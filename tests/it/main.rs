@@ -21,6 +21,7 @@ mod metrics;
 mod named_ports;
 mod names;
 mod process;
+mod prometheus;
 mod reload;
 mod retries;
 mod sessions;
