@@ -161,9 +161,13 @@ impl ServicePlanner {
     fn standing<'a>(
         &mut self,
         now: Tick,
-        samples: impl Iterator<Item = &'a BackendSample>,
+        samples: impl Iterator<Item = &'a BackendSample> + Clone,
         is_open: bool,
     ) -> Standing {
+        let undecided = |(config, sample): (&service::Backend, &BackendSample)| {
+            sample.members.iter().take(config.members.len()).filter(|member| member.is_undecided).count()
+        };
+        let undecided = self.service.backends.iter().zip(samples.clone()).map(undecided).collect();
         let drains = self.drains.as_ref().filter(|_| !is_open);
         let is_drained = |(index, config): (usize, &service::Backend)| {
             config.scaler.is_drained() || drains.is_some_and(|drains| drains.is_drained(index))
@@ -178,7 +182,7 @@ impl ServicePlanner {
             };
         let usable =
             is_drained.iter().enumerate().zip(self.backends.iter_mut().zip(samples)).map(usable).collect();
-        Standing { usable, is_drained, is_open }
+        Standing { usable, is_drained, undecided, is_open }
     }
 
     /// Measured capacity, which goes by healthy members anyway; of a backend that is not limited yet, the configured
@@ -198,6 +202,7 @@ impl Published {
         let is_same = |(old, new): (&Usable, &Usable)| old.is_same(new);
         self.standing.is_open == standing.is_open
             && self.standing.is_drained == standing.is_drained
+            && self.standing.undecided == standing.undecided
             && self.standing.usable.iter().zip(&standing.usable).all(is_same)
             && !self.weights.iter().zip(weights).any(has_moved)
     }

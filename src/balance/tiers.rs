@@ -49,6 +49,9 @@ pub(super) struct Standing {
     pub(super) usable: Vec<Usable>,
     /// By backend index: takes no new requests, by its scaler or automatically.
     pub(super) is_drained: Vec<bool>,
+    /// By backend index: members that were never judged. They are new, not lost (**ours**): a group that grows does
+    /// not send a part of its requests away until the first probes are over.
+    pub(super) undecided: Vec<usize>,
     /// Whether all are tried because nobody is healthy.
     pub(super) is_open: bool,
 }
@@ -125,12 +128,15 @@ impl Layout {
         if share < threshold { share / threshold } else { 1.0 }
     }
 
-    /// Members that can be used, of all; `None` where none count: in a drained backend and in an empty one.
+    /// Members that can be used, of all that were judged; `None` where none count: in a drained backend and in an empty
+    /// one.
     #[allow(clippy::cast_precision_loss)]
     fn healthy_share(&self, backend: usize, standing: &Standing) -> Option<f64> {
         let is_drained = standing.is_drained.get(backend).copied().unwrap_or(true);
         let size = self.sizes.get(backend).copied().filter(|size| *size > 0 && !is_drained)?;
-        Some(standing.usable.get(backend)?.members.len() as f64 / size as f64)
+        let undecided = standing.undecided.get(backend).copied().unwrap_or(0);
+        let judged = size.saturating_sub(undecided).max(1);
+        Some(standing.usable.get(backend)?.members.len() as f64 / judged as f64)
     }
 
     /// The rows that requests may go to. Regions nearer than the one that NEAREST leaves have nothing usable; they stay

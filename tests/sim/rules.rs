@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use overspill::balance::capacity;
 use overspill::balance::pick::Reason;
+use overspill::balance::plan::{BackendSample, MemberSample, Sample};
+use overspill::balance::planner::ServicePlanner;
 use overspill::model::place::{OriginId, Places, RegionId};
 use overspill::model::policy::{Algorithm, Distribution, Isolation, Overload};
 use overspill::model::service::{Backend, Service};
@@ -340,6 +342,26 @@ fn g_2_16_preferred_nearest_first_and_the_algorithm_only_for_the_overflow() {
         let spread = if algorithm == Algorithm::SprayToWorld { 0.25 } else { 0.0 };
         close(&parts(&mut lab, 200.0), &[0.5 - spread, 0.25, 0.25, spread], 0.01);
     }
+}
+
+/// Ours: what was never judged is new, not lost.
+#[test]
+fn g_2_14_a_group_that_grows_sends_nothing_away_before_its_newcomers_are_judged() {
+    let keeps = |is_undecided: bool| {
+        let service = service(vec![rate(0, 0, 100.0), rate(1, 1, 100.0)]);
+        let member = |is_healthy| MemberSample {
+            is_healthy,
+            is_undecided: is_undecided && !is_healthy,
+            ..MemberSample::default()
+        };
+        let members = vec![member(true), member(false), member(false), member(false)];
+        let backend = BackendSample { members, ..BackendSample::default() };
+        let sample = Sample { backends: vec![backend.clone(), backend] };
+        let mut planner = ServicePlanner::new(Arc::new(service), &places(2), None);
+        planner.tick(Tick(1), &sample).plan.unwrap().origins[0].tiers[0].keep
+    };
+    assert_eq!(keeps(true), u64::MAX);
+    assert!(keeps(false) < u64::MAX / 2);
 }
 
 #[test]
