@@ -1,58 +1,17 @@
 //! Circuit breakers over sockets: each limit holds, is answered or waited for, and is counted [G 2e].
 
-use std::sync::{Arc, Condvar, Mutex};
-
 use overspill::ledger::breaker::Limit;
 use overspill::ledger::service::Extra;
 use overspill::model::detail::StatusDetail;
 use overspill::model::policy::CircuitBreakers;
 
-use crate::support::backend::{Scripted, toy};
-use crate::support::client::Client;
+use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, scripted, setup};
 use crate::support::wait_until;
 
-/// Answers are held back until they are let go.
-#[derive(Clone, Default)]
-struct Valve(Arc<(Mutex<bool>, Condvar)>);
-
-impl Valve {
-    fn pass(&self) {
-        let (is_open, changed) = &*self.0;
-        drop(changed.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
-    }
-
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-}
-
-/// A backend that answers `/` at once, and anything else when the valve is open.
-fn backend(valve: &Valve) -> Scripted {
-    let valve = valve.clone();
-    Scripted::start(move |conn| {
-        while let Some(seen) = conn.request() {
-            if !seen.line().starts_with("GET / ") {
-                valve.pass();
-            }
-            if !conn.ok("held") {
-                return;
-            }
-        }
-    })
-}
-
 fn lb(yaml: &str, workers: usize, breakers: CircuitBreakers) -> Lb {
     Lb::with_policies(yaml, workers, |policies| policies.circuit_breakers = breakers)
-}
-
-/// A client whose request is on its way.
-fn sent(lb: &Lb, path: &str) -> Client {
-    let mut client = lb.client();
-    client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
-    client
 }
 
 fn trips(lb: &Lb, limit: Limit) -> f64 {
@@ -67,10 +26,10 @@ fn held(lb: &Lb, limit: Limit) -> u64 {
 #[test]
 fn g_2e_max_requests_over_all_workers() {
     let (valve, health) = (Valve::default(), toy("health"));
-    let backend = backend(&valve);
+    let backend = Scripted::held(&valve);
     let breakers = CircuitBreakers { max_requests: Some(3), ..CircuitBreakers::default() };
     let lb = lb(&scripted(&backend, &health).text(), 2, breakers);
-    let mut under_way: Vec<_> = (0..3).map(|_| sent(&lb, "/hold")).collect();
+    let mut under_way: Vec<_> = (0..3).map(|_| lb.sent("/hold")).collect();
     wait_until("three are under way", || backend.requests() == 3);
     for _ in 0..5 {
         let refused = lb.get("/");
@@ -89,14 +48,14 @@ fn g_2e_max_requests_over_all_workers() {
 #[test]
 fn g_2e_beyond_max_connections_a_request_waits_and_beyond_max_pending_it_is_refused() {
     let (valve, health) = (Valve::default(), toy("health"));
-    let backend = backend(&valve);
+    let backend = Scripted::held(&valve);
     let breakers = CircuitBreakers {
         max_connections: Some(2),
         max_pending_requests: Some(2),
         ..CircuitBreakers::default()
     };
     let lb = lb(&scripted(&backend, &health).text(), 1, breakers);
-    let mut clients: Vec<_> = (0..4).map(|_| sent(&lb, "/hold")).collect();
+    let mut clients: Vec<_> = (0..4).map(|_| lb.sent("/hold")).collect();
     wait_until("two wait, two are served", || {
         held(&lb, Limit::PendingRequests) == 2 && backend.requests() == 2
     });
@@ -113,13 +72,13 @@ fn g_2e_beyond_max_connections_a_request_waits_and_beyond_max_pending_it_is_refu
 #[test]
 fn g_2e_who_waits_longer_than_the_timeout_is_refused_and_who_leaves_gives_up_its_place() {
     let (valve, health) = (Valve::default(), toy("health"));
-    let backend = backend(&valve);
+    let backend = Scripted::held(&valve);
     let breakers = CircuitBreakers { max_connections: Some(1), ..CircuitBreakers::default() };
     let lb = lb(&scripted(&backend, &health).service("timeoutSec: 1").text(), 1, breakers);
-    let first = sent(&lb, "/hold");
+    let first = lb.sent("/hold");
     wait_until("one is under way", || backend.requests() == 1);
-    let mut waiting = sent(&lb, "/");
-    let leaving = sent(&lb, "/");
+    let mut waiting = lb.sent("/");
+    let leaving = lb.sent("/");
     wait_until("two wait", || held(&lb, Limit::PendingRequests) == 2);
     leaving.reset();
     wait_until("one has left", || held(&lb, Limit::PendingRequests) <= 1);
@@ -165,7 +124,7 @@ fn g_2e_max_requests_per_connection_ends_it() {
 #[test]
 fn g_2e_max_retries_in_flight() {
     let (valve, health) = (Valve::default(), toy("health"));
-    let (broken, slow) = (Scripted::start(|conn| drop(conn.request())), backend(&valve));
+    let (broken, slow) = (Scripted::start(|conn| drop(conn.request())), Scripted::held(&valve));
     let yaml =
         setup(&[group("ig", NEAR).member("broken", &broken).member("slow", &slow)]).probed_at(&health).text();
     let breakers = CircuitBreakers { max_retries: Some(1), ..CircuitBreakers::default() };
@@ -174,7 +133,7 @@ fn g_2e_max_retries_in_flight() {
     let mut clients = Vec::new();
     // In turn: every other request meets the broken member first.
     while broken.requests() < 3 {
-        clients.push(sent(&lb, "/hold"));
+        clients.push(lb.sent("/hold"));
         let asked = clients.len();
         wait_until("it is somewhere", || broken.requests() + slow.requests() >= asked);
     }

@@ -12,6 +12,7 @@ mod breakers;
 mod chaos;
 mod client_gone;
 mod custom_metrics;
+mod distribution;
 mod headers;
 mod health;
 mod https;

@@ -18,7 +18,6 @@ use overspill::world::World;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::client::Client;
 use crate::support::dns::{NameServer, Says};
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, setup};
@@ -208,9 +207,7 @@ fn g_4_11_requests_go_to_a_host_by_name_and_follow_it_to_another_address() {
     assert_eq!(client.get("/").backend(), "two");
     assert_eq!(lb.metrics().sum("overspill_host_addresses", &["api.test"]), 1.0);
     assert!(lb.metrics().sum("overspill_host_lookups_total", &["api.test"]) >= 2.0);
-    let admin = lb.admin();
-    let status: Value =
-        serde_json::from_slice(&Client::to_admin(admin.address()).get("/status").body).unwrap();
+    let status = lb.status();
     let member = &status["services"][0]["backends"][0]["members"][0];
     assert_eq!(member["address"], format!("api.test:{port}"));
     let resolution = &member["resolution"];

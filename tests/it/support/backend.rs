@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,6 +12,22 @@ use overspill::cli::toy::{Options, ToyBackend};
 /// A toy that answers 200 with its name at once.
 pub(crate) fn toy(name: &str) -> ToyBackend {
     ToyBackend::start(Options::new(name)).unwrap()
+}
+
+/// Answers are held back until they are let go.
+#[derive(Clone, Default)]
+pub(crate) struct Valve(Arc<(Mutex<bool>, Condvar)>);
+
+impl Valve {
+    pub(crate) fn pass(&self) {
+        let (is_open, changed) = &*self.0;
+        drop(changed.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+    }
+
+    pub(crate) fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
 }
 
 /// A backend on raw sockets. Each connection runs the script on a thread of its own.
@@ -95,6 +111,21 @@ impl Scripted {
     /// Answers every request with a small 200.
     pub(crate) fn good() -> Self {
         Self::start(|conn| while conn.request().is_some() && conn.ok("good") {})
+    }
+
+    /// Answers `/` at once, and anything else when the valve is open.
+    pub(crate) fn held(valve: &Valve) -> Self {
+        let valve = valve.clone();
+        Self::start(move |conn| {
+            while let Some(seen) = conn.request() {
+                if !seen.line().starts_with("GET / ") {
+                    valve.pass();
+                }
+                if !conn.ok("held") {
+                    return;
+                }
+            }
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

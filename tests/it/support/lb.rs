@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use overspill::admin::AdminServer;
+use overspill::balance::pick::Reason;
 use overspill::engine::handle::{Applied, Handle, Refused};
 use overspill::engine::start::{Overrides, start_resolved};
 use overspill::ledger::process::Traffic;
@@ -16,6 +17,7 @@ use overspill::model::detail::StatusDetail;
 use overspill::model::policy::Policies;
 use overspill::model::resolve;
 use overspill::telemetry::metrics;
+use serde_json::Value;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -120,6 +122,13 @@ impl Lb {
         self.client().get(path)
     }
 
+    /// A client whose request is on its way.
+    pub(crate) fn sent(&self, path: &str) -> Client {
+        let mut client = self.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        client
+    }
+
     pub(crate) fn try_reload(&self, yaml: &str) -> Result<Applied, Refused> {
         self.runtime.block_on(self.handle.apply(yaml.to_owned(), Path::new("test.yaml")))
     }
@@ -143,8 +152,19 @@ impl Lb {
         self.runtime.block_on(AdminServer::start(self.handle.clone(), address)).unwrap()
     }
 
+    /// `/status`.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_slice(&Client::to_admin(self.admin().address()).get("/status").body).unwrap()
+    }
+
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::parse(&metrics::page(&self.handle))
+    }
+
+    /// Requests placed for this reason, on all groups.
+    pub(crate) fn picks(&self, reason: Reason) -> f64 {
+        self.metrics().sum("overspill_picks_total", &[&format!("reason=\"{}\"", reason.as_str())])
     }
 
     /// Requests that ended with this word, with a service and without.

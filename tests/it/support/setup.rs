@@ -124,6 +124,12 @@ impl Setup {
         self
     }
 
+    /// A `serviceLbPolicy` of the service with these fields: `key: value, …`.
+    pub(crate) fn policy(mut self, fields: &str) -> Self {
+        let _ = writeln!(self.more, "serviceLbPolicies: [{{name: policy, {fields}}}]");
+        self.service("serviceLbPolicy: policy")
+    }
+
     /// Of the forwarding rules; the service has its own line.
     pub(crate) fn scheme(mut self, scheme: &str) -> Self {
         self.scheme = format!(", loadBalancingScheme: {scheme}");
