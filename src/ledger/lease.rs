@@ -12,6 +12,7 @@ pub struct Lease {
     backend: Arc<Backend>,
     member: Arc<Member>,
     worker: WorkerId,
+    is_paid_back: bool,
 }
 
 impl Lease {
@@ -19,7 +20,7 @@ impl Lease {
     #[must_use]
     pub fn take(backend: Arc<Backend>, member: Arc<Member>, worker: WorkerId) -> Self {
         member.count(worker, Count::Started);
-        Self { backend, member, worker }
+        Self { backend, member, worker, is_paid_back: false }
     }
 
     /// The member it is for.
@@ -32,12 +33,19 @@ impl Lease {
     pub fn count(&self, what: Count) {
         self.member.count(self.worker, what);
     }
+
+    /// The attempt is over, and its room free, though it is still known whose it was. Once is enough.
+    pub fn pay_back(&mut self) {
+        if !std::mem::replace(&mut self.is_paid_back, true) {
+            self.member.count(self.worker, Count::Finished);
+            self.backend.gate.release();
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.member.count(self.worker, Count::Finished);
-        self.backend.gate.release();
+        self.pay_back();
     }
 }
 
@@ -53,5 +61,18 @@ mod tests {
         assert_eq!((member.in_flight(), backend.gate.in_flight()), (1, 1));
         drop(lease);
         assert_eq!((member.in_flight(), backend.gate.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn a_lease_is_paid_back_once() {
+        let (backend, member) = (Arc::new(Backend::new(1)), Arc::new(Member::new(1)));
+        backend.gate.overfill();
+        backend.gate.overfill();
+        let mut lease = Lease::take(backend.clone(), member.clone(), WorkerId(0));
+        let _other = Lease::take(backend.clone(), member.clone(), WorkerId(0));
+        lease.pay_back();
+        assert_eq!((member.in_flight(), backend.gate.in_flight()), (1, 1));
+        drop(lease);
+        assert_eq!((member.in_flight(), backend.gate.in_flight()), (1, 1));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Placed {
     pub(crate) member: u32,
     /// Why there.
     pub(crate) reason: Reason,
-    /// Paid back when the record closes or the next attempt begins.
+    /// Paid back when the record closes, or before the next attempt is placed.
     pub(crate) lease: Lease,
 }
 

@@ -246,10 +246,13 @@ impl Visit {
         }
     }
 
-    /// Another member next time.
+    /// Another member next time. The room of this one is free for the choice; its name stays, for when there is no
+    /// other.
     fn exclude(&mut self) {
-        if let (Some(placed), Some(slot)) = (&self.record.placed, self.tried.get_mut(self.retries as usize)) {
+        let slot = self.tried.get_mut(self.retries as usize);
+        if let (Some(placed), Some(slot)) = (&mut self.record.placed, slot) {
             *slot = (placed.backend, placed.member);
+            placed.lease.pay_back();
         }
         self.retries += 1;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use overspill::balance::pick::Reason;
 use overspill::cli::load::{Load, Options};
 
-use crate::support::backend::Scripted;
+use crate::support::backend::{Scripted, toy};
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, Group, NEAR, group, setup};
 use crate::support::{let_pass, measuring, wait_until};
@@ -134,4 +134,20 @@ fn a_client_that_leaves_gives_its_room_back() {
     wait_until("it is under way", || gates(&lb) == [1]);
     client.reset();
     wait_until("its room is given back", || gates(&lb) == [0]);
+}
+
+#[test]
+fn a_retry_finds_the_room_that_its_failed_attempt_had() {
+    let health = toy("health");
+    let (broken, good, far) =
+        (Scripted::start(|conn| drop(conn.request())), Scripted::good(), Scripted::good());
+    let near = group("ig-near", NEAR).mode(&in_flight(1)).member("broken", &broken).member("good", &good);
+    let groups = [near, group("ig-far", FAR).member("far", &far)];
+    let lb = Lb::start(&setup(&groups).probed_at(&health).text());
+    wait_until("all are in the plan", || ["broken", "good", "far"].iter().all(|name| lb.plan_has(name)));
+    for _ in 0..10 {
+        assert_eq!(lb.get("/").status, 200);
+        wait_until("room is given back", || gates(&lb) == [0, 0]);
+    }
+    assert_eq!((broken.requests(), good.requests(), far.requests()), (5, 10, 0));
 }
