@@ -14,7 +14,7 @@
 //!  floor 3  edges    main, cli/      admin/      telemetry/    source/ (config file)
 //!  floor 2  engine   engine/ (supervisor, planner, workers)    proxy/ (a request's way)   health/ (probes)   net/ (listen, connect, tls)
 //!  floor 1  ledger   world, ledger/ (shared live numbers), clock               atomics only, no async, no logs
-//!  floor 0  ground   wire/ (Google's resources)   model/ (validated)   balance/ (algorithms)                 pure
+//!  floor 0  ground   wire/ (Google's resources)   model/ (validated)   balance/ (algorithms)   simulate/     pure
 //! ```
 //!
 //! | room | what it owns |
@@ -30,6 +30,7 @@
 //! | [`world`] | one configuration joined with the live numbers of its members |
 //! | [`ledger`] | counters, gates, leases, health: keyed by identity, kept over reloads |
 //! | [`clock`] | the only file that asks for the time |
+//! | [`simulate`] | a modelled world around `balance`: demand, members, proxies, events; a run is a value |
 //! | [`balance`] | capacity, tiers, limits, plans, picks: (values, now) → value |
 //! | [`model`] | the validated configuration, in which impossible states cannot be written |
 //! | [`wire`] | Google's resources as text, letter by letter |
@@ -69,6 +70,7 @@ pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod proxy;
+pub mod simulate;
 pub mod source;
 pub mod telemetry;
 pub mod wire;

@@ -45,6 +45,11 @@ const ROOMS: &[Room] = &[
     Room { place: "wire/", may_import: &["wire"], must_not_say: &[PURE, REPEATABLE] },
     Room { place: "model/", may_import: &["model", "wire"], must_not_say: &[PURE] },
     Room { place: "balance/", may_import: &["balance", "model"], must_not_say: &[PURE, REPEATABLE] },
+    Room {
+        place: "simulate/",
+        may_import: &["simulate", "balance", "model"],
+        must_not_say: &[PURE, REPEATABLE],
+    },
     // Floor 1.
     Room { place: "clock.rs", may_import: &["model::unit"], must_not_say: &[SILENT] },
     Room {
@@ -119,6 +124,7 @@ const ROOMS: &[Room] = &[
             "cli",
             "admin",
             "telemetry",
+            "simulate",
             "source",
             "engine::handle",
             "engine::start",

@@ -33,6 +33,8 @@ pub enum Command {
     Check(Check),
     /// Where one request would go, and why: on a file with loads that you say, or on a running proxy
     Explain(Explain),
+    /// Play a modelled demand and failures over a configuration, without sockets
+    Simulate(Simulate),
     /// A toy backend with set latency, status and load reports
     Backend(Toy),
     /// Look at the backend services of a running proxy
@@ -179,6 +181,45 @@ pub enum Format {
     Json,
 }
 
+/// `overspill simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Configuration file
+    pub file: PathBuf,
+    /// Scenario file: demand, how members behave, what happens when
+    #[arg(long, value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// Each request by itself, or rates; auto plays rates from 20 million requests on
+    #[arg(long, value_enum, default_value_t = SimulatedAs::Auto, value_name = "MODEL")]
+    pub model: SimulatedAs,
+    /// Seconds from row to row, instead of the scenario's
+    #[arg(long, value_name = "SECONDS", value_parser = words::positive)]
+    pub interval: Option<f64>,
+    /// Seed, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write all rows to this file
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write one page with charts to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// A table for people, or a summary for programs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// How requests are simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SimulatedAs {
+    /// As their number suggests.
+    Auto,
+    /// One by one.
+    Requests,
+    /// As rates.
+    Fluid,
+}
+
 /// `overspill backend`.
 #[derive(Debug, Clone, Args)]
 pub struct Toy {
@@ -266,6 +307,8 @@ mod tests {
             "overspill serve -c x --workers 0",
             "overspill backend --capacity 1 --utilization 1",
             "overspill backend --report xml",
+            "overspill simulate a.yaml",
+            "overspill simulate a.yaml --scenario b.yaml --interval 0",
             "overspill nonsense",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

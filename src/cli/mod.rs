@@ -2,12 +2,14 @@
 //!
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
-//! an open-loop [`load`]. [`check`] resolves a file and draws what is wrong with it. `backend` is the [`toy`] alone.
-//! `backend-services` asks a running process over its admin address.
+//! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
+//! what is wrong with it. `backend` is the [`toy`] alone. `backend-services` asks a running process over its admin
+//! address.
 
 pub mod args;
 pub mod check;
 pub mod load;
+pub mod simulate;
 pub mod toy;
 
 mod backend;
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
             check::run(&check.file, format, check.strict)
         }
         Command::Explain(ask) => explain::run(&ask),
+        Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Backend(toy) => {
             crate::telemetry::log::init(LogLevel::Warn.as_str());
             backend::run(&toy)

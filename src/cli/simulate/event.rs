@@ -1,0 +1,84 @@
+//! Events of a scenario: what a word needs, and what it stands for.
+
+use super::read::{Reader, span, tick};
+use super::schema::{self, BELONGING, needs};
+use crate::model::target::Scaler;
+use crate::simulate::scenario::{Action, Event};
+use crate::wire::path::Path;
+
+/// Shortest state of a member that flaps, in seconds.
+const LEAST_FLAP: f64 = 0.1;
+
+impl Reader<'_> {
+    /// One event; a member that flaps is several.
+    pub(super) fn event(&mut self, written: &schema::Event, at: &Path<'_>, events: &mut Vec<Event>) {
+        let target = self.target(&written.target, at);
+        self.fields_of_event(written, at);
+        let action = match written.what.as_str() {
+            "LOST" | "FLAPS" => Action::Lost,
+            "BACK" => Action::Back,
+            "UNHEALTHY" => Action::Unhealthy,
+            "HEALTHY" => Action::Healthy,
+            "SLOW" => Action::Slow(written.factor.unwrap_or(1.0)),
+            "FAILS_FAST" => Action::FailsFast,
+            "ERRORS" => Action::Errors(written.part.unwrap_or(0.0)),
+            "REPORTS_LATE" => Action::ReportsLate(span(written.delay_sec.unwrap_or(0.0))),
+            "REPORTS_STOP" => Action::Reports(false),
+            "REPORTS_RESUME" => Action::Reports(true),
+            "SCALER" => Action::Scaler(self.scaler(written.scaler, at)),
+            "ADD" => Action::Add(written.count.unwrap_or(1)),
+            "REMOVE" => Action::Remove(written.count.unwrap_or(1)),
+            _ => Action::Serves,
+        };
+        if matches!(action, Action::Scaler(_) | Action::Add(_) | Action::Remove(_)) && target.member.is_some()
+        {
+            let message = format!("`{}` happens to groups, not to members", written.what);
+            self.error(&at.key("member"), "conflict", message, "no `member`");
+        }
+        let (from, until) = (written.at_sec, written.until_sec.unwrap_or(0.0));
+        if written.what != "FLAPS" {
+            events.push(Event { at: tick(from), target, action });
+            return;
+        }
+        let every = written.every_sec.unwrap_or(LEAST_FLAP).max(LEAST_FLAP);
+        let turns = (0..).map(|n| from + f64::from(n) * every).take_while(|at| *at < until);
+        let states = [Action::Lost, Action::Back].into_iter().cycle();
+        let flaps =
+            turns.zip(states).map(|(at, action)| Event { at: tick(at), target: target.clone(), action });
+        events.extend(flaps);
+        events.push(Event { at: tick(until), target, action: Action::Back });
+    }
+
+    /// What the word needs is there, and nothing else of that kind.
+    fn fields_of_event(&mut self, written: &schema::Event, at: &Path<'_>) {
+        let is_there = |key: &str| match key {
+            "factor" => written.factor.is_some(),
+            "part" => written.part.is_some(),
+            "delaySec" => written.delay_sec.is_some(),
+            "scaler" => written.scaler.is_some(),
+            "count" => written.count.is_some(),
+            "everySec" => written.every_sec.is_some(),
+            _ => written.until_sec.is_some(),
+        };
+        let needed = needs(&written.what);
+        for key in needed.iter().filter(|key| !is_there(key)) {
+            let message = format!("`{}` has no `{key}`", written.what);
+            self.error(&at.key("what"), "missing-field", message, format!("`{key}: …`"));
+        }
+        for key in BELONGING.iter().filter(|key| is_there(key) && !needed.contains(key)) {
+            let message = format!("`{key}` does not belong to `{}`", written.what);
+            self.error(&at.key(key), "conflict", message, format!("no `{key}`"));
+        }
+        if written.until_sec.is_some_and(|until| until <= written.at_sec) {
+            self.error(&at.key("untilSec"), "out-of-range", "it ends before it begins", "more than `atSec`");
+        }
+    }
+
+    fn scaler(&mut self, value: Option<f64>, at: &Path<'_>) -> Scaler {
+        Scaler::new(value.unwrap_or(1.0)).unwrap_or_else(|| {
+            let message = "a scaler cannot be between 0 and 0.1";
+            self.error(&at.key("scaler"), "out-of-range", message, "0, or 0.1 to 1 [G 1.1]");
+            Scaler::FULL
+        })
+    }
+}

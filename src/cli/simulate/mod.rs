@@ -1,0 +1,99 @@
+//! `overspill simulate FILE --scenario S.yaml`: reads both, plays, and writes a table, CSV, a page or a summary.
+
+mod chart;
+mod csv;
+mod event;
+mod html;
+mod read;
+mod schema;
+mod summary;
+mod table;
+mod view;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::args::{Format, Simulate, SimulatedAs};
+use super::check::{BAD, GOOD, USAGE, render};
+use crate::model::config::Config;
+use crate::model::problem::{Problem, Severity};
+use crate::model::resolve::document;
+use crate::model::unit::Span;
+use crate::simulate::scenario::Scenario;
+use crate::simulate::{self, Model};
+pub use read::scenario;
+pub use view::View;
+
+/// Plays and writes. Returns the exit code: 0 done, 1 a file is wrong, 2 a file cannot be read or written.
+#[must_use]
+pub fn run(asked: &Simulate) -> u8 {
+    match play(asked) {
+        Ok(()) => GOOD,
+        Err(code) => code,
+    }
+}
+
+fn play(asked: &Simulate) -> Result<(), u8> {
+    let text = read_file(&asked.file)?;
+    let resolved = document(&text);
+    let Some(config) = resolved.config else {
+        return Err(refuse(&resolved.problems, &asked.file, &text));
+    };
+    let text = read_file(&asked.scenario)?;
+    let scenario = scenario(&text, &config).map_err(|problems| refuse(&problems, &asked.scenario, &text))?;
+    let scenario = overridden(asked, scenario);
+    let model = match asked.model {
+        SimulatedAs::Auto => Model::suited(&scenario),
+        SimulatedAs::Requests => Model::Requests,
+        SimulatedAs::Fluid => Model::Fluid,
+    };
+    let record = simulate::run(&config.services, &scenario, model);
+    let view = View { config: &config, scenario: &scenario, record: &record, model };
+    if let Some(path) = &asked.csv {
+        write_file(path, &csv::render(&view))?;
+    }
+    if let Some(path) = &asked.html {
+        write_file(path, &html::render(&view))?;
+    }
+    let out = match asked.format {
+        Format::Human => table::render(&view),
+        Format::Json => summary::render(&view),
+    };
+    std::io::stdout().write_all(out.as_bytes()).map_err(|_| USAGE)
+}
+
+/// Every output of a run as text: the table, the CSV, the page and the summary.
+#[must_use]
+pub fn outputs(config: &Config, scenario: &Scenario, model: Model) -> [String; 4] {
+    let record = simulate::run(&config.services, scenario, model);
+    let view = View { config, scenario, record: &record, model };
+    [table::render(&view), csv::render(&view), html::render(&view), summary::render(&view)]
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn overridden(asked: &Simulate, scenario: Scenario) -> Scenario {
+    let row = asked.interval.map_or(scenario.row, |seconds| Span((seconds * 1e9) as u64));
+    Scenario { row: row.max(scenario.tick), seed: asked.seed.unwrap_or(scenario.seed), ..scenario }
+}
+
+fn read_file(path: &Path) -> Result<String, u8> {
+    std::fs::read_to_string(path).map_err(|error| complain("read", path, &error))
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), u8> {
+    std::fs::write(path, text).map_err(|error| complain("write", path, &error))
+}
+
+fn complain(what: &str, path: &Path, error: &std::io::Error) -> u8 {
+    let _ = writeln!(std::io::stderr(), "overspill: cannot {what} {}: {error}", path.display());
+    USAGE
+}
+
+/// Errors go to standard error: standard output is the result's.
+fn refuse(problems: &[Problem], path: &Path, text: &str) -> u8 {
+    let errors: Vec<_> =
+        problems.iter().filter(|problem| problem.severity == Severity::Error).cloned().collect();
+    let shown = render(&errors, &path.display().to_string(), text);
+    let _ = std::io::stderr().write_all(shown.as_bytes());
+    BAD
+}

@@ -1,0 +1,236 @@
+//! Plan + amount → amounts by backend, with the reasons: what `balance::pick::choose` does with single requests, for a
+//! flow of them. The same tiers, the same shares, the same order of the circle, the same gates.
+
+use super::gate::Gate;
+use crate::balance::pick::Reason;
+use crate::balance::plan::{Order, Plan, Shares, Tier};
+use crate::model::place::OriginId;
+use crate::model::policy::Overload;
+
+/// Less than this part of a flow is not followed any further.
+const DUST: f64 = 1e-9;
+
+/// A flow on its way through the tiers.
+#[derive(Debug)]
+pub(super) struct Flow<'a> {
+    /// The plan of the moment.
+    pub(super) plan: &'a Plan,
+    /// By backend index; each step has been opened.
+    pub(super) gates: &'a mut [Gate],
+    /// Whether its requests have session keys.
+    pub(super) has_sessions: bool,
+    /// (backend, why, requests): where it went.
+    pub(super) placed: Vec<(u32, Reason, f64)>,
+    /// Requests without any healthy member.
+    pub(super) unserved: f64,
+    /// Requests turned away because everything is full.
+    pub(super) rejected: f64,
+    scratch: Vec<f64>,
+}
+
+/// A part of the flow: what its requests have met so far.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    amount: f64,
+    reason: Option<Reason>,
+    /// Bits of the tiers that did not keep it.
+    skipped: u64,
+}
+
+impl<'a> Flow<'a> {
+    /// Nothing has flowed yet.
+    pub(super) fn new(plan: &'a Plan, gates: &'a mut [Gate], has_sessions: bool) -> Self {
+        let (placed, scratch) = (Vec::new(), Vec::new());
+        Self { plan, gates, has_sessions, placed, unserved: 0.0, rejected: 0.0, scratch }
+    }
+
+    /// Lets `amount` requests of clients of `origin` flow.
+    pub(super) fn pour(&mut self, origin: OriginId, amount: f64) {
+        let plan = self.plan;
+        let Some(order) = plan.origins.get(usize::from(origin.0)) else {
+            self.unserved += amount;
+            return;
+        };
+        let reason = plan.is_open.then_some(Reason::FailOpen);
+        self.descend(order, 0, Part { amount, reason, skipped: 0 }, amount * DUST);
+    }
+
+    fn descend(&mut self, order: &Order, depth: usize, part: Part, dust: f64) {
+        if part.amount <= dust {
+            return;
+        }
+        let Some(tier) = order.tiers.get(depth) else {
+            self.settle(order, part);
+            return;
+        };
+        let keep = kept(tier);
+        let going = Part {
+            amount: part.amount * (1.0 - keep),
+            reason: Some(part.reason.unwrap_or(Reason::Failover)),
+            skipped: part.skipped | 1_u64.checked_shl(u32::try_from(depth).unwrap_or(64)).unwrap_or(0),
+        };
+        let staying = part.amount * keep;
+        let left = self.fill(tier, staying, part.reason.unwrap_or(Reason::Nearest));
+        let reason = Some(part.reason.unwrap_or(tier.reason_to_leave));
+        self.descend(order, depth + 1, Part { amount: left, reason, ..part }, dust);
+        self.descend(order, depth + 1, going, dust);
+    }
+
+    /// What found no room anywhere: back to the tiers that did not keep it, then above the limits.
+    fn settle(&mut self, order: &Order, part: Part) {
+        let mut left = part.amount;
+        let is_skipped = |depth: usize| depth < 64 && part.skipped & (1 << depth) != 0;
+        for (depth, tier) in order.tiers.iter().enumerate().filter(|(depth, _)| is_skipped(*depth)) {
+            let reason = if depth == 0 { Reason::Nearest } else { part.reason.unwrap_or(Reason::Nearest) };
+            left = self.fill(tier, left, reason);
+        }
+        if left <= 0.0 {
+            return;
+        }
+        if order.overfill.is_empty() {
+            self.unserved += left;
+        } else if self.plan.overload == Overload::Reject {
+            self.rejected += left;
+        } else {
+            let total: f64 = order.overfill.arcs.iter().map(|arc| arc.2).sum();
+            for (_, backend, weight) in &order.overfill.arcs {
+                let amount = left * weight / total;
+                if let Some(gate) = self.gates.get_mut(*backend as usize) {
+                    gate.overpour(amount);
+                }
+                self.placed.push((*backend, Reason::Overfilled, amount));
+            }
+        }
+    }
+
+    /// Fills a tier; what is left over. Each part of the circle tries its own backend first and then the next ones.
+    fn fill(&mut self, tier: &Tier, amount: f64, reason: Reason) -> f64 {
+        let Shares { arcs } = if self.has_sessions { &tier.affinity_shares } else { &tier.shares };
+        let total: f64 = arcs.iter().map(|arc| arc.2).sum();
+        if arcs.is_empty() || amount <= 0.0 {
+            return amount;
+        }
+        let mut waiting = std::mem::take(&mut self.scratch);
+        waiting.clear();
+        waiting.extend(arcs.iter().map(|arc| amount * arc.2 / total));
+        let mut left = amount;
+        for step in 0..arcs.len() {
+            for (from, waits) in waiting.iter_mut().enumerate().filter(|(_, waits)| **waits > 0.0) {
+                let Some((_, backend, _)) = arcs.get((from + step) % arcs.len()) else { continue };
+                let Some(gate) = self.gates.get_mut(*backend as usize) else { continue };
+                let taken = gate.pour(*waits);
+                if taken > 0.0 {
+                    *waits -= taken;
+                    left -= taken;
+                    self.placed.push((*backend, reason, taken));
+                }
+            }
+            if left <= amount * DUST {
+                break;
+            }
+        }
+        self.scratch = waiting;
+        left.max(0.0)
+    }
+}
+
+/// Part of the requests that a tier keeps [G 2.14].
+#[allow(clippy::cast_precision_loss)]
+fn kept(tier: &Tier) -> f64 {
+    if tier.keep == u64::MAX { 1.0 } else { tier.keep as f64 / u64::MAX as f64 }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+mod tests {
+    use super::*;
+    use crate::balance::gcra::Limit;
+    use crate::balance::pick::{self, Ask, NoPick};
+    use crate::balance::plan::{Limits, Usable};
+    use crate::model::place::RegionId;
+    use crate::model::unit::{PerSecond, SECOND, Span, Tick};
+
+    /// Two backends near, of which a part is kept, two far away.
+    fn plan(keep: f64, overload: Overload) -> Plan {
+        let tier = |backends: [(u32, f64); 2], keep: f64| Tier {
+            region: RegionId(0),
+            shares: Shares::new(backends),
+            affinity_shares: Shares::new(backends),
+            reason_to_leave: Reason::Full,
+            keep: if keep >= 1.0 { u64::MAX } else { (keep * u64::MAX as f64) as u64 },
+        };
+        let usable = |n: u64| Usable { members: [0].into(), identity: n, ..Usable::default() };
+        let tiers = vec![tier([(0, 30.0), (1, 70.0)], keep), tier([(2, 50.0), (3, 50.0)], 1.0)];
+        let overfill = Shares::new([(0, 30.0), (1, 70.0), (2, 50.0), (3, 50.0)]);
+        Plan {
+            origins: vec![Order { tiers, overfill }],
+            backends: (0..4).map(usable).collect(),
+            overload,
+            ..Plan::default()
+        }
+    }
+
+    fn gates(rates: [f64; 4]) -> Vec<Gate> {
+        let gate = |rate: f64| {
+            let mut gate = Gate::default();
+            gate.limits =
+                Limits { rate: Limit::new(PerSecond::new(rate), Span::millis(50)), count: u64::MAX };
+            gate
+        };
+        rates.map(gate).to_vec()
+    }
+
+    /// (backend, reason) → requests in ten seconds, and what was rejected, one by one.
+    fn singly(plan: &Plan, rates: [f64; 4], demand: u64) -> ([[f64; 8]; 4], f64) {
+        let (mut gates, mut counts, mut rejected) = (gates(rates), [[0.0; 8]; 4], 0.0);
+        for turn in 0..demand * 10 {
+            let now = Tick(turn * SECOND / demand);
+            let ask = Ask { origin: OriginId(0), key: None, pinned: None, turn, tried: &[] };
+            let mut admit = |backend: u32, room| gates[backend as usize].take(now, room);
+            match pick::choose(plan, ask, &mut admit) {
+                Ok(pick) => counts[pick.backend as usize][pick.reason as usize] += 1.0,
+                Err(NoPick::Overloaded) => rejected += 1.0,
+                Err(why) => unreachable!("{why:?}"),
+            }
+        }
+        (counts, rejected)
+    }
+
+    /// The same as a flow.
+    fn flowing(plan: &Plan, rates: [f64; 4], demand: u64) -> ([[f64; 8]; 4], f64) {
+        let (mut gates, mut counts, mut rejected) = (gates(rates), [[0.0; 8]; 4], 0.0);
+        for step in 0..100 {
+            gates.iter_mut().for_each(|gate| gate.open(Tick(step * SECOND / 10), Span::millis(100)));
+            let mut flow = Flow::new(plan, &mut gates, false);
+            flow.pour(OriginId(0), demand as f64 / 10.0);
+            rejected += flow.rejected;
+            for (backend, reason, amount) in flow.placed {
+                counts[backend as usize][reason as usize] += amount;
+            }
+        }
+        (counts, rejected)
+    }
+
+    #[test]
+    fn a_flow_goes_where_single_requests_go_for_the_same_reasons() {
+        for keep in [1.0, 0.4] {
+            for overload in [Overload::Overfill, Overload::Reject] {
+                for (demand, rates) in [
+                    (400, [1000.0, 1000.0, 1000.0, 1000.0]),
+                    (400, [60.0, 1000.0, 1000.0, 1000.0]),
+                    (400, [60.0, 140.0, 1000.0, 1000.0]),
+                    (600, [60.0, 140.0, 100.0, 900.0]),
+                    (900, [60.0, 140.0, 100.0, 200.0]),
+                ] {
+                    let plan = plan(keep, overload);
+                    let (one, other) = (singly(&plan, rates, demand), flowing(&plan, rates, demand));
+                    let all = (demand * 10) as f64;
+                    let pairs = one.0.iter().flatten().zip(other.0.iter().flatten());
+                    for (a, b) in pairs.chain([(&one.1, &other.1)]) {
+                        assert!((a - b).abs() < 0.02 * all, "{keep} {demand} {rates:?}:\n{one:?}\n{other:?}");
+                    }
+                }
+            }
+        }
+    }
+}
