@@ -3,49 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use overspill::balance::gcra::{self, Limit};
-use overspill::balance::pick::{self, Ask, NoPick, Pick, Reason, Room};
+use overspill::balance::pick::{self, Ask, NoPick, Pick, Reason};
 use overspill::balance::plan::{BackendSample, Conduct, Figures, MemberSample, Plan, ReportSample, Sample};
 use overspill::balance::planner::ServicePlanner;
 use overspill::balance::rng::Rng;
 use overspill::model::place::{OriginId, Places, RegionId};
 use overspill::model::service::Service;
 use overspill::model::unit::{Ratio, SECOND, Span, Tick};
+use overspill::simulate::gate::Gate;
 
 /// Utilization of a member that serves so many requests per second.
 pub(crate) type Curve = Arc<dyn Fn(f64) -> f64>;
-
-/// The room of a backend, shared by all workers: as the ledger's, without atomics.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    due: u64,
-    pub(crate) limit: Limit,
-    pub(crate) admitted: u64,
-    pub(crate) overfilled: u64,
-    pub(crate) refused: u64,
-}
-
-impl Gate {
-    fn closed() -> Self {
-        Self { due: 0, limit: Limit::CLOSED, admitted: 0, overfilled: 0, refused: 0 }
-    }
-
-    fn take(&mut self, now: Tick, room: Room) -> Option<u64> {
-        if room == Room::Overfill {
-            self.overfilled += 1;
-            return Some(self.overfilled + self.admitted - 1);
-        }
-        if !self.limit.is_open() {
-            let Some(due) = gcra::admit(self.due, now, self.limit) else {
-                self.refused += 1;
-                return None;
-            };
-            self.due = due;
-        }
-        self.admitted += 1;
-        Some(self.overfilled + self.admitted - 1)
-    }
-}
 
 /// A modelled member.
 pub(crate) struct Member {
@@ -191,7 +159,7 @@ impl Lab {
             planner: ServicePlanner::new(Arc::clone(&service), &places, None),
             plan: Arc::default(),
             figures: Vec::new(),
-            gates: backends.clone().map(|_| Gate::closed()).collect(),
+            gates: vec![Gate::default(); service.backends.len()],
             members: backends.map(|one| one.members.iter().map(|_| member()).collect()).collect(),
             reporting: None,
             beside: None,
@@ -263,7 +231,12 @@ impl Lab {
         let ask = Ask { origin, key, pinned: None, turn: self.turn, tried: &[] };
         self.turn += 1;
         let gates = &mut self.gates;
-        let mut admit = |backend: u32, room| gates[backend as usize].take(at, room);
+        // Requests of the lab end at once.
+        let mut admit = |backend: u32, room| {
+            let turn = gates[backend as usize].take(at, room)?;
+            gates[backend as usize].release();
+            Some(turn)
+        };
         match pick::choose(&self.plan, ask, &mut admit) {
             Ok(pick) => {
                 let member = &mut self.members[pick.backend as usize][pick.member as usize];
@@ -354,7 +327,7 @@ impl Lab {
         let sample = self.sample();
         let decision = self.planner.tick(self.now, &sample);
         for (gate, limits) in self.gates.iter_mut().zip(decision.limits) {
-            gate.limit = limits.rate;
+            gate.limits = limits;
         }
         self.figures = decision.figures;
         if let Some(plan) = decision.plan {
@@ -374,10 +347,10 @@ impl Lab {
             ..MemberSample::default()
         };
         let backend = |(gate, members): (&Gate, &Vec<Member>)| BackendSample {
-            admitted: gate.admitted,
-            overfilled: gate.overfilled,
-            refused: gate.refused,
-            backlog: gate.due.saturating_sub(gcra::units(self.now)),
+            admitted: gate.admitted(),
+            overfilled: gate.overfilled(),
+            refused: gate.refused(),
+            backlog: gate.backlog(self.now),
             in_flight: 0,
             members: members.iter().map(member).collect(),
         };

@@ -157,7 +157,7 @@ fn a_backend_that_never_reports_is_not_limited_after_a_few_seconds() {
     let mut lab = lab(proportional(50.0), 3);
     lab.members[0].iter_mut().for_each(|member| member.reports = false);
     lab.even(2000.0, 10.0);
-    assert!(lab.gates[0].limit.is_open());
+    assert!(lab.gates[0].limits.rate.is_open());
     assert!(lab.rate(0, 7.0, 10.0) > 1999.0);
 }
 
