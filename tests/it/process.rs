@@ -1,7 +1,7 @@
 //! The program itself: `serve`, a file that is edited, signals, and the admin address (design.md 6, 7).
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -165,4 +165,52 @@ fn an_access_log_that_cannot_be_written_is_shown_in_the_file() {
     let _ = std::fs::remove_dir_all(&folder);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("overspill.yaml:3:") && said.contains("error[no-access-log]"), "{said}");
+}
+
+/// `overspill simulate` in the folder of the examples: exit code, standard output, standard error.
+fn simulate(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_overspill"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config"))
+        .args(["simulate", "simulate.yaml", "--scenario"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn simulate_writes_what_it_is_asked_for_and_exits_as_check_does() {
+    let folder = std::env::temp_dir().join(format!("overspill-it-{}-simulate", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let [csv, html, bad] = ["a.csv", "a.html", "bad.yaml"].map(|name| folder.join(name));
+    let (code, out, err) = simulate(&[
+        "scenarios/autoscaled.yaml",
+        "--interval",
+        "10",
+        "--csv",
+        csv.to_str().unwrap(),
+        "--html",
+        html.to_str().unwrap(),
+    ]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("requests model") && out.contains("group near: 4 more members"), "{out}");
+    let rows = std::fs::read_to_string(&csv).unwrap();
+    assert_eq!(rows.lines().count(), 1 + 14 * 3, "fourteen rows of two backends and one region");
+    assert!(std::fs::read_to_string(&html).unwrap().contains("<svg"));
+
+    let (code, out, _) =
+        simulate(&["scenarios/autoscaled.yaml", "--model", "fluid", "--seed", "7", "--format", "json"]);
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &summary["model"], &summary["seed"]), (Some(0), &"fluid".into(), &7.into()));
+    assert_eq!(summary["services"][0]["backends"][0]["group"], "near");
+
+    std::fs::write(&bad, "durationSec: 10\ndemand: [{rate: 5}]\nmember: []\n").unwrap();
+    let (code, out, err) = simulate(&[bad.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("bad.yaml:3:1: error[unknown-key]") && err.contains("`members`"), "{err}");
+    assert_eq!(simulate(&["there-is-no-such-file.yaml"]).0, Some(2));
+    let nowhere = folder.join("no-such-folder/a.csv");
+    assert_eq!(simulate(&["scenarios/autoscaled.yaml", "--csv", nowhere.to_str().unwrap()]).0, Some(2));
+    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -9,6 +9,7 @@ mod laws;
 mod metrics;
 mod on_answers;
 mod rules;
+mod scenarios;
 mod sharing;
 mod utilization;
 mod worked;

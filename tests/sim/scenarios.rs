@@ -1,0 +1,412 @@
+//! The scenarios of `config/scenarios/`, played: closed loops settle within 10 report intervals and do not swing by
+//! more than 5 % of the target after that (design.md 3.6); both models agree; the same seed gives the same bytes.
+
+use std::fs;
+use std::path::Path;
+
+use overspill::cli::check::render;
+use overspill::cli::simulate::{outputs, scenario};
+use overspill::model::config::Config;
+use overspill::model::resolve::document;
+use overspill::model::unit::Span;
+use overspill::simulate::record::{BackendRow, Record};
+use overspill::simulate::scenario::Scenario;
+use overspill::simulate::{Model, run};
+
+/// Report intervals, in seconds here, within which a loop settles.
+const SETTLING: usize = 10;
+/// Part of the target that it may swing by after that.
+const SWING: f64 = 0.05;
+/// Until probes have found out: two in a row, 5 s apart.
+const PROBING: usize = 10;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn config(text: &str) -> Config {
+    let resolved = document(text);
+    assert_eq!(render(&resolved.problems, "config", text), "");
+    resolved.config.unwrap()
+}
+
+/// The example configuration and one of its scenarios.
+fn example(name: &str) -> (Config, Scenario) {
+    let config = config(&read("config/simulate.yaml"));
+    let text = read(&format!("config/scenarios/{name}.yaml"));
+    let scenario = scenario(&text, &config)
+        .unwrap_or_else(|problems| panic!("{}", render(&problems, &format!("{name}.yaml"), &text)));
+    assert_eq!(scenario.row, Span::secs(1), "rows are report intervals");
+    (config, scenario)
+}
+
+fn play(name: &str) -> Record {
+    let (config, scenario) = example(name);
+    run(&config.services, &scenario, Model::Requests)
+}
+
+/// A figure of a backend, second by second.
+fn backend(record: &Record, index: usize, figure: impl Fn(&BackendRow) -> f64) -> Vec<f64> {
+    record.rows.iter().map(|row| figure(&row.services[0].backends[index])).collect()
+}
+
+/// Fullness of the near group, second by second.
+fn near(record: &Record) -> Vec<f64> {
+    backend(record, 0, |row| row.fullness)
+}
+
+/// From `from + SETTLING` to `until`, in seconds, it stays within 5 % of `target`.
+fn settles(history: &[f64], from: usize, until: usize, target: f64) {
+    let after = &history[from + SETTLING..until];
+    let is_near = |fullness: &f64| (fullness - target).abs() <= SWING;
+    assert!(
+        after.iter().all(is_near),
+        "{from} to {until} s, towards {target}:\n{:.2?}",
+        &history[from..until]
+    );
+}
+
+fn errors(record: &Record, from: usize, until: usize) -> f64 {
+    record.rows[from..until].iter().map(|row| row.services[0].origins[0].traffic.errors).sum()
+}
+
+#[test]
+fn a_step_in_demand_settles() {
+    let history = near(&play("demand-step"));
+    settles(&history, 40, 100, 1.0);
+    settles(&history, 100, 140, 320.0 / 480.0);
+    assert!(history[40..].iter().all(|fullness| *fullness <= 1.0 + SWING), "{history:.2?}");
+}
+
+#[test]
+fn a_lost_region_is_left_and_filled_again_when_it_is_back() {
+    let record = play("region-loss");
+    let history = near(&record);
+    settles(&history, 20, 40, 1.0);
+    settles(&history, 80 + PROBING, 140, 1.0);
+    let far = backend(&record, 1, |row| row.traffic.rate());
+    assert!(far[51..80].iter().all(|rate| (rate - 900.0).abs() < 2.0), "{far:?}");
+    // Only what was under way is lost: refused connections are tried again.
+    assert!(errors(&record, 40, 41) > 0.0 && errors(&record, 41, 140) == 0.0);
+}
+
+#[test]
+fn reports_10_s_late_settle() {
+    let history = near(&play("reports-late"));
+    // Reports every 5 s.
+    let settled = |from: usize| from + 4 * SETTLING;
+    settles(&history, 60, 100, 1.0);
+    settles(&history, settled(100), 160, 320.0 / 480.0);
+    settles(&history, settled(160), 260, 1.0);
+    assert!(history[60..].iter().all(|fullness| *fullness <= 1.0 + SWING), "{history:.2?}");
+}
+
+#[test]
+#[ignore = "swings between 0.2 and 1.7 of the target: the controller knows lags of up to four readings, not of ten"]
+fn reports_of_every_second_10_s_late_settle() {
+    let (config, mut scenario) = example("reports-late");
+    scenario.reports.interval = Span::secs(1);
+    let history = near(&run(&config.services, &scenario, Model::Requests));
+    settles(&history, 60, 100, 1.0);
+    settles(&history, 160, 260, 1.0);
+}
+
+#[test]
+fn a_member_twice_as_slow_settles() {
+    let history = near(&play("slow-member"));
+    settles(&history, 40, 90, 1.0);
+    settles(&history, 90, 140, 1.0);
+}
+
+#[test]
+fn a_member_that_fails_fast_attracts_no_traffic() {
+    let record = play("failing-fast");
+    let rate = backend(&record, 0, |row| row.traffic.rate());
+    assert!(rate[42..90].iter().all(|after| *after < rate[38]), "{rate:?}");
+    // It settles below: what fails counts as busy.
+    let history = near(&record);
+    settles(&history, 40, 90, history[89]);
+    settles(&history, 90, 140, 1.0);
+}
+
+#[test]
+fn a_flapping_member_neither_overfills_the_others_nor_fails_requests() {
+    let record = play("flapping");
+    let history = near(&record);
+    assert!(history[40..].iter().all(|fullness| *fullness <= 1.0 + SWING), "{history:.2?}");
+    settles(&history, 100, 140, 1.0);
+    let lost = errors(&record, 0, 140);
+    assert!(lost < 20.0, "{lost} of 126000: only those under way when it goes");
+}
+
+#[test]
+fn autoscaled_members_are_filled_as_the_others() {
+    let record = play("autoscaled");
+    let history = near(&record);
+    settles(&history, 20, 40, 1.0);
+    settles(&history, 40 + PROBING, 90, 1.0);
+    settles(&history, 90, 140, 1.0);
+    let rate = backend(&record, 0, |row| row.traffic.rate());
+    assert!((rate[85] / rate[35] - 2.0).abs() < 0.05 && (rate[130] / rate[35] - 1.0).abs() < 0.05);
+    assert!(errors(&record, 0, 140) == 0.0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
+    let (config, scenario) = example("flapping");
+    let mut scenario = Scenario { duration: Span::secs(60), ..scenario };
+    scenario.demand[0].is_even = false;
+    for model in [Model::Requests, Model::Fluid] {
+        let first = outputs(&config, &scenario, model);
+        assert!(first == outputs(&config, &scenario, model));
+        assert!(first.iter().all(|text| !text.contains("NaN") && !text.contains("inf")));
+        assert!(!first[2].contains("http://") && !first[2].contains("https://"), "the page loads nothing");
+    }
+    let other = Scenario { seed: 2, ..scenario.clone() };
+    assert!(outputs(&config, &scenario, Model::Requests)[1] != outputs(&config, &other, Model::Requests)[1]);
+}
+
+/// Random arrivals, several regions, all modes that need no report, late in the run when all have settled.
+#[test]
+fn the_fluid_model_agrees_with_single_requests_within_2_percent() {
+    let config = config(&read("config/simulate.yaml"));
+    let scenario_text = "
+durationSec: 400
+rowSec: 400
+demand:
+  - {region: us-central1, rate: 700}
+  - {region: europe-west1, rate: 1300, changes: [{atSec: 100, overSec: 100, rate: 900}]}
+members:
+  - {serviceMs: 20, cpuMs: 5, cores: 1, times: EXPONENTIAL}
+  - {group: far, serviceMs: 30, cpuMs: 6, cores: 4, times: LOGNORMAL, sigma: 0.8, errors: 0.05}
+events:
+  - {atSec: 150, what: LOST, member: far-1}
+  - {atSec: 250, what: SCALER, scaler: 0.5, group: far}
+  - {atSec: 300, what: SLOW, factor: 1.3, member: near-2}
+";
+    let scenario = scenario(scenario_text, &config).unwrap();
+    let [single, flow] = [Model::Requests, Model::Fluid].map(|model| run(&config.services, &scenario, model));
+    let [single, flow] = [&single.rows[0].services[0], &flow.rows[0].services[0]];
+    let close = |what: &str, one: f64, other: f64, within: f64| {
+        println!("{what}: {one:.4} {other:.4}");
+        assert!((other / one - 1.0).abs() < within, "{what}: {one} in single requests, {other} as a flow");
+    };
+    for index in 0..2 {
+        let (one, other) = (&single.backends[index], &flow.backends[index]);
+        close("rate", one.traffic.rate(), other.traffic.rate(), 0.02);
+        close("utilization", one.utilization, other.utilization, 0.02);
+        close("fullness", one.fullness, other.fullness, 0.02);
+        close("median", one.traffic.p50, other.traffic.p50, 0.04);
+        close("99th percentile", one.traffic.p99, other.traffic.p99, 0.1);
+        let (one, other) = (&single.origins[index], &flow.origins[index]);
+        close("demand", one.traffic.rate(), other.traffic.rate(), 0.02);
+        // Of the demand, not of a spill that may be small.
+        let (all, spilled) = (one.traffic.rate(), one.traffic.spilled());
+        close("spill", all + spilled, all + other.traffic.spilled(), 0.02);
+    }
+    close("errors", single.backends[1].traffic.errors, flow.backends[1].traffic.errors, 0.02);
+}
+
+#[test]
+fn the_models_agree_on_requests_in_flight_and_on_sessions() {
+    let file = read("config/simulate.yaml");
+    let near = "balancingMode: UTILIZATION, maxUtilization: 0.6";
+    let in_flight = "balancingMode: IN_FLIGHT, trafficDuration: LONG, maxInFlightRequestsPerInstance: 5";
+    let sessions = "healthChecks: [basic]\n    sessionAffinity: CLIENT_IP";
+    let text = "
+durationSec: 200
+rowSec: 200
+demand:
+  - {region: us-central1, rate: 500, changes: [{atSec: 100, rate: 900}]}
+members:
+  - {serviceMs: 50, cpuMs: 2}
+";
+    for file in [
+        file.replace(near, in_flight),
+        file.replace(near, "balancingMode: RATE, maxRatePerInstance: 100")
+            .replace("healthChecks: [basic]", sessions),
+    ] {
+        let config = config(&file);
+        let scenario = scenario(text, &config).unwrap();
+        let [one, other] = [Model::Requests, Model::Fluid]
+            .map(|model| run(&config.services, &scenario, model).rows[0].services[0].backends[0].clone());
+        let (rates, fullness) = ([one.traffic.rate(), other.traffic.rate()], [one.fullness, other.fullness]);
+        println!("{rates:?} {fullness:?}");
+        for [one, other] in [rates, fullness] {
+            assert!((other / one - 1.0).abs() < 0.02, "{rates:?} {fullness:?}");
+        }
+    }
+}
+
+/// Each believes that it is alone: a rate target is kept by each of them.
+#[test]
+fn proxies_that_do_not_talk_each_keep_the_target() {
+    let config = config(&read("config/simulate.yaml"));
+    let text = "{durationSec: 60, rowSec: 60, proxies: 3, demand: [{region: europe-west1, rate: 9000, arrivals: EVEN}],
+        members: [{serviceMs: 1, cpuMs: 0}]}";
+    let one = scenario(&text.replace("proxies: 3", "proxies: 1"), &config).unwrap();
+    let three = scenario(text, &config).unwrap();
+    let rate = |scenario: &Scenario, model| {
+        run(&config.services, scenario, model).rows[0].services[0].backends[1].fullness
+    };
+    for model in [Model::Requests, Model::Fluid] {
+        let (one, three) = (rate(&one, model), rate(&three, model));
+        println!("{one} {three}");
+        assert!(three > one && three > 1.5, "{model:?}: {one} {three}");
+    }
+}
+
+/// Regions of the large case.
+const REGIONS: [&str; 20] = [
+    "us-central1",
+    "us-east1",
+    "us-east4",
+    "us-west1",
+    "us-west2",
+    "us-south1",
+    "northamerica-northeast1",
+    "southamerica-east1",
+    "europe-west1",
+    "europe-west2",
+    "europe-west3",
+    "europe-west4",
+    "europe-north1",
+    "europe-central2",
+    "asia-east1",
+    "asia-northeast1",
+    "asia-southeast1",
+    "asia-south1",
+    "australia-southeast1",
+    "me-west1",
+];
+
+/// 20 services × 50 backends in 20 regions × 200 members, all different.
+fn large_config() -> String {
+    let mut text = String::from(
+        "proxy: {zone: us-central1-a}
+healthChecks:
+  - {name: basic, type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}}
+backendServices:
+",
+    );
+    for service in 0..20 {
+        text += &format!("  - name: s{service}\n    healthChecks: [basic]\n    backends:\n");
+        for backend in 0..50 {
+            let target = if backend % 2 == 0 {
+                "balancingMode: RATE, maxRatePerInstance: 6"
+            } else {
+                "balancingMode: UTILIZATION, maxUtilization: 0.7"
+            };
+            text += &format!("      - {{group: g{service}-{backend}, {target}}}\n");
+        }
+    }
+    text += "instanceGroups:\n";
+    for group in 0..1000 {
+        let (service, backend) = (group / 50, group % 50);
+        text += &format!(
+            "  - name: g{service}-{backend}\n    zone: {}-a\n    namedPorts: [{{name: http, port: 80}}]\n",
+            REGIONS[backend % REGIONS.len()]
+        );
+        text += "    utilization: {source: ORCA_HEADER}\n    instances:\n";
+        for member in 0..200 {
+            let n = group * 200 + member;
+            let (high, middle, low) = (n >> 16, n >> 8 & 255, n & 255);
+            text += &format!("      - {{name: i{n}, ipAddress: 10.{high}.{middle}.{low}}}\n");
+        }
+    }
+    text
+}
+
+#[test]
+#[ignore = "half a minute, in a release build: cargo test --release --test sim -- --ignored --nocapture a_million"]
+#[allow(clippy::disallowed_methods)]
+fn a_million_requests_per_second_for_an_hour_take_less_than_a_minute() {
+    let mut text = "durationSec: 3600
+rowSec: 60
+tickMs: 500
+reports: {intervalSec: 10}
+members: [{serviceMs: 80, cpuMs: 50}]
+events:
+  - {atSec: 900, what: LOST, region: europe-west1}
+  - {atSec: 1800, what: BACK, region: europe-west1}
+  - {atSec: 2400, what: SLOW, factor: 2, group: g3-1}
+  - {atSec: 2700, what: LOST, member: i77}
+demand:
+"
+    .to_owned();
+    for service in 0..20 {
+        for (n, region) in REGIONS.iter().enumerate() {
+            let daily = format!("{{part: 0.3, periodSec: 3600, peakSec: {}}}", n * 180);
+            text += &format!("  - {{service: s{service}, region: {region}, rate: 2500, daily: {daily}}}\n");
+        }
+    }
+    let resolved = document(&large_config());
+    let config = resolved.config.unwrap();
+    let scenario = scenario(&text, &config).unwrap();
+    assert_eq!(Model::suited(&scenario), Model::Fluid);
+    let start = std::time::Instant::now();
+    let record = run(&config.services, &scenario, Model::Fluid);
+    let took = start.elapsed().as_secs_f64();
+    println!("{took:.1} s");
+    let placed: f64 = record
+        .rows
+        .iter()
+        .flat_map(|row| &row.services)
+        .flat_map(|s| &s.origins)
+        .map(|o| o.traffic.rate())
+        .sum();
+    assert!((placed / record.rows.len() as f64 / 1e6 - 1.0).abs() < 0.01, "{placed}");
+    assert!(took < 60.0, "{took} s");
+}
+
+#[test]
+fn everything_wrong_with_a_scenario_is_told_at_once_with_its_place() {
+    let config = config(&read("config/simulate.yaml"));
+    let problems = |text: &str| {
+        let problems = scenario(text, &config).unwrap_err();
+        let one = |problem: &overspill::model::problem::Problem| {
+            let position = problem.position.unwrap();
+            (position.line, problem.code, problem.expected.clone().unwrap())
+        };
+        problems.iter().map(one).collect::<Vec<_>>()
+    };
+    let text = "durationSec: 60\ndemand:\n  - {rate: 5, regoin: us-east1}\nticks: 1\n";
+    let found = problems(text);
+    assert_eq!(
+        found.iter().map(|one| (one.0, one.1)).collect::<Vec<_>>(),
+        [(3, "unknown-key"), (4, "unknown-key")]
+    );
+    assert!(found[0].2.contains("`region`"));
+    let text = "durationSec: 60
+demand:
+  - {rate: 5, region: us-cental1}
+  - {rate: 5, proxy: 2}
+members:
+  - {group: neer, serviceMs: 5}
+  - {serviceMs: 5, cpuMs: 6, sigma: 1}
+events:
+  - {atSec: 5, what: SLOW}
+  - {atSec: 5, what: LOST, factor: 2}
+  - {atSec: 5, what: SCALER, scaler: 0.05, group: near}
+  - {atSec: 5, what: LOST, group: near, member: far-1}
+  - {atSec: 5, what: FLAPS, everySec: 1, untilSec: 4}
+  - {atSec: 5, what: ADD, count: 1, member: near-1}
+  - {atSec: 60, what: BACK}
+";
+    let found: Vec<_> = problems(text).into_iter().map(|one| (one.0, one.1)).collect();
+    let expected = [
+        (3, "no-such-name"),
+        (4, "out-of-range"),
+        (6, "no-such-name"),
+        (7, "out-of-range"),
+        (7, "conflict"),
+        (9, "missing-field"),
+        (10, "conflict"),
+        (11, "out-of-range"),
+        (12, "no-such-member"),
+        (13, "out-of-range"),
+        (14, "conflict"),
+        (15, "out-of-range"),
+    ];
+    assert_eq!(found, expected);
+}
