@@ -3,7 +3,7 @@
 //! [`prober::Prober`] keeps one task per (service, member). A task asks ([`exchange`]), lets
 //! [`crate::balance::health`] judge, writes the verdict into the ledger and wakes the planner when it changed.
 //! [`agent::Agents`] fetches utilization for groups whose members do not report in response headers: from an
-//! endpoint that answers a load report or a metrics page ([`prometheus`]), or from the operating system for processes on this host ([`local_process`]).
+//! endpoint that answers a load report or a metrics page (`prometheus`), or from the operating system for processes on this host ([`local_process`]).
 //! [`names::Names`] looks host names of internet endpoints up.
 //!
 //! All of it runs on the control runtime. At start everything is asked at once, later each member at a phase of its

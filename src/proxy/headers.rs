@@ -7,7 +7,7 @@
 //! for the trace and none for `X-Forwarded-For`, unless the client sent one.
 //!
 //! Lengths and Transfer-Encoding: hyper writes the framing of what it sends. That no request has both is the guard's
-//! promise; an answer that has both is refused ([`has_two_framings`]).
+//! promise; an answer that has both is refused (`has_two_framings`).
 
 use std::cell::RefCell;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! Bytes from each side of a connection to the other, with back-pressure, and each side's end passed on by itself.
 //!
 //! What is read goes into a buffer that all connections of a worker share, and from there straight to the other side.
-//! Only what that side does not take at once is kept, at most [`BUFFER`] bytes, and nothing more is read until it is
+//! Only what that side does not take at once is kept, at most `BUFFER` bytes, and nothing more is read until it is
 //! gone: an idle connection holds no buffer, a stuck one holds one, and its sender is slowed down by TCP.
 
 use std::cell::RefCell;
