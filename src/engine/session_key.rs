@@ -46,12 +46,15 @@ fn beside(origin: &Path) -> PathBuf {
 
 /// The key in the file; a new one, if there is no such file.
 fn kept(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
-    match fs::read_to_string(path) {
-        Ok(text) => SessionKey::parse(text.trim())
-            .ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits")),
+    match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
-        Err(error) => Err(error),
+        known => known,
     }
+}
+
+fn read(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
+    let text = fs::read_to_string(path)?;
+    SessionKey::parse(text.trim()).ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits"))
 }
 
 /// Written whole under another name first: a full disk or a crash leaves no half key behind.
@@ -74,7 +77,8 @@ fn make(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
             tracing::info!(path = %path.display(), "made a key for strong cookies");
             Ok(key)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => kept(path),
+        // Read once more, not made once more: a link that leads nowhere is there and cannot be read.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(error) => Err(error),
     }
 }
@@ -121,6 +125,15 @@ mod tests {
         assert!(kept(&path).unwrap_err().to_string().contains("64 hexadecimal digits"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
         assert!(kept(&folder.path().join("no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_an_error_and_leaves_no_draft() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::os::unix::fs::symlink("/no/such/folder/key", &path).unwrap();
+        assert_eq!(kept(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
