@@ -135,6 +135,12 @@ impl LiveService {
         self.by_identity.get(&(backend, member)).copied()
     }
 
+    /// The member at these places of the lists, as a plan names it.
+    #[must_use]
+    pub fn member(&self, backend: u32, member: u32) -> Option<&LiveMember> {
+        self.backends.get(backend as usize)?.members.get(member as usize)
+    }
+
     /// All members with their backend's group, in order.
     pub fn members(&self) -> impl Iterator<Item = (&Arc<Group>, &LiveBackend, &LiveMember)> {
         self.config

@@ -204,7 +204,7 @@ impl<'a> Connection<'a> {
 
     pub(super) fn member(&self) -> Option<&LiveMember> {
         let placed = self.placed.as_ref()?;
-        self.session.service.backends.get(placed.backend as usize)?.members.get(placed.member as usize)
+        self.session.service.member(placed.backend, placed.member)
     }
 
     pub(super) fn count(&self, what: Count, by: u64) {
@@ -218,11 +218,8 @@ impl<'a> Connection<'a> {
         let service = &self.session.service;
         let mut way =
             Way { forwarding_rule: rule, target_proxy: proxy, service: service.name(), ..Way::default() };
-        let Some(placed) = &self.placed else { return way };
-        if let Some(backend) = service.config.backends.get(placed.backend as usize) {
-            way.backend = &backend.group.name;
-            way.member = backend.members.get(placed.member as usize).map(|m| (&*m.name, m.address));
-            way.reason = Some(placed.reason);
+        if let Some(placed) = &self.placed {
+            placed.show(service, &mut way);
         }
         way
     }

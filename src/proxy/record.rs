@@ -64,6 +64,17 @@ pub(crate) struct Placed {
     pub(crate) lease: Lease,
 }
 
+impl Placed {
+    /// Writes the place into a log line's way.
+    pub(crate) fn show<'a>(&self, service: &'a LiveService, way: &mut Way<'a>) {
+        if let Some(backend) = service.config.backends.get(self.backend as usize) {
+            way.backend = &backend.group.name;
+            way.member = backend.members.get(self.member as usize).map(|m| (&*m.name, m.address));
+            way.reason = Some(self.reason);
+        }
+    }
+}
+
 /// Parts of a request's head that the log line shows.
 pub(crate) struct Facts {
     /// Method.
@@ -171,11 +182,8 @@ impl Record {
         let mut way = front_way(&self.world, self.client.listener);
         let Some(service) = self.live_service() else { return way };
         way.service = service.name();
-        let Some(placed) = &self.placed else { return way };
-        if let Some(backend) = service.config.backends.get(placed.backend as usize) {
-            way.backend = &backend.group.name;
-            way.member = backend.members.get(placed.member as usize).map(|m| (&*m.name, m.address));
-            way.reason = Some(placed.reason);
+        if let Some(placed) = &self.placed {
+            placed.show(service, &mut way);
         }
         way
     }

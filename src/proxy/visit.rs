@@ -329,7 +329,7 @@ impl Visit {
     /// The member that the attempt under way is for.
     fn member(&self) -> Option<&LiveMember> {
         let placed = self.record.placed.as_ref()?;
-        self.session.service.backends.get(placed.backend as usize)?.members.get(placed.member as usize)
+        self.session.service.member(placed.backend, placed.member)
     }
 
     /// Hears an ORCA report in an answer's head [G 1.41, 1.42], if this member's group listens to them. The binary

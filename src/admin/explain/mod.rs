@@ -60,7 +60,7 @@ pub(crate) fn answer(world: &World, signer: Option<&Signer>, words: &Words) -> R
         &service.config,
         &question.headers,
         (client, front.address.ip()),
-        (signer, clock::wall()),
+        (signer, clock::wall),
     );
     let chosen = Chosen::new(service, origin, reading);
     Ok(json!({
@@ -202,8 +202,7 @@ impl<'a> Chosen<'a> {
             }
         };
         let group = self.service.config.backends.get(pick.backend as usize).map(|backend| &backend.group);
-        let live = self.service.backends.get(pick.backend as usize);
-        let member = live.and_then(|backend| backend.members.get(pick.member as usize));
+        let member = self.service.member(pick.backend, pick.member);
         json!({
             "group": group.map(|group| &*group.name),
             "zone": group.map(|group| &*group.zone),
@@ -243,7 +242,6 @@ impl Live for Peek<'_> {
     }
 
     fn in_flight(&self, backend: u32, member: u32) -> u64 {
-        let member = self.service.backends.get(backend as usize).and_then(|b| b.members.get(member as usize));
-        member.map_or(0, |member| member.numbered.member.in_flight())
+        self.service.member(backend, member).map_or(0, |member| member.numbered.member.in_flight())
     }
 }

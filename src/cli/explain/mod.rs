@@ -17,12 +17,7 @@ use crate::admin::explain::Words;
 
 /// Exit code: 0 explained, 1 the file or the question is bad or nobody answers, 2 usage.
 pub(super) fn run(ask: &Explain) -> u8 {
-    let words = Words {
-        request: ask.request.clone(),
-        client_ip: ask.client_ip,
-        headers: ask.header.clone(),
-        forwarding_rule: ask.forwarding_rule.clone(),
-    };
+    let words = words(ask);
     let explained = match (&ask.file, &ask.admin) {
         (Some(file), None) => offline::explain(file, ask, &words),
         (None, Some(url)) => live(url, &words).map_err(|why| (format!("overspill: {why}\n"), 1)),
@@ -41,6 +36,16 @@ pub(super) fn run(ask: &Explain) -> u8 {
             eprint!("{why}");
             code
         }
+    }
+}
+
+/// The question that is asked.
+fn words(ask: &Explain) -> Words {
+    Words {
+        request: ask.request.clone(),
+        client_ip: ask.client_ip,
+        headers: ask.header.clone(),
+        forwarding_rule: ask.forwarding_rule.clone(),
     }
 }
 

@@ -121,12 +121,7 @@ mod tests {
     fn explained(line: &str) -> Result<Value, (String, u8)> {
         let words = ["overspill", "explain"].into_iter().chain(line.split(' '));
         let Command::Explain(ask) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
-        let words = Words {
-            request: ask.request.clone(),
-            client_ip: ask.client_ip,
-            headers: ask.header.clone(),
-            forwarding_rule: ask.forwarding_rule.clone(),
-        };
+        let words = crate::cli::explain::words(&ask);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(ask.file.as_ref().unwrap());
         explain(&file, &ask, &words)
     }

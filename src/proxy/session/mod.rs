@@ -43,14 +43,14 @@ pub enum Reading {
     Malformed,
 }
 
-/// Reads the session of a request with these headers, from the first address to the second. `signer` is asked for
-/// strong cookies alone; without one they mean nothing.
+/// Reads the session of a request with these headers, from the first address to the second. `signer` and
+/// the clock are asked for strong cookies alone; without a signer they mean nothing.
 #[must_use]
 pub fn read(
     service: &Service,
     headers: &HeaderMap,
     (client, local): (IpAddr, IpAddr),
-    (signer, now): (Option<&Signer>, SystemTime),
+    (signer, now): (Option<&Signer>, fn() -> SystemTime),
 ) -> Reading {
     let key = |found| match found {
         Found::Good(key) => Reading::Key(key),
@@ -70,7 +70,7 @@ pub fn read(
         }
         Affinity::HttpCookie(cookie) => key(cookie::find(headers, &cookie.name, cookie::any_key)),
         Affinity::StrongCookie(cookie) => {
-            match cookie::find(headers, &cookie.name, |value| signer?.open(&service.name, value, now)) {
+            match cookie::find(headers, &cookie.name, |value| signer?.open(&service.name, value, now())) {
                 Found::Good(named) => Reading::Named(named),
                 Found::Malformed => Reading::Malformed,
                 Found::Absent => Reading::Nothing,
@@ -86,7 +86,7 @@ pub(crate) fn claim(client: &Client, service: &LiveService, head: &request::Part
         return Claim::default();
     }
     let signer = client.context.signer.get();
-    match read(config, &head.headers, (address, client.local.ip()), (signer, clock::wall())) {
+    match read(config, &head.headers, (address, client.local.ip()), (signer, clock::wall)) {
         Reading::Key(key) => return Claim { key: Some(key), ..Claim::default() },
         Reading::Named(named) => return Claim { named: Some(named), ..Claim::default() },
         Reading::Malformed => {
