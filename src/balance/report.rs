@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_read_with_equals_signs_and_with_colons() {
+    fn g_1_43_text_is_read_with_equals_signs_and_with_colons() {
         let all = "TEXT cpu_utilization=0.7,mem_utilization=0.9,application_utilization=0.8,rps_fractional=1000,\
                    eps=2,named_metrics.foo=123,utilization.x=0.5";
         let report = parse_header(all).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_in_both_spellings() {
+    fn g_1_42_json_is_read_in_both_spellings() {
         let snake = r#"JSON {"cpu_utilization": 1.5, "named_metrics": {"q": 3}, "rps": 7}"#;
         let camel = r#"JSON {"cpuUtilization": 1.5, "namedMetrics": {"q": 3}, "rps": "7"}"#;
         assert_eq!(parse_header(snake), parse_header(camel));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_discarded_whole() {
+    fn g_1_43_a_report_is_discarded_whole() {
         for (value, why) in [
             ("cpu_utilization=0.7", Malformed::UnknownForm),
             ("TEXT cpu_utilization=0.7,cpu_utilization=0.7", Malformed::Duplicate),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binary_form_is_read_padded_or_not() {
+    fn g_1_44_the_binary_form_is_read_padded_or_not() {
         let message = orca::OrcaLoadReport {
             cpu_utilization: 0.25,
             application_utilization: 0.5,

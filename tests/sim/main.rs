@@ -8,6 +8,7 @@ mod lab;
 mod laws;
 mod metrics;
 mod on_answers;
+mod order;
 mod rules;
 mod scenarios;
 mod sharing;

@@ -5,6 +5,7 @@ mod groups;
 mod modes;
 mod policies;
 mod relays;
+mod rules;
 
 use super::*;
 use crate::model::config::{AccessLogTarget, Cidr, ServiceId};
