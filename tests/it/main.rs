@@ -11,6 +11,7 @@ mod bounded;
 mod breakers;
 mod chaos;
 mod client_gone;
+mod corpus;
 mod custom_metrics;
 mod distribution;
 mod headers;

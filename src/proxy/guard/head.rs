@@ -124,6 +124,8 @@ impl Head {
         }
         // Digits alone: `parse` would take a plus sign.
         let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        // A leading zero makes it octal to some.
+        let digits = digits.filter(|text| text.len() == 1 || !text.starts_with('0'));
         let length = digits.and_then(|text| text.parse().ok()).filter(|length| *length <= MAX_LENGTH);
         self.length = Some(length.ok_or(InvalidHeaders("Content-Length that is no number"))?);
         Ok(())

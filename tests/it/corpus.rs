@@ -1,0 +1,137 @@
+//! `tests/corpus/http1.yaml` against the proxy: what each request must come to, and that nothing reaches an origin in a
+//! form that two parsers could read differently.
+
+mod origin;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use self::origin::{Origin, Request};
+use crate::support::backend::toy;
+use crate::support::lb::Lb;
+use crate::support::setup::{NEAR, group, setup};
+use crate::support::wait_until;
+
+const HTTP1: &str = include_str!("../corpus/http1.yaml");
+/// Right behind whatever is to be refused: it must never be taken for a request.
+const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nhost: hidden\r\n\r\n";
+const CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// Where the verdict comes from: for people.
+    #[serde(rename = "rule")]
+    _rule: String,
+    send: Option<String>,
+    chunks: Option<String>,
+    refused: Option<(u16, String)>,
+    #[serde(default)]
+    reaches: Vec<Reaches>,
+}
+
+/// What an origin is to get.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reaches {
+    line: String,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    body: String,
+}
+
+impl Case {
+    fn bytes(&self) -> Vec<u8> {
+        let (before, rest) = match (&self.send, &self.chunks) {
+            (Some(send), None) => ("", send),
+            (None, Some(chunks)) => (CHUNKED, chunks),
+            _ => panic!("{}: either `send` or `chunks`", self.name),
+        };
+        latin1(&(before.to_owned() + &expanded(rest)))
+    }
+}
+
+/// With `${x*3}` written out, the innermost first.
+fn expanded(text: &str) -> String {
+    let Some(start) = text.rfind("${") else { return text.to_owned() };
+    let end = start + text[start..].find('}').expect("a closing brace");
+    let (what, times) = text[start + 2..end].rsplit_once('*').expect("a number of times");
+    expanded(&(text[..start].to_owned() + &what.repeat(times.parse().expect("a number")) + &text[end + 1..]))
+}
+
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).expect("a byte")).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let cases: Vec<Case> = serde_yaml::from_str(HTTP1).unwrap();
+    let names: BTreeSet<_> = cases.iter().map(|case| (&case.name, case.chunks.is_some())).collect();
+    assert_eq!(names.len(), cases.len(), "each name once");
+    cases
+}
+
+/// A proxy before one recording origin.
+fn start() -> (Lb, Origin) {
+    let (origin, health) = (Origin::start(), toy("health"));
+    let group = group("ig", NEAR).member("o", origin.backend());
+    let lb = Lb::start(&setup(&[group]).probed_at(&health).text());
+    // Healthy once is enough: nobody asks again in the time that this takes, and if so the answer is the same.
+    (lb, origin.beside(health))
+}
+
+fn matches(case: &Case, request: &Request, wanted: &Reaches) {
+    let name = &case.name;
+    assert_eq!(request.line, wanted.line, "{name}");
+    for (header, value) in &wanted.headers {
+        let value: Vec<_> = value.iter().map(|value| latin1(value)).collect();
+        assert_eq!(request.all(header), value, "{name}: {header}");
+    }
+    assert_eq!(request.body, latin1(&wanted.body), "{name}");
+}
+
+#[test]
+fn g_6b_every_request_of_the_corpus_comes_to_what_it_must() {
+    let (lb, origin) = start();
+    let cases = cases();
+    assert!(cases.len() >= 150);
+    for case in &cases {
+        let mut client = lb.client();
+        client.send(case.bytes());
+        if let Some((status, word)) = &case.refused {
+            client.send(HIDDEN);
+            let answer = client.answer();
+            assert_eq!(answer.status, *status, "{}: {}", case.name, answer.text());
+            assert!(answer.text().contains(word.as_str()), "{}: {}", case.name, answer.text());
+            assert_eq!(answer.header("connection"), Some("close"), "{}", case.name);
+            client.assert_closed();
+        } else {
+            case.reaches.iter().for_each(|_| assert_eq!(client.answer().status, 200, "{}", case.name));
+            let rest = client.finish().rest();
+            assert_eq!(String::from_utf8_lossy(&rest), "", "{}", case.name);
+        }
+        let reached = origin.take();
+        assert_eq!(reached.len(), case.reaches.len(), "{}: {reached:?}", case.name);
+        reached.iter().zip(&case.reaches).for_each(|(request, wanted)| matches(case, request, wanted));
+        assert_eq!(origin.complaints(), [""; 0], "{}", case.name);
+    }
+    wait_until("nothing is left in flight", || lb.in_flight() == 0);
+}
+
+#[test]
+fn what_is_refused_alone_is_refused_behind_a_good_request() {
+    let (lb, origin) = start();
+    for case in cases() {
+        let Some((status, _)) = &case.refused else { continue };
+        let mut client = lb.client();
+        client.send("GET /good HTTP/1.1\r\nhost: a\r\n\r\n").send(case.bytes()).send(HIDDEN);
+        assert_eq!(client.answer().status, 200, "{}", case.name);
+        assert_eq!(client.answer().status, *status, "{}", case.name);
+        client.assert_closed();
+        let lines: Vec<_> = origin.take().into_iter().map(|request| request.line).collect();
+        assert_eq!(lines, ["GET /good HTTP/1.1"], "{}", case.name);
+    }
+    assert_eq!(origin.complaints(), [""; 0]);
+}
