@@ -223,9 +223,7 @@ impl LiveMember {
 
     /// Takes in a load report: its utilization, if it has one, and what `value` finds in it by the names of metrics.
     pub fn hear(&self, utilization: Option<Ratio>, value: impl Fn(&str) -> Option<f64>, now: Tick) {
-        if let Some(utilization) = utilization {
-            self.endpoint.observe(utilization, now);
-        }
+        self.endpoint.hear(utilization, now);
         gauge::observe(&self.heard, value, now);
     }
 }

@@ -184,6 +184,7 @@ fn custom_metric(metric: &CustomMetric, figures: MetricFigures) -> Value {
 fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
     let member = &live.numbered.member;
     let reported = live.endpoint.read();
+    let (reports, last_report) = live.endpoint.heard();
     let mut value = json!({
         "name": &*live.config.name,
         "address": live.config.place(),
@@ -198,8 +199,8 @@ fn member(config: &Backend, live: &LiveMember, now: Tick) -> Value {
         "requests": classes(CLASSES.map(|(count, _)| member.sum(count))),
         "reports": {
             "utilization": reported.at.map(|_| reported.value.get()),
-            "ageSeconds": reported.at.map(|at| now.since(at).as_secs()),
-            "count": reported.reports,
+            "ageSeconds": last_report.map(|at| now.since(at).as_secs()),
+            "count": reports,
             "malformed": live.endpoint.malformed(),
         },
     });
@@ -361,6 +362,12 @@ mod tests {
         );
         assert_eq!((&shown[1]["dryRun"], &shown[1]["mean"]), (&json!(true), &Value::Null));
         let reported = &backend["members"][0]["customMetrics"];
+        let reports = &backend["members"][0]["reports"];
+        assert_eq!(
+            (&reports["utilization"], &reports["ageSeconds"], &reports["count"]),
+            (&Value::Null, &json!(2.0), &json!(1)),
+            "a report without a utilization is a report"
+        );
         assert_eq!((&reported[0]["value"], &reported[0]["ageSeconds"]), (&json!(0.4), &json!(2.0)));
         assert_eq!((&reported[1]["value"], &reported[1]["count"]), (&Value::Null, &json!(0)));
     }

@@ -267,9 +267,7 @@ fn take_report(poll: &Poll, body: &[u8]) -> Result<(), String> {
     let now = clock::now();
     gauge::observe(&poll.metrics, |name| report.metric(name), now);
     let utilization = report.utilization();
-    if let Some(utilization) = utilization {
-        poll.endpoint.observe(utilization, now);
-    }
+    poll.endpoint.hear(utilization, now);
     let is_heard = utilization.is_some() || poll.metrics.iter().any(|m| report.metric(&m.name).is_some());
     if is_heard { Ok(()) } else { Err("the report has no utilization".to_owned()) }
 }
@@ -286,7 +284,7 @@ fn take_page(poll: &Poll, body: &[u8], pages: &mut Pages, metric: Option<&str>) 
     match pages.read(page, metric) {
         Ok(utilization) => {
             if let Some(utilization) = utilization {
-                poll.endpoint.observe(utilization, clock::now());
+                poll.endpoint.hear(Some(utilization), clock::now());
             }
             Ok(())
         }
@@ -324,7 +322,7 @@ async fn run_locals(mut locals: watch::Receiver<Locals>) {
             for (address, reading) in readings {
                 voices.entry(address).or_default().hear(address, reading.complaint());
                 if let (Reading::Used(utilization), Some(endpoint)) = (reading, endpoints.get(&address)) {
-                    endpoint.observe(utilization, clock::now());
+                    endpoint.hear(Some(utilization), clock::now());
                 }
             }
         }
@@ -390,6 +388,17 @@ mod tests {
         let reported = endpoint.read();
         assert_eq!((reported.value, reported.reports), (Ratio::new(0.25), 1));
         assert!(reported.at.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_report_of_named_metrics_alone_is_a_report() {
+        let body = br#"{"named_metrics": {"queue": 0.5}}"#;
+        let poll = poll(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let metrics = Arc::new([Metric { name: "queue".into(), gauge: Arc::default() }]);
+        let poll = Poll { metrics, ..poll };
+        assert_eq!(take_report(&poll, body), Ok(()));
+        assert_eq!((poll.endpoint.heard().0, poll.endpoint.read().at), (1, None));
+        assert_eq!(poll.metrics[0].gauge.read().value, Ratio::new(0.5));
     }
 
     #[tokio::test]

@@ -174,7 +174,7 @@ const FAMILIES: &[Family] = &[
         members(view, page, |m| m.numbered.member.sum(Count::BytesDown));
     }),
     counter("overspill_load_reports_total", "Load reports of a member.", |view, page| {
-        members(view, page, |m| m.endpoint.read().reports);
+        members(view, page, |m| m.endpoint.heard().0);
     }),
     counter(
         "overspill_load_reports_malformed_total",

@@ -53,7 +53,7 @@ fn g_1_27_a_rate_is_counted_for_each_service_and_utilization_for_the_machine() {
         assert!(Arc::ptr_eq(&web.endpoint, &api.endpoint), "one machine");
         assert!(!Arc::ptr_eq(&web.numbered, &api.numbered), "two members, each with its health and counters");
     }
-    web.members[1].endpoint.observe(Ratio::new(0.5), Tick(1));
+    web.members[1].endpoint.hear(Some(Ratio::new(0.5)), Tick(1));
     let heard = api.members[1].endpoint.read();
     assert_eq!((heard.value, heard.reports), (Ratio::new(0.5), 1));
 }
@@ -76,7 +76,7 @@ fn g_1_28_behind_another_port_it_is_another_endpoint() {
     other.members = other.members.into_iter().map(moved).collect();
     let world = world([backend(0, 0, 2, utilization(0.8)), other]);
     let [web, api] = both(&world);
-    web.members[0].endpoint.observe(Ratio::new(0.5), Tick(1));
+    web.members[0].endpoint.hear(Some(Ratio::new(0.5)), Tick(1));
     assert_eq!(api.members[0].endpoint.read().at, None, "each process has its own load");
 }
 
