@@ -103,13 +103,15 @@ const ROOMS: &[Room] = &[
         place: "admin/",
         may_import: &[
             "admin",
-            // `explain` reads a session as the proxy does.
+            // `explain` reads a session as the proxy does, and answers what it answers by itself.
+            "proxy::screen",
             "proxy::session",
             "telemetry::metrics",
             "engine::handle",
             "world",
             "ledger",
             "clock",
+            "balance::capacity",
             "balance::explain",
             "balance::pick",
             "balance::plan",

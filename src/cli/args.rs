@@ -149,22 +149,27 @@ pub struct Explain {
     /// Ask a running proxy instead, such as http://127.0.0.1:9901
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
-    /// The request; method, scheme and host may be missing
+    /// The request; method, scheme and host may be missing. Or a connection of a TCP or SSL proxy: tcp://HOST:PORT
     #[arg(long, value_name = "REQUEST", default_value = "GET /")]
     pub request: String,
     /// Address of the client [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub client_ip: Option<std::net::IpAddr>,
+    /// Address of the proxy that the client connects to, which CLIENT_IP goes by too [default: that of the request's URL,
+    /// else the forwarding rule's]
+    #[arg(long, value_name = "IP")]
+    pub to: Option<std::net::IpAddr>,
     /// A header of the request, such as 'cookie: GCLB=…'; may be given several times
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,
     /// Forwarding rule that it comes in at, if there are several
     #[arg(long, value_name = "NAME")]
     pub forwarding_rule: Option<String>,
-    /// What a group has to do: ig-near=90/s, ig-near=70%, or ig-near=12 at a time; may be given several times
+    /// What a group has to do: ig-near=70% of its target; or in the unit of its mode, ig-near=90/s or ig-near=12 requests
+    /// or connections at a time; once for each group
     #[arg(long, value_name = "GROUP=LOAD", conflicts_with = "admin")]
     pub load: Vec<Load>,
-    /// Only so many members of a group are healthy, such as ig-near=1; may be given several times
+    /// Only so many members of a group are healthy, such as ig-near=1; once for each group
     #[arg(long, value_name = "GROUP=N", conflicts_with = "admin")]
     pub healthy: Vec<Healthy>,
     /// For people, or for programs

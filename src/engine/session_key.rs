@@ -23,25 +23,16 @@ pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path)
     if !is_needed || signer.get().is_some() {
         return Ok(());
     }
-    let key = match &config.proxy.session_key {
-        SessionKey::Given(key) => *key,
-        SessionKey::File(path) => kept(Path::new(&**path)).map_err(|error| vec![problem(path, &error)])?,
-        SessionKey::Kept if origin.is_file() => {
-            let path = beside(origin);
-            kept(&path).map_err(|error| vec![problem(&path.display().to_string(), &error)])?
-        }
-        SessionKey::Kept => fresh().map_err(|error| vec![problem("", &error)])?,
+    let session_key = &config.proxy.session_key;
+    let is_beside_nothing = *session_key == SessionKey::Kept && !origin.is_file();
+    let key = match (session_key, session_key.file(origin).filter(|_| !is_beside_nothing)) {
+        (SessionKey::Given(key), _) => *key,
+        (_, Some(path)) => kept(&path).map_err(|error| vec![problem(&path.display().to_string(), &error)])?,
+        (_, None) => fresh().map_err(|error| vec![problem("", &error)])?,
     };
     // Of two that provide one at the same time the first stands; there is one writer anyway.
     let _ = signer.set(Signer::new(&key));
     Ok(())
-}
-
-/// `lb.yaml` → `lb.yaml.session-key`.
-fn beside(origin: &Path) -> PathBuf {
-    let mut path = origin.as_os_str().to_owned();
-    path.push(".session-key");
-    path.into()
 }
 
 /// The key in the file; a new one, if there is no such file.
@@ -110,7 +101,8 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_kept_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = beside(&folder.path().join("lb.yaml"));
+        let path = SessionKey::Kept.file(&folder.path().join("lb.yaml")).unwrap();
+        assert!(path.ends_with("lb.yaml.session-key"));
         let key = kept(&path).unwrap();
         assert_eq!(kept(&path).unwrap(), key);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,6 +1,7 @@
 //! The validated configuration: proof that the document is right. Immutable; the world is built from it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::certificate::Certificate;
@@ -175,6 +176,21 @@ pub enum SessionKey {
 }
 
 impl SessionKey {
+    /// The file that holds the key, where `origin` is the configuration's: `lb.yaml` → `lb.yaml.session-key`. `None` for
+    /// a key that is given.
+    #[must_use]
+    pub fn file(&self, origin: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Given(_) => None,
+            Self::File(path) => Some(PathBuf::from(&**path)),
+            Self::Kept => {
+                let mut path = origin.as_os_str().to_owned();
+                path.push(".session-key");
+                Some(path.into())
+            }
+        }
+    }
+
     /// A key of 64 hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<[u8; 32]> {

@@ -64,9 +64,11 @@ impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
     }
 }
 
-/// What is to become of a request that has come in.
-enum Turned {
+/// What becomes of a request that is routed nowhere.
+pub(super) enum Turned {
+    /// Refused.
     Away(Failure),
+    /// Redirected to this path.
     To(String),
 }
 
@@ -93,12 +95,8 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let client = record.client.clone();
     let world = record.world.clone();
     let seen = Seen::survey(&head.headers);
-    let upgrade = refuse(head, seen)?;
+    let upgrade = screen(head, seen)?;
     origin_form(head, seen, &client)?;
-    if let Some(path) = headers::normalised_path(head.uri.path()) {
-        let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        return Err(Turned::To(path + &query));
-    }
     let not_found = Failure::client(StatusDetail::ConfigNotFound);
     let front = world.front(client.listener).and_then(Front::http).ok_or(not_found)?;
     let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
@@ -126,7 +124,16 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     Ok(Session { service: service.clone(), origin, claim, upgrade, tunnel })
 }
 
-/// What is refused whatever the configuration says [G 6b].
+/// What is refused or redirected whatever the configuration says [G 6b].
+pub(super) fn screen(head: &request::Parts, seen: Seen) -> Result<Upgrade, Turned> {
+    let upgrade = refuse(head, seen)?;
+    if let Some(path) = headers::normalised_path(head.uri.path()) {
+        let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        return Err(Turned::To(path + &query));
+    }
+    Ok(upgrade)
+}
+
 fn refuse(head: &request::Parts, seen: Seen) -> Result<Upgrade, Failure> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Failure::client(StatusDetail::UnsupportedMethod));

@@ -12,7 +12,7 @@ use crate::model::service::Scheme;
 
 /// Answers a failed request. Whatever the client did wrong ends its connection.
 pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<ResponseBody> {
-    let scheme = record.live_service().map_or(Scheme::ExternalManaged, |s| s.config.scheme);
+    let scheme = record.live_service().map_or(WITHOUT_SERVICE, |s| s.config.scheme);
     let status = failure.status(scheme);
     record.detail = Some(failure.detail);
     let closes = status == 400 || status == 408 || status == 413 || record.client.context.is_draining.get();
@@ -23,13 +23,18 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
     response
 }
 
+/// What a request counts as that no service has met.
+pub(crate) const WITHOUT_SERVICE: Scheme = Scheme::ExternalManaged;
+/// Status of [`redirect`].
+pub(crate) const REDIRECT: u16 = 302;
+
 /// Seconds after which a backend that was full has room again: a rate target counts by the second.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Sends the client to the normal form of its path [G 6b].
 pub(crate) fn redirect(mut record: Record, target: &str) -> Response<ResponseBody> {
     record.detail = Some(StatusDetail::DirectResponse);
-    let mut response = own(record, 302, Bytes::new(), false);
+    let mut response = own(record, REDIRECT, Bytes::new(), false);
     if let Ok(target) = HeaderValue::from_str(target) {
         response.headers_mut().insert(LOCATION, target);
     }

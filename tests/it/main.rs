@@ -14,6 +14,7 @@ mod client_gone;
 mod corpus;
 mod custom_metrics;
 mod distribution;
+mod explain;
 mod headers;
 mod health;
 mod https;

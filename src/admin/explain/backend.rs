@@ -3,38 +3,45 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::status::{mode, region, targets};
+use crate::balance::capacity;
 use crate::balance::explain::Stage;
-use crate::balance::plan::Tier;
+use crate::balance::plan::{Figures, Plan, Tier};
 use crate::model::place::Places;
 use crate::model::service::Backend;
 use crate::model::target::Preference;
+use crate::model::unit::Tick;
 use crate::world::{LiveBackend, LiveService};
+
+/// What backends are shown by.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) service: &'a LiveService,
+    pub(super) plan: &'a Plan,
+    pub(super) places: &'a Places,
+    pub(super) now: Tick,
+}
 
 /// The backends of a tier: those with a share, and those of its region that have none since they are drained or have
 /// no healthy member. `seen` keeps a backend from being shown twice.
-pub(super) fn of_tier(
-    service: &LiveService,
-    (tier, stage): (&Tier, &Stage),
-    seen: &mut Vec<u32>,
-    places: &Places,
-) -> Vec<Value> {
+pub(super) fn of_tier(view: View<'_>, (tier, stage): (&Tier, &Stage), seen: &mut Vec<u32>) -> Vec<Value> {
+    let service = view.service;
     let all = (0..).zip(service.config.backends.iter().zip(&service.backends));
     let mut out = Vec::new();
     for (index, (config, live)) in all {
         let share = stage.shares.iter().find(|(backend, _)| *backend == index).map(|one| one.1);
         let is_idle_here =
-            share.is_none() && config.group.region == tier.region && !has_share_anywhere(service, index);
+            share.is_none() && config.group.region == tier.region && !has_share_anywhere(view.plan, index);
         if (share.is_some() || is_idle_here) && !seen.contains(&index) {
             seen.push(index);
-            out.push(backend((config, live), share, stage.full.contains(&index), places));
+            let is_full = stage.full.contains(&index) || live.ledger.gate.is_full(view.now);
+            out.push(backend((config, live), share, is_full, view.places));
         }
     }
     out
 }
 
 /// Whether the plan gives the backend a share in any tier of any origin.
-fn has_share_anywhere(service: &LiveService, backend: u32) -> bool {
-    let plan = service.plan.load();
+fn has_share_anywhere(plan: &Plan, backend: u32) -> bool {
     let mut tiers = plan.origins.iter().flat_map(|order| &order.tiers);
     tiers.any(|tier| tier.shares.arcs.iter().chain(&tier.affinity_shares.arcs).any(|arc| arc.1 == backend))
 }
@@ -46,18 +53,20 @@ fn backend(
     places: &Places,
 ) -> Value {
     let figures = live.ledger.shown.read();
-    let finite = |value: f64| value.is_finite().then_some(value);
     let healthy = live.members.iter().filter(|member| member.is_healthy()).count();
     let state = match share {
         _ if config.scaler.is_drained() => "drained",
+        _ if figures.is_auto_drained => "drained automatically",
         None if healthy == 0 => "no healthy member",
         None => "no share",
         Some(_) if is_full => "full",
+        // What members report is held by a rate: between two requests there is room, however busy they are.
+        Some(_) if figures.fullness >= 1.0 => "above target, with room for a request now",
         Some(_) => "room",
     };
     let targets: Map<String, Value> =
         targets(config).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({
+    let mut value = json!({
         "group": &*config.group.name,
         "zone": &*config.group.zone,
         "region": region(places, config.group.region),
@@ -75,5 +84,61 @@ fn backend(
         "members": live.members.len(),
         "share": share,
         "state": state,
-    })
+    });
+    if !config.mode.metrics().is_empty() {
+        value["customMetrics"] = custom_metrics(config, &figures);
+    }
+    if let Some(binding) = binding(config, &figures) {
+        value["bindingTarget"] = binding.into();
+    }
+    value
+}
+
+/// Each metric with its reading, and what it is filled up to: its maximum × the scaler [G 1.17].
+fn custom_metrics(config: &Backend, figures: &Figures) -> Value {
+    let metrics = config.mode.metrics().iter().zip(figures.metrics);
+    let metric = metrics.map(|(metric, figures)| {
+        json!({
+            "name": &*metric.name,
+            "maxUtilization": metric.max.get(),
+            "target": metric.max.get() * config.scaler.get(),
+            // null: nobody has reported it lately.
+            "mean": finite(figures.mean),
+            "fullness": finite(figures.fullness),
+            "dryRun": metric.is_dry_run,
+        })
+    });
+    metric.collect()
+}
+
+/// Which of several targets is the nearest to being reached, by name. A metric on a dry run is none [G 1.38].
+fn binding(config: &Backend, figures: &Figures) -> Option<String> {
+    let names = targets(config);
+    let named = |starts: &[&str]| {
+        let name = names.iter().find(|(name, _)| starts.iter().any(|start| name.starts_with(start)));
+        name.map(|(name, _)| (*name).to_owned())
+    };
+    let part = |load: f64, target: f64| if target > 0.0 { load / target } else { f64::NAN };
+    let rate = capacity::of_backend(config).map(|target| part(figures.rate, target.get()));
+    #[allow(clippy::cast_precision_loss)]
+    let count = capacity::count_of_backend(config).map(|target| part(figures.in_flight, target as f64));
+    let used = capacity::utilization(config).map(|target| part(figures.utilization, target.get()));
+    let metrics = config.mode.metrics().iter().zip(figures.metrics);
+    let metrics = metrics.filter(|(metric, _)| !metric.is_dry_run);
+    let metrics = metrics.map(|(metric, figures)| (Some((*metric.name).to_owned()), Some(figures.fullness)));
+    let all = [
+        (named(&["maxUtilization"]), used),
+        (named(&["maxRate"]), rate),
+        (named(&["maxInFlight", "maxConnections"]), count),
+    ];
+    let all: Vec<(String, f64)> = all.into_iter().chain(metrics).filter_map(|(n, f)| n.zip(f)).collect();
+    if all.len() + config.mode.metrics().iter().filter(|metric| metric.is_dry_run).count() < 2 {
+        return None;
+    }
+    let known = all.into_iter().filter(|(_, fullness)| fullness.is_finite());
+    known.reduce(|best, one| if one.1 > best.1 { one } else { best }).map(|one| one.0)
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
 }

@@ -9,17 +9,19 @@ pub struct Load {
     pub group: String,
     /// How much.
     pub amount: Amount,
+    /// The same as it was written.
+    pub words: String,
 }
 
 /// A load with its unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amount {
+    /// `70%`: so much of the target of its mode, in CUSTOM_METRICS of each metric's; 1 = full.
+    Part(f64),
     /// `90/s`: requests per second.
     Rate(f64),
-    /// `70%`: mean utilization, or the fullest custom metric against its maximum.
-    Utilization(f64),
-    /// `12`: requests in flight or open connections.
-    Count(f64),
+    /// `12`: in the unit of its target: requests per second, requests in flight or open connections.
+    Number(f64),
 }
 
 impl FromStr for Load {
@@ -27,19 +29,18 @@ impl FromStr for Load {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let bad = || format!("`{word}` is no load such as ig-near=90/s, ig-near=70% or ig-near=12");
-        let (group, amount) = word.split_once('=').ok_or_else(bad)?;
-        let (number, unit): (&str, fn(f64) -> Amount) = match amount {
-            rate if rate.ends_with("/s") => (rate.trim_end_matches("/s"), Amount::Rate),
-            share if share.ends_with('%') => {
-                (share.trim_end_matches('%'), |percent| Amount::Utilization(percent / 100.0))
-            }
-            count => (count, Amount::Count),
-        };
+        let (group, words) = word.split_once('=').ok_or_else(bad)?;
+        let (number, unit): (&str, fn(f64) -> Amount) =
+            match (words.strip_suffix("/s"), words.strip_suffix('%')) {
+                (Some(rate), _) => (rate, Amount::Rate),
+                (_, Some(percent)) => (percent, |percent| Amount::Part(percent / 100.0)),
+                _ => (words, Amount::Number),
+            };
         let number: f64 = number.parse().map_err(|_| bad())?;
         if group.is_empty() || !(0.0..=1e12).contains(&number) {
             return Err(bad());
         }
-        Ok(Self { group: group.to_owned(), amount: unit(number) })
+        Ok(Self { group: group.to_owned(), amount: unit(number), words: words.to_owned() })
     }
 }
 
@@ -75,9 +76,9 @@ mod tests {
     fn the_unit_says_what_a_load_counts_against() {
         let amount = |word: &str| word.parse::<Load>().unwrap().amount;
         assert_eq!(amount("ig=90.5/s"), Amount::Rate(90.5));
-        assert_eq!(amount("ig=70%"), Amount::Utilization(0.7));
-        assert_eq!(amount("ig=12"), Amount::Count(12.0));
-        for bad in ["ig", "=1", "ig=", "ig=-1", "ig=1/m", "ig=nan", "ig=inf"] {
+        assert_eq!(amount("ig=70%"), Amount::Part(0.7));
+        assert_eq!(amount("ig=12"), Amount::Number(12.0));
+        for bad in ["ig", "=1", "ig=", "ig=-1", "ig=1/m", "ig=nan", "ig=inf", "ig=1%%", "ig=1/s/s", "ig=%"] {
             assert!(bad.parse::<Load>().is_err(), "{bad}");
         }
         assert_eq!("ig=0".parse::<Healthy>().unwrap().members, 0);

@@ -3,6 +3,7 @@
 
 mod load;
 mod offline;
+mod said;
 mod text;
 
 use http::Method;
@@ -44,6 +45,7 @@ fn words(ask: &Explain) -> Words {
     Words {
         request: ask.request.clone(),
         client_ip: ask.client_ip,
+        to: ask.to,
         headers: ask.header.clone(),
         forwarding_rule: ask.forwarding_rule.clone(),
     }

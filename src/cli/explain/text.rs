@@ -4,13 +4,36 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+/// Members that are listed where one of several is chosen.
+const MAX_LISTED: usize = 12;
+
 /// The whole text, ending in a line break.
 pub(super) fn of(value: &Value) -> String {
-    let mut out = String::new();
-    let (request, route, client, session) =
-        (&value["request"], &value["route"], &value["client"], &value["session"]);
-    let host = request["host"].as_str().map_or(String::new(), |host| format!("http://{host}"));
-    let _ = writeln!(out, "{} {host}{}", word(&request["method"]), word(&request["path"]));
+    let mut out = title(value);
+    out.push('\n');
+    // What the proxy answers by itself has no route.
+    if value["route"].is_object() {
+        write_way(&mut out, value);
+    }
+    write_outcome(&mut out, &value["outcome"]);
+    out
+}
+
+fn title(value: &Value) -> String {
+    let (request, connection) = (&value["request"], &value["connection"]);
+    if connection.is_object() {
+        return format!("{}://{}", word(&connection["scheme"]), word(&connection["to"]));
+    }
+    let (method, path) = (word(&request["method"]), word(&request["path"]));
+    match request["host"].as_str() {
+        Some(host) if path.starts_with('/') => format!("{method} http://{host}{path}"),
+        Some(host) => format!("{method} {host} {path}"),
+        None => format!("{method} {path}"),
+    }
+}
+
+fn write_way(out: &mut String, value: &Value) {
+    let (route, client, session) = (&value["route"], &value["client"], &value["session"]);
     let _ = writeln!(out, "  route    {}", way(route));
     let _ = writeln!(
         out,
@@ -27,31 +50,58 @@ pub(super) fn of(value: &Value) -> String {
         word(&session["localityLbPolicy"]),
         word(&session["meaning"])
     );
-    for tier in list(&value["tiers"]) {
-        write_tier(&mut out, tier);
+    if let Some(to) = session["to"].as_str() {
+        let _ = writeln!(
+            out,
+            "           it is of the client's address and {to}, {}",
+            word(&session["toBecause"])
+        );
     }
-    let outcome = &value["outcome"];
-    let end = match outcome["member"].as_str() {
-        Some(member) => format!(
-            "member   {member} ({}) of {}, zone {}\n  reason   {}: {}",
-            word(&outcome["address"]),
-            word(&outcome["group"]),
-            word(&outcome["zone"]),
-            word(&outcome["reason"]),
-            word(&outcome["because"])
-        ),
-        None => format!(
-            "answer   {} {}: {}",
-            outcome["status"],
-            word(&outcome["statusDetails"]),
-            word(&outcome["because"])
-        ),
-    };
-    let _ = writeln!(out, "  {end}");
-    out
+    for tier in list(&value["tiers"]) {
+        write_tier(out, tier);
+    }
+}
+
+fn write_outcome(out: &mut String, outcome: &Value) {
+    let (group, zone) = (word(&outcome["group"]), word(&outcome["zone"]));
+    if let Some(member) = outcome["member"].as_str() {
+        let address = word(&outcome["address"]);
+        let _ = writeln!(out, "  member   {member} ({address}) of {group}, zone {zone}");
+    } else if outcome["oneOf"].is_array() {
+        let of = if group.is_empty() { String::new() } else { format!(" of {group}, zone {zone}") };
+        let _ = writeln!(out, "  member   one of these{of}; {}:", word(&outcome["choice"]));
+        write_candidates(out, list(&outcome["oneOf"]), group.is_empty());
+    } else {
+        let status = outcome["status"].as_u64().map_or("reset".to_owned(), |status| status.to_string());
+        let location = outcome["location"].as_str().map_or(String::new(), |to| format!(" to {to}"));
+        let (details, because) = (word(&outcome["statusDetails"]), word(&outcome["because"]));
+        let _ = writeln!(out, "  answer   {status} {details}{location}: {because}");
+        return;
+    }
+    let _ = writeln!(out, "  reason   {}: {}", word(&outcome["reason"]), word(&outcome["because"]));
+    if let Some(provided) = outcome["provided"].as_str() {
+        let _ = writeln!(out, "  provided {provided}");
+    }
+}
+
+fn write_candidates(out: &mut String, candidates: &[Value], has_groups: bool) {
+    for one in candidates.iter().take(MAX_LISTED) {
+        let group = if has_groups { format!(" of {}", word(&one["group"])) } else { String::new() };
+        let latency = one["latencySeconds"].as_f64();
+        let latency = latency.map_or(String::new(), |seconds| format!(", {:.1} ms lately", seconds * 1e3));
+        let (member, address) = (word(&one["member"]), word(&one["address"]));
+        let _ = writeln!(out, "      {member} ({address}){group}: {} in flight{latency}", one["inFlight"]);
+    }
+    if let Some(more) = candidates.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        let _ = writeln!(out, "      and {more} more");
+    }
 }
 
 fn way(route: &Value) -> String {
+    if route["urlMap"].is_null() {
+        let (rule, proxy) = (word(&route["forwardingRule"]), word(&route["targetProxy"]));
+        return format!("{rule} → {proxy} → service {}", word(&route["service"]));
+    }
     let mut way = format!(
         "{} → {} → {}",
         word(&route["forwardingRule"]),
@@ -95,6 +145,29 @@ fn write_tier(out: &mut String, tier: &Value) {
             backend["members"],
             word(&backend["state"]),
         );
+        write_metrics(out, backend);
+    }
+}
+
+/// Each custom metric: what it is, of what it may be.
+fn write_metrics(out: &mut String, backend: &Value) {
+    for metric in list(&backend["customMetrics"]) {
+        let name = word(&metric["name"]);
+        let mean = metric["mean"].as_f64().map_or("not reported".to_owned(), places);
+        let scaler = backend["capacityScaler"].as_f64().filter(|scaler| *scaler < 1.0);
+        let max = metric["maxUtilization"].as_f64().unwrap_or_default();
+        let of = match scaler {
+            Some(scaler) => format!("{} × scaler {}", places(max), places(scaler)),
+            None => places(max),
+        };
+        let part =
+            metric["fullness"].as_f64().map_or(String::new(), |part| format!(", {:.0} %", part * 100.0));
+        let role = match (metric["dryRun"].as_bool(), backend["bindingTarget"].as_str()) {
+            (Some(true), _) => ": dry run, decides nothing",
+            (_, Some(binding)) if binding == name => ": binds",
+            _ => "",
+        };
+        let _ = writeln!(out, "          metric {name}: {mean} of {of}{part}{role}");
     }
 }
 
@@ -108,16 +181,30 @@ fn fill(backend: &Value) -> String {
     if let (Some(capacity), Some(count)) = (number("countCapacity"), number("inFlight")) {
         parts.push(format!("{} of {} at a time", short(count), short(capacity)));
     }
-    if let (Some(max), Some(used)) = (backend["targets"]["maxUtilization"].as_f64(), number("utilization")) {
+    if let Some(max) = backend["targets"]["maxUtilization"].as_f64() {
+        let used = number("utilization").map_or("?".to_owned(), |used| format!("{:.0}", used * 100.0));
         let scaler = number("capacityScaler").unwrap_or(1.0);
-        parts.push(format!("{:.0} of {:.0} %", used * 100.0, max * scaler * 100.0));
+        parts.push(format!("{used} of {:.0} %", max * scaler * 100.0));
     }
-    if parts.is_empty() { "not limited".to_owned() } else { parts.join(", ") }
+    if let (true, Some(part)) = (backend["customMetrics"].is_array(), number("fullness")) {
+        parts.push(format!("{:.0} % full", part * 100.0));
+    }
+    match backend["balancingMode"].as_str() {
+        _ if !parts.is_empty() => parts.join(", "),
+        Some("CUSTOM_METRICS") => "not reported".to_owned(),
+        _ => "not limited".to_owned(),
+    }
 }
 
 fn short(number: f64) -> String {
     let text = format!("{number:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// With as many places as say something.
+fn places(number: f64) -> String {
+    let text = format!("{number:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn word(value: &Value) -> &str {

@@ -41,7 +41,7 @@ impl Signer {
     }
 
     /// The value that names a member of `service` until `end`; `None` = as long as the browser keeps it.
-    pub(super) fn seal(&self, service: &str, named: Named, end: Option<SystemTime>) -> String {
+    pub(crate) fn seal(&self, service: &str, named: Named, end: Option<SystemTime>) -> String {
         let end = end.map_or(0, seconds);
         let mut bytes = Vec::with_capacity(NAMED + TAG);
         for part in [named.backend, named.member, end] {
