@@ -3,7 +3,7 @@
 //! [`serve`] one client connection → [`guard`] strict framing → [`handle`] route, session key, pick, lease →
 //! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
-//! [`respond`] is the only maker of answers of our own.
+//! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
 //! [`connection`] counts and logs, once, by [`connection_log`].

@@ -3,7 +3,7 @@
 use overspill::cli::toy::ToyBackend;
 use serde_json::{Value, json};
 
-use crate::support::backend::{Scripted, toy};
+use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::client::Client;
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, NEAR, Setup, group, setup};
@@ -211,4 +211,26 @@ fn prequal_lies_between_the_members_that_are_shown_with_their_conduct() {
         assert_eq!(known(name)["inFlight"], 0);
     }
     assert_eq!(one_of.len(), 3);
+}
+
+#[test]
+fn g_2e_a_request_that_a_circuit_breaker_refuses_is_said_to_be_refused() {
+    let valve = Valve::default();
+    let (health, held) = (toy("health"), Scripted::held(&valve));
+    let near = group("ig-near", NEAR).member("n1", &held);
+    let setup = setup(&[near]).thresholds(1, 10).probed_at(&health);
+    let lb = Lb::start(&setup.service("circuitBreakers: {maxRequests: 1}").text());
+    assert_eq!(explain_request(&lb, &[])["outcome"]["member"], "n1");
+    let mut first = lb.sent("/slow");
+    wait_until("it is under way", || lb.in_flight() == 1);
+    let said = explain_request(&lb, &[]);
+    let answer = lb.get("/");
+    let outcome = &said["outcome"];
+    assert_eq!(
+        (&outcome["status"], &outcome["statusDetails"]),
+        (&answer.status.into(), &"circuit_breaker_open".into()),
+        "{said:#}"
+    );
+    valve.open();
+    assert_eq!(first.answer().status, 200);
 }

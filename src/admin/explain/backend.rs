@@ -111,7 +111,7 @@ fn custom_metrics(config: &Backend, figures: &Figures) -> Value {
     metric.collect()
 }
 
-/// Which of several targets is the nearest to being reached, by name. A metric on a dry run is none [G 1.38].
+/// Which target is the nearest to being reached, by name, where there are several or they are metrics. A metric on a dry run is none [G 1.38].
 fn binding(config: &Backend, figures: &Figures) -> Option<String> {
     let names = targets(config);
     let named = |starts: &[&str]| {
@@ -132,7 +132,7 @@ fn binding(config: &Backend, figures: &Figures) -> Option<String> {
         (named(&["maxInFlight", "maxConnections"]), count),
     ];
     let all: Vec<(String, f64)> = all.into_iter().chain(metrics).filter_map(|(n, f)| n.zip(f)).collect();
-    if all.len() + config.mode.metrics().iter().filter(|metric| metric.is_dry_run).count() < 2 {
+    if all.len() < 2 && config.mode.metrics().is_empty() {
         return None;
     }
     let known = all.into_iter().filter(|(_, fullness)| fullness.is_finite());

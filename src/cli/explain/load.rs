@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// One `--load`. The unit says which target it counts against.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
-    /// Name of the group.
+    /// Name of the group, or `ZONE/NAME`.
     pub group: String,
     /// How much.
     pub amount: Amount,
@@ -47,7 +47,7 @@ impl FromStr for Load {
 /// `--healthy GROUP=N`: only the first N members of a group are healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Healthy {
-    /// Name of the group.
+    /// Name of the group, or `ZONE/NAME`.
     pub group: String,
     /// How many.
     pub members: usize,

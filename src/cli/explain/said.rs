@@ -17,19 +17,20 @@ impl<'a> Said<'a> {
     /// # Errors
     /// What means nothing here, and what would.
     pub(super) fn new(config: &Config, loads: &'a [Load], healthy: &'a [Healthy]) -> Result<Self, String> {
-        once("--load", loads.iter().map(|load| &*load.group))?;
-        once("--healthy", healthy.iter().map(|one| &*one.group))?;
         for load in loads {
             for (service, backend) in called(config, &load.group)? {
+                once("--load", &load.group, backend, loads.iter().map(|load| &*load.group))?;
                 check_unit(load, service, backend)?;
             }
         }
         for Healthy { group, members } in healthy {
             for (_, backend) in called(config, group)? {
-                let all = backend.members.len();
+                once("--healthy", group, backend, healthy.iter().map(|one| &*one.group))?;
+                let (all, zone) = (backend.members.len(), &backend.group.zone);
                 if *members > all {
                     return Err(format!(
-                        "`{group}` has {all} members: --healthy {group}={members} is more than all; say 0 to {all}"
+                        "--healthy {group}={members} is more than `{}` in zone {zone} has: say 0 to {all}",
+                        backend.group.name
                     ));
                 }
             }
@@ -39,15 +40,14 @@ impl<'a> Said<'a> {
 
     /// Healthy members of a backend: the first so many.
     pub(super) fn healthy(&self, backend: &Backend) -> usize {
-        let said = self.healthy.iter().find(|one| *one.group == *backend.group.name);
+        let said = self.healthy.iter().find(|one| is_called(backend, &one.group));
         said.map_or(backend.members.len(), |one| one.members)
     }
 
     /// Fullness is that of the nearest target [G 1.15, 1.17].
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn figures(&self, backend: &Backend) -> Figures {
-        let amount =
-            self.loads.iter().find(|load| *load.group == *backend.group.name).map(|load| load.amount);
+        let amount = self.loads.iter().find(|load| is_called(backend, &load.group)).map(|load| load.amount);
         let rate_target = capacity::of_backend(backend).map(|target| target.get());
         let count_target = capacity::count_of_backend(backend).map(|most| most as f64);
         let target = capacity::utilization(backend).map(|target| target.get());
@@ -90,15 +90,24 @@ impl<'a> Said<'a> {
     }
 }
 
-fn once<'a>(option: &str, groups: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut seen = Vec::new();
-    for group in groups {
-        if seen.contains(&group) {
-            return Err(format!("{option} is given twice for `{group}`"));
-        }
-        seen.push(group);
+/// Whether a backend is meant by `said`, its name or `ZONE/NAME`: a name may stand in several zones.
+fn is_called(backend: &Backend, said: &str) -> bool {
+    let group = &backend.group;
+    match said.split_once('/') {
+        Some((zone, name)) => *group.zone == *zone && *group.name == *name,
+        None => *group.name == *said,
     }
-    Ok(())
+}
+
+fn once<'a>(
+    option: &str,
+    group: &str,
+    backend: &Backend,
+    mut all: impl Iterator<Item = &'a str>,
+) -> Result<(), String> {
+    let is_meant = |said: &&str| is_called(backend, said);
+    let again = all.by_ref().find(is_meant).and_then(|_| all.find(is_meant));
+    if again.is_some() { Err(format!("{option} is given twice for `{group}`")) } else { Ok(()) }
 }
 
 /// The backends of a name, each with its service.
@@ -108,7 +117,7 @@ fn called<'a>(config: &'a Config, name: &str) -> Result<Vec<(&'a Service, &'a Ba
             |service: &'a std::sync::Arc<Service>| service.backends.iter().map(move |one| (&**service, one));
         config.services.iter().flat_map(of)
     };
-    let called: Vec<_> = all().filter(|(_, backend)| *backend.group.name == *name).collect();
+    let called: Vec<_> = all().filter(|(_, backend)| is_called(backend, name)).collect();
     if !called.is_empty() {
         return Ok(called);
     }

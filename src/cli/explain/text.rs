@@ -141,8 +141,8 @@ fn write_tier(out: &mut String, tier: &Value) {
             word(&backend["zone"]),
             word(&backend["balancingMode"]),
             fill(backend),
-            backend["healthyMembers"],
-            backend["members"],
+            backend["healthyMembers"].as_u64().unwrap_or_default(),
+            backend["members"].as_u64().unwrap_or_default(),
             word(&backend["state"]),
         );
         write_metrics(out, backend);

@@ -75,6 +75,10 @@ fn percent_is_of_the_target_in_every_mode_and_a_number_is_in_the_modes_unit() {
         let state = |percent: u32| state(&format!("{file} --load {group}={percent}%"), group);
         assert_eq!((state(99), state(100)), (("room".into(), 0.99), ("full".into(), 1.0)), "{file}");
     }
+    let one_zone =
+        explained("neg.yaml --load us-central1-a/neg-web=50% --healthy us-central1-a/neg-web=2").unwrap();
+    let fullness = |n: usize| one_zone["tiers"][0]["backends"][n]["fullness"].as_f64();
+    assert_eq!((fullness(0), fullness(1)), (Some(0.5), Some(0.0)));
     assert_eq!(outcome("rate.yaml --load ig-near=99").0, "ig-near");
     assert_eq!(outcome("rate.yaml --load ig-near=100").0, "ig-far");
     let connections =
@@ -91,7 +95,10 @@ fn a_load_in_a_unit_that_the_mode_does_not_have_is_an_error_that_names_the_right
         ("custom-metrics.yaml --load ig-near=9/s", "percent of its target such as --load ig-near=50%"),
         ("rate.yaml --load ig-near=9/s --load ig-near=50%", "--load is given twice for `ig-near`"),
         ("rate.yaml --healthy ig-near=1 --healthy ig-near=1", "--healthy is given twice for `ig-near`"),
-        ("rate.yaml --healthy ig-near=3", "`ig-near` has 2 members"),
+        ("rate.yaml --healthy ig-near=3", "more than `ig-near` in zone us-central1-a has: say 0 to 2"),
+        ("neg.yaml --healthy neg-web=2", "more than `neg-web` in zone us-central1-b has: say 0 to 1"),
+        ("neg.yaml --load neg-web=9/s --load us-central1-b/neg-web=9/s", "twice for `neg-web`"),
+        ("neg.yaml --load us-east1-b/neg-web=9/s", "no backend is called `us-east1-b/neg-web`"),
         ("internet.yaml --load neg-name=50%", "internet endpoints are never full"),
     ] {
         let why = refusal(line);
