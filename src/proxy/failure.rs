@@ -3,6 +3,9 @@
 use crate::model::detail::StatusDetail;
 use crate::model::service::Scheme;
 
+/// What a request counts as that no service has met.
+pub(crate) const WITHOUT_SERVICE: Scheme = Scheme::ExternalManaged;
+
 /// A failed request, ready to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {

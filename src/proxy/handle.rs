@@ -64,12 +64,11 @@ impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
     }
 }
 
-/// What becomes of a request that is routed nowhere.
+/// What is to become of a request that has come in.
 pub(super) enum Turned {
-    /// Refused.
     Away(Failure),
-    /// Redirected to this path.
-    To(String),
+    /// Redirected: status and URL.
+    To(u16, String),
 }
 
 impl From<Failure> for Turned {
@@ -86,7 +85,7 @@ fn admit(
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
     match session_of(&mut record, &mut head) {
         Ok(session) => Ok(Visit::new(record, Outbound::new(head, incoming), session)),
-        Err(Turned::To(target)) => Err(Box::new(respond::redirect(record, &target))),
+        Err(Turned::To(status, target)) => Err(Box::new(respond::redirect(record, status, &target))),
         Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
     }
 }
@@ -129,7 +128,7 @@ pub(super) fn screen(head: &request::Parts, seen: Seen) -> Result<Upgrade, Turne
     let upgrade = refuse(head, seen)?;
     if let Some(path) = headers::normalised_path(head.uri.path()) {
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        return Err(Turned::To(path + &query));
+        return Err(Turned::To(302, path + &query));
     }
     Ok(upgrade)
 }

@@ -5,10 +5,9 @@ use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AF
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
-use super::failure::Failure;
+use super::failure::{Failure, WITHOUT_SERVICE};
 use super::record::Record;
 use crate::model::detail::StatusDetail;
-use crate::model::service::Scheme;
 
 /// Answers a failed request. Whatever the client did wrong ends its connection.
 pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<ResponseBody> {
@@ -23,18 +22,13 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
     response
 }
 
-/// What a request counts as that no service has met.
-pub(crate) const WITHOUT_SERVICE: Scheme = Scheme::ExternalManaged;
-/// Status of [`redirect`].
-pub(crate) const REDIRECT: u16 = 302;
-
 /// Seconds after which a backend that was full has room again: a rate target counts by the second.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Sends the client to the normal form of its path [G 6b].
-pub(crate) fn redirect(mut record: Record, target: &str) -> Response<ResponseBody> {
+pub(crate) fn redirect(mut record: Record, status: u16, target: &str) -> Response<ResponseBody> {
     record.detail = Some(StatusDetail::DirectResponse);
-    let mut response = own(record, REDIRECT, Bytes::new(), false);
+    let mut response = own(record, status, Bytes::new(), false);
     if let Ok(target) = HeaderValue::from_str(target) {
         response.headers_mut().insert(LOCATION, target);
     }

@@ -2,11 +2,10 @@
 
 use http::request;
 
-use super::failure::Failure;
+use super::failure::{Failure, WITHOUT_SERVICE};
 use super::guard::{Guard, MAX_HEAD};
 use super::handle::{self, Turned};
 use super::headers::Seen;
-use super::respond;
 use crate::model::detail::StatusDetail;
 
 /// An answer of the proxy's own.
@@ -27,12 +26,9 @@ pub(crate) fn own_answer(head: &request::Parts) -> Option<Own> {
         return Some(Own { status, detail, location: None, why: Some(refusal.why()) });
     }
     match handle::screen(head, Seen::survey(&head.headers)).err()? {
-        Turned::To(location) => Some(Own {
-            status: respond::REDIRECT,
-            detail: StatusDetail::DirectResponse,
-            location: Some(location),
-            why: None,
-        }),
+        Turned::To(status, location) => {
+            Some(Own { status, detail: StatusDetail::DirectResponse, location: Some(location), why: None })
+        }
         Turned::Away(failure) => {
             Some(Own { status: unrouted(failure), detail: failure.detail, location: None, why: None })
         }
@@ -41,7 +37,7 @@ pub(crate) fn own_answer(head: &request::Parts) -> Option<Own> {
 
 /// The status of a failure that no service has met.
 const fn unrouted(failure: Failure) -> u16 {
-    failure.status(respond::WITHOUT_SERVICE)
+    failure.status(WITHOUT_SERVICE)
 }
 
 /// The head as a client sends it.

@@ -42,6 +42,10 @@ fn write_way(out: &mut String, value: &Value) {
         word(&client["region"]),
         word(&client["because"])
     );
+    // Nor has what the route itself answers a session.
+    if !session.is_object() {
+        return;
+    }
     let key = session["key"].as_str().map_or(String::new(), |key| format!(", key {key}"));
     let _ = writeln!(
         out,
