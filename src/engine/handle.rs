@@ -140,7 +140,8 @@ impl Handle {
         let _ = ready.wait_for(|is_ready| *is_ready).await;
     }
 
-    /// Queues a new document and waits for the verdict. All or nothing.
+    /// Queues a new document and waits for the verdict, and for workers to leave the addresses that it takes away (5 s
+    /// at most): whoever has the answer may bind them. All or nothing.
     ///
     /// # Errors
     /// [`Refused`] with every problem; the running world is untouched.

@@ -26,6 +26,9 @@ use crate::model::unit::Span;
 use crate::net::listen::{self, Beside};
 use crate::world::{LiveService, World};
 
+/// How long whoever asked for a change waits for workers to leave the addresses that it has taken away.
+const RETIRE_WAIT: Span = Span::secs(5);
+
 /// How long running requests may go on after a stop was asked for.
 pub(super) const STOP_GRACE: Span = Span::secs(30);
 
@@ -56,6 +59,9 @@ pub(super) struct Bound {
     pub(super) address: SocketAddr,
 }
 
+/// Workers that still have a listener to leave; each answers, or drops its end, when it has.
+type Retiring = Vec<oneshot::Receiver<()>>;
+
 /// Sockets opened for a change and not yet given away; dropping them undoes the opening.
 type Opened = Vec<(Arc<str>, SocketAddr, Vec<std::net::TcpListener>)>;
 
@@ -84,9 +90,13 @@ impl Supervisor {
                 }
                 change = changes.recv() => match change {
                     Some(Change::Apply { text, origin, answer }) => {
-                        let verdict = self.apply(text, origin).await;
-                        // Whoever asked may have left; the change stands all the same.
-                        let _ = answer.send(verdict);
+                        let (verdict, retiring) = self.apply(text, origin).await;
+                        // Aside: a worker that takes its time must not hold up ticks.
+                        tokio::spawn(async move {
+                            let _ = tokio::time::timeout(RETIRE_WAIT.to_std(), all_left(retiring)).await;
+                            // Whoever asked may have left; the change stands all the same.
+                            let _ = answer.send(verdict);
+                        });
                     }
                     Some(Change::Stop { answer }) => {
                         self.stop().await;
@@ -105,12 +115,12 @@ impl Supervisor {
     }
 
     /// Text → verdict. Parsing runs aside, so that ticks go on meanwhile.
-    async fn apply(&mut self, text: String, origin: String) -> Result<Applied, Refused> {
+    async fn apply(&mut self, text: String, origin: String) -> (Result<Applied, Refused>, Retiring) {
         let resolved = tokio::task::spawn_blocking(move || (resolve::document(&text), text)).await;
         let verdict = match resolved {
             Ok((resolved, text)) => match resolved.config {
                 Some(config) => match self.change(Arc::new(config)) {
-                    Ok(applied) => Ok(applied),
+                    Ok(taken) => Ok(taken),
                     Err(problems) => Err(located(problems, text).await),
                 },
                 None => Err(resolved.problems),
@@ -118,23 +128,23 @@ impl Supervisor {
             Err(_) => Err(vec![problem("internal-error", "the document could not be read".to_owned())]),
         };
         match verdict {
-            Ok(applied) => {
+            Ok((applied, retiring)) => {
                 self.note(origin, true, applied.warnings.clone());
-                Ok(applied)
+                (Ok(applied), retiring)
             }
             Err(problems) => {
                 self.refuse(origin, problems.clone());
-                Err(Refused { problems })
+                (Err(Refused { problems }), Retiring::new())
             }
         }
     }
 
     /// Builds, binds, swaps, retires.
-    fn change(&mut self, config: Arc<Config>) -> Result<Applied, Vec<Problem>> {
+    fn change(&mut self, config: Arc<Config>) -> Result<(Applied, Retiring), Vec<Problem>> {
         let old = self.shared.world.load_full();
         let warnings = config.warnings.clone();
         if old.config.fingerprint == config.fingerprint {
-            return Ok(Applied { generation: old.generation, changed: false, warnings });
+            return Ok((Applied { generation: old.generation, changed: false, warnings }, Retiring::new()));
         }
         self.fixed_at_start(&old.config, &config)?;
         session_key::provide(&self.shared.signer, &config, &self.origin)?;
@@ -144,15 +154,15 @@ impl Supervisor {
         self.names.reconcile(&world);
         self.planners.adopt(&world);
         self.shared.world.store(world.clone());
-        self.settle(&world, opened);
+        let retiring = self.settle(&world, opened);
         depart(&old, &world);
         drop(old);
         self.registry.sweep();
-        Ok(Applied { generation: world.generation, changed: true, warnings })
+        Ok((Applied { generation: world.generation, changed: true, warnings }, retiring))
     }
 
     /// After the swap nothing can fail: new sockets are served, old ones retired, probes brought in line.
-    pub(super) fn settle(&mut self, world: &Arc<World>, opened: Opened) {
+    pub(super) fn settle(&mut self, world: &Arc<World>, opened: Opened) -> Retiring {
         for (name, configured, sockets) in opened {
             let listener = self.registry.listener(&name, configured);
             let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(configured);
@@ -162,9 +172,12 @@ impl Supervisor {
             self.bound.insert((name, configured), Bound { listener, address });
         }
         let gone: Vec<_> = self.bound.extract_if(|_, bound| world.front(bound.listener).is_none()).collect();
+        let mut retiring = Retiring::new();
         for (_, bound) in gone {
             for worker in &self.workers {
-                let _ = worker.commands.send(Command::Retire { listener: bound.listener });
+                let (left, answer) = oneshot::channel();
+                let _ = worker.commands.send(Command::Retire { listener: bound.listener, left });
+                retiring.push(answer);
             }
         }
         let listening = world.config.fronts.iter().filter_map(|front| {
@@ -173,6 +186,7 @@ impl Supervisor {
         });
         self.shared.listeners.store(Arc::new(listening.collect()));
         self.agents.reconcile(world);
+        retiring
     }
 
     /// What cannot change while the process runs is refused, not ignored.
@@ -246,6 +260,13 @@ impl Supervisor {
             // Joins a thread: aside, so that the runtime goes on.
             let _ = tokio::task::spawn_blocking(move || log.finish()).await;
         }
+    }
+}
+
+async fn all_left(retiring: Retiring) {
+    for left in retiring {
+        // A worker that has ended has left too.
+        let _ = left.await;
     }
 }
 

@@ -30,8 +30,9 @@ const MAX_TURNS: u32 = 1000;
 pub(super) enum Command {
     /// Accept on this socket; the number is the listener's in the world.
     Listen { listener: u32, socket: std::net::TcpListener },
-    /// Stop accepting, serve what is queued already, end idle connections and the others after their request.
-    Retire { listener: u32 },
+    /// Stop accepting, serve what is queued already, end idle connections and the others after their request; answer
+    /// when the socket is closed and connections know.
+    Retire { listener: u32, left: oneshot::Sender<()> },
     /// Retire all; after `grace` cut what still runs, then answer.
     Stop { grace: Span, done: oneshot::Sender<()> },
 }
@@ -82,12 +83,13 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                 }
                 Err(error) => tracing::error!(listener, %error, "listener unusable"),
             },
-            Command::Retire { listener } => {
+            Command::Retire { listener, left } => {
                 for (_, retire, task) in accepting.extract_if(.., |(number, ..)| *number == listener) {
                     let _ = retire.send(());
                     let _ = task.await;
                 }
                 context.watch.drain(Some(listener));
+                let _ = left.send(());
             }
             Command::Stop { grace, done } => {
                 context.is_draining.set(true);

@@ -10,6 +10,9 @@
 //! Over a reload the task of a member that stays goes on: its streak, its phase and its verdict are untouched, and a
 //! changed check is handed to it. The last verdict stands until the new check has one.
 //!
+//! A probe that timed out while this process itself stood still (a paused machine, a starved container) is no verdict:
+//! it is made again at once.
+//!
 //! At the limit: at most [`PROBES_AT_ONCE`] probes are under way; the rest waits its turn, and its time only starts
 //! then, so that a crowd of dead members delays verdicts about the living and never falsifies them.
 
@@ -31,11 +34,18 @@ use crate::ledger::member::{Health, Member, ProbeDetail};
 use crate::ledger::registry::Numbered;
 use crate::model::probe::HealthCheck;
 use crate::model::service::Group;
+use crate::model::unit::Span;
 use crate::net::tls;
 use crate::world::{LiveMember, LiveService, World};
 
 /// Probes under way at once, each with a descriptor: enough for 1000 members that never answer within 5 s.
 pub const PROBES_AT_ONCE: usize = 1024;
+
+/// A timeout that is noticed so much too late says that this process stood still, not that the member is slow.
+const STOOD_STILL: Span = Span::millis(250);
+
+/// Probes in a row without a verdict for that reason; the next one counts, whatever it says.
+const MAX_VOID: u32 = 2;
 
 /// Owned by the supervisor, on the control runtime. Dropping it stops all probes.
 #[derive(Debug)]
@@ -252,7 +262,7 @@ impl Watcher {
         }
     }
 
-    fn pause(&self, check: &HealthCheck) -> crate::model::unit::Span {
+    fn pause(&self, check: &HealthCheck) -> Span {
         if self.quick_left > 0 {
             Schedule::quick(check.interval)
         } else {
@@ -263,6 +273,13 @@ impl Watcher {
     async fn ask(&self, check: &Arc<HealthCheck>) -> Outcome {
         // Never closed; were it, probing without a permit would be the lesser evil.
         let _permit = self.shared.at_once.acquire().await;
+        let limit = check.timeout + STOOD_STILL;
+        for _ in 0..MAX_VOID {
+            let outcome = (self.shared.ask)(check.clone(), self.serving).await;
+            if !outcome.timed_out || outcome.latency < limit {
+                return outcome;
+            }
+        }
         (self.shared.ask)(check.clone(), self.serving).await
     }
 
@@ -376,7 +393,6 @@ mod tests {
     use super::*;
     use crate::ledger::registry::Registry;
     use crate::model::service::Service;
-    use crate::model::unit::Span;
 
     /// Members that answer as scripted, and a record of who was asked when. Time is virtual.
     #[derive(Default)]
@@ -397,8 +413,10 @@ mod tests {
         Good,
         Bad,
         Late,
+        /// Late, and found to be so only much later.
+        StoodStill,
     }
-    use Answer::{Bad, Good, Late};
+    use Answer::{Bad, Good, Late, StoodStill};
 
     /// tokio's virtual time: the only clock of these tests.
     #[allow(clippy::disallowed_methods)]
@@ -430,7 +448,9 @@ mod tests {
             let next = self.answers.lock().unwrap().get_mut(&who).and_then(VecDeque::pop_front);
             let answer = next.unwrap_or(*self.rest.lock().unwrap());
             let reason = if answer == Good { "200 OK" } else { "scripted" }.to_owned();
-            Outcome { success: answer == Good, timed_out: answer == Late, reason, latency: Span::ZERO }
+            let latency = if answer == StoodStill { check().timeout + STOOD_STILL } else { Span::ZERO };
+            let timed_out = matches!(answer, Late | StoodStill);
+            Outcome { success: answer == Good, timed_out, reason, latency }
         }
 
         fn will(&self, who: SocketAddr, answers: &[Answer]) {
@@ -511,6 +531,26 @@ mod tests {
         }
         assert_eq!(seen, [Health::Unknown, Health::Healthy, Health::Unhealthy, Health::Healthy]);
         assert_eq!(script.changes.load(SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_while_this_process_stood_still_is_no_verdict_unless_it_goes_on() {
+        let (script, mut registry) = (Arc::new(Script::default()), Registry::new(1));
+        let world = world(web(&[address(1)]), &mut registry);
+        script.will(address(1), &[Good, Good, StoodStill, StoodStill, Good, Bad, Bad]);
+        let mut prober = script.prober();
+        prober.reconcile(&world);
+        while script.starts(address(1)).len() < 7 {
+            assert_ne!(health(&world, 0), Health::Unhealthy);
+            pass(50).await;
+        }
+        let starts = script.starts(address(1));
+        assert_eq!((starts[2], starts[3]), (starts[4], starts[4]), "made again at once");
+        assert_eq!(health(&world, 0), Health::Unhealthy);
+        script.then_all(StoodStill);
+        script.will(address(1), &[Good, Good]);
+        pass(120_000).await;
+        assert_eq!(health(&world, 0), Health::Timeout, "a process that always stands still has verdicts too");
     }
 
     /// [G 4a]
