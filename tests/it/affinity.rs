@@ -183,8 +183,7 @@ fn a_session_whose_backend_is_full_moves_and_is_counted() {
 
 #[test]
 fn a_session_whose_member_fails_a_request_moves_and_is_counted() {
-    let mut toys = toys(["a", "b"]);
-    let health = toy("health");
+    let (mut toys, health) = (Vec::from(["a", "b"].map(toy)), toy("health"));
     let setup = cookies(setup(&[group("ig", NEAR).members(&toys)])).probed_at(&health);
     let lb = Lb::start(&setup.text());
     let (cookie, member) = session(&lb);

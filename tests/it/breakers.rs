@@ -73,16 +73,20 @@ fn g_2e_beyond_max_connections_a_request_waits_and_beyond_max_pending_it_is_refu
 fn g_2e_who_waits_longer_than_the_timeout_is_refused_and_who_leaves_gives_up_its_place() {
     let (valve, health) = (Valve::default(), toy("health"));
     let backend = Scripted::held(&valve);
-    let breakers = CircuitBreakers { max_connections: Some(1), ..CircuitBreakers::default() };
-    let lb = lb(&scripted(&backend, &health).service("timeoutSec: 1").text(), 1, breakers);
+    let text = |timeout: u32| {
+        let setup = scripted(&backend, &health).service("circuitBreakers: {maxConnections: 1}");
+        setup.service(&format!("timeoutSec: {timeout}")).text()
+    };
+    let lb = Lb::with_workers(&text(300), 1);
     let first = lb.sent("/hold");
     wait_until("one is under way", || backend.requests() == 1);
-    let mut waiting = lb.sent("/");
     let leaving = lb.sent("/");
-    wait_until("two wait", || held(&lb, Limit::PendingRequests) == 2);
+    wait_until("one waits", || held(&lb, Limit::PendingRequests) == 1);
     leaving.reset();
-    wait_until("one has left", || held(&lb, Limit::PendingRequests) <= 1);
-    let refused = waiting.answer();
+    wait_until("it has left", || held(&lb, Limit::PendingRequests) == 0);
+    // The first keeps the time that it began with, and the only connection.
+    lb.reload(&text(1));
+    let refused = lb.get("/");
     assert_eq!((refused.status, refused.text().contains("circuit_breaker_open")), (503, true));
     drop(first);
     valve.open();

@@ -135,5 +135,5 @@ fn whatever_everybody_does_nothing_leaks_and_everything_is_counted_once() {
     assert!(metrics.sum("overspill_attempts_total", &["member=\"good\""]) >= good.requests() as f64);
     let ended = metrics.sum("overspill_outcomes_total", &[]);
     assert_eq!(metrics.sum("overspill_requests_total", &[]), ended, "every request ended in one way");
-    assert!(good.requests() > 50, "the good one was hardly asked: {}", good.requests());
+    assert!(good.requests() > 10, "the good one was hardly asked: {}", good.requests());
 }

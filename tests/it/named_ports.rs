@@ -11,11 +11,12 @@ use crate::support::setup::{NEAR, group, setup};
 fn g_1_34_each_port_is_probed_counted_and_shown_by_itself() {
     let (one, two) = (toy("one"), toy("two"));
     two.set_health(500);
+    let host = one.address().ip();
     let ports = [one.address().port(), two.address().port()];
     let text = setup(&[group("ig", NEAR).mode("balancingMode: RATE, maxRatePerInstance: 100")]).text();
     let named = format!(
         "namedPorts: [{{name: http, port: {}}}, {{name: http, port: {}}}]\n    \
-         instances: [{{name: app, ipAddress: 127.0.0.1}}]",
+         instances: [{{name: app, ipAddress: {host}}}]",
         ports[0], ports[1]
     );
     let text = text.replace("namedPorts: [{name: http, port: 1}]\n    instances: []", &named);
@@ -41,7 +42,7 @@ fn g_1_34_each_port_is_probed_counted_and_shown_by_itself() {
         serde_json::from_slice(&Client::to_admin(admin.address()).get("/status").body).unwrap();
     let members = status["services"][0]["backends"][0]["members"].as_array().unwrap();
     let shown: Vec<_> = members.iter().map(|m| (m["name"].clone(), m["address"].clone())).collect();
-    let want = ports.map(|port| (json!(format!("app:{port}")), json!(format!("127.0.0.1:{port}"))));
+    let want = ports.map(|port| (json!(format!("app:{port}")), json!(format!("{host}:{port}"))));
     assert_eq!(shown, want);
 
     let path = "/compute/v1/projects/p/global/backendServices/web/getHealth";

@@ -18,6 +18,7 @@ use overspill::world::World;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::support::backend::toy;
 use crate::support::dns::{NameServer, Says};
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, setup};
@@ -248,9 +249,9 @@ fn a_host_that_leads_nowhere_is_answered_with_503_until_it_does() {
 
 #[test]
 fn g_1_5_an_internet_endpoint_by_address_is_neither_limited_nor_probed() {
-    let one = toy_at("one", (Ipv4Addr::LOCALHOST, 0));
+    let one = toy("one");
     one.set_health(500);
-    let endpoint = format!("ipAddress: 127.0.0.1, port: {}", one.address().port());
+    let endpoint = format!("ipAddress: {}, port: {}", one.address().ip(), one.address().port());
     let lb = start(&NameServer::start(), &internet("HTTP", "INTERNET_IP_PORT", &endpoint));
     let mut client = lb.client();
     for _ in 0..200 {

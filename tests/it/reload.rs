@@ -34,6 +34,14 @@ fn fifty_reloads_in_a_row_under_load_lose_no_request() {
     assert_eq!(toys.iter().map(|toy| toy.requests()).sum::<u64>(), stats.sent);
 }
 
+/// Whether a member got nothing of the next forty requests. Those that were placed before a swap may still be on their
+/// way to it, so that this may hold only a little later; that it never does with a share of a third is certain.
+fn gets_nothing(load: &Load, requests: impl Fn() -> u64) -> bool {
+    let (before, last) = (requests(), load.stats());
+    wait_until("the load goes on", || load.stats().since(&last).answered() >= 40);
+    requests() == before
+}
+
 #[test]
 fn members_that_come_and_go_under_load_cost_no_request() {
     let toys = ["a", "b", "c"].map(toy);
@@ -43,12 +51,8 @@ fn members_that_come_and_go_under_load_cost_no_request() {
     let load = Load::start(Options::new(lb.address(), 400.0)).unwrap();
     for _ in 0..5 {
         lb.reload(&fewer);
-        // Requests placed before the swap may still be on their way to it.
-        let last = load.stats();
-        wait_until("the load goes on", || load.stats().since(&last).answered() >= 20);
-        let (left, last) = (toys[2].requests(), load.stats());
-        wait_until("the load goes on", || load.stats().since(&last).answered() >= 40);
-        assert_eq!(toys[2].requests(), left, "a removed member gets nothing");
+        wait_until("a removed member gets nothing", || gets_nothing(&load, || toys[2].requests()));
+        let left = toys[2].requests();
         lb.reload(&all);
         lb.wait_health("c", true);
         wait_until("c is used again", || toys[2].requests() > left);
@@ -230,24 +234,16 @@ fn g_1_4_scaler_0_drains_without_a_lost_request_and_lets_running_ones_end() {
     };
     let lb = Lb::start(&text("1"));
     let load = Load::start(Options::new(lb.address(), 300.0)).unwrap();
-    let mut slow = lb.client();
+    // In turn with all others: one at least is placed there.
+    let mut slow: Vec<_> = (0..40).map(|_| lb.sent("/slow")).collect();
     wait_until("a slow one is under way there", || {
-        if drained.seen().iter().any(|seen| seen.line().contains("/slow")) {
-            return true;
-        }
-        slow = lb.client();
-        slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
-        wait_until("it has arrived", || lb.in_flight() > 0);
         drained.seen().iter().any(|seen| seen.line().contains("/slow"))
     });
     lb.reload(&text("0"));
-    let last = load.stats();
-    wait_until("the load goes on", || load.stats().since(&last).answered() >= 30);
-    let (left, last) = (drained.requests(), load.stats());
-    wait_until("the load goes on", || load.stats().since(&last).answered() >= 60);
-    assert_eq!(drained.requests(), left, "a drained backend gets nothing");
+    wait_until("a drained backend gets nothing", || gets_nothing(&load, || drained.requests() as u64));
     may_answer.store(true, SeqCst);
-    assert_eq!(slow.answer().text(), "drained");
+    let texts: Vec<_> = slow.iter_mut().map(|client| client.answer().text()).collect();
+    assert!(texts.iter().any(|text| text == "drained"), "{texts:?}");
     let stats = load.stop();
     assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
 }

@@ -207,7 +207,7 @@ fn a_session_whose_backend_is_full_is_served_elsewhere_and_a_strong_one_stays_ab
 #[test]
 fn a_session_whose_member_fails_a_request_is_served_elsewhere() {
     for kind in KINDS {
-        let (mut toys, health) = (toys(["a", "b"]), toy("health"));
+        let (mut toys, health) = (Vec::from(["a", "b"].map(toy)), toy("health"));
         let setup = of(kind, &[group("ig", NEAR).members(&toys)]).probed_at(&health);
         let lb = Lb::start(&setup.text());
         let (header, member) = session(&lb, kind);

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use overspill::cli::toy::{Options, ToyBackend};
 
+use super::own_address;
+
 /// A toy that answers 200 with its name at once.
 pub(crate) fn toy(name: &str) -> ToyBackend {
-    ToyBackend::start(Options::new(name)).unwrap()
+    ToyBackend::start(Options { listen: own_address(), ..Options::new(name) }).unwrap()
 }
 
 /// Answers are held back until they are let go.
@@ -79,8 +81,8 @@ pub(crate) struct Conn {
 
 impl Scripted {
     pub(crate) fn start(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = own_address();
+        let listener = TcpListener::bind(address).unwrap();
         let shared = Arc::new(Shared::default());
         let (of_thread, script) = (shared.clone(), Arc::new(script));
         let thread = std::thread::spawn(move || {
@@ -90,7 +92,7 @@ impl Scripted {
                     return;
                 }
                 stream.set_nodelay(true).unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
                 of_thread.connections.fetch_add(1, SeqCst);
                 let stream = Arc::new(stream);
                 of_thread.sockets.lock().unwrap().push(Arc::downgrade(&stream));

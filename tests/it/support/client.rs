@@ -215,6 +215,17 @@ impl Client {
         self.buffer.drain(..count).collect()
     }
 
+    /// The next byte; `None` at the end.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Option<u8> {
+        while self.buffer.is_empty() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.buffer.remove(0))
+    }
+
     /// All that comes until the connection ends, by FIN or reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {

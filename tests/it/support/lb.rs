@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 
 use overspill::admin::AdminServer;
 use overspill::balance::pick::Reason;
+use overspill::balance::plan::Figures;
 use overspill::engine::handle::{Applied, Handle, Refused};
 use overspill::engine::start::{Overrides, start_resolved};
+use overspill::ledger::member::Health;
 use overspill::ledger::process::Traffic;
 use overspill::ledger::service::{Extra, Loss};
 use overspill::model::config::Config;
@@ -63,7 +65,32 @@ impl Lb {
     #[track_caller]
     fn when_ready(self) -> Self {
         wait_until("the balancer is ready", || self.handle.is_ready());
+        // A first probe that a busy machine let fail leaves a member without a verdict.
+        if !self.all_judged() {
+            wait_until("every member has its verdict", || self.all_judged());
+            self.wait_tick();
+        }
         self
+    }
+
+    fn all_judged(&self) -> bool {
+        let world = self.handle.world();
+        let probed =
+            world.services.iter().filter(|s| s.config.is_reachable && s.config.health_check.is_some());
+        probed.flat_map(|s| s.members()).all(|(.., m)| m.numbered.member.health() != Health::Unknown)
+    }
+
+    /// Waits until the planner has seen what is so now.
+    #[track_caller]
+    pub(crate) fn wait_tick(&self) {
+        let world = self.handle.world();
+        let Some(backend) = world.services.iter().flat_map(|s| &s.backends).next() else { return };
+        // It shows new figures at each tick; the first to come may be of one that began before.
+        for _ in 0..2 {
+            let shown = &backend.ledger.shown;
+            shown.store(Figures { rate: -1.0, ..shown.read() });
+            wait_until("the planner has its turn", || shown.read().rate >= 0.0);
+        }
     }
 
     pub(crate) fn try_start(yaml: &str, workers: usize) -> Result<Self, Refused> {

@@ -6,11 +6,15 @@ pub(crate) mod dns;
 pub(crate) mod lb;
 pub(crate) mod setup;
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use overspill::cli::load::Stats;
+
 /// Longest wait for anything that should happen soon; only a failing test waits as long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `what` holds, looking often; panics with `name` when it never does.
 #[track_caller]
@@ -25,6 +29,29 @@ pub(crate) fn wait_until(name: &str, mut what: impl FnMut() -> bool) {
 /// Lets a measured stretch of time pass. Not a way to wait for something: a rate needs a time to be a rate.
 pub(crate) fn let_pass(span: Duration) {
     std::thread::sleep(span);
+}
+
+/// An address that nobody else will ever bind, in this process or another: whoever connects is refused until its owner
+/// listens. A port that the system has chosen may, once closed, be another test's next. All are of one host, so that
+/// the health of one member can be that of another port.
+pub(crate) fn own_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, 64 | (high & 63), middle, low), NEXT.fetch_add(1, SeqCst)).into()
+}
+
+/// Bytes that the sockets at both ends of a connection hold at most, in one direction.
+pub(crate) fn most_in_buffers() -> usize {
+    let most = |name: &str| -> Option<usize> {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
+        text.split_whitespace().last()?.parse().ok()
+    };
+    most("tcp_rmem").unwrap_or(6 << 20) + most("tcp_wmem").unwrap_or(4 << 20)
+}
+
+/// Whether an answer took so much longer than a member does that the machine must have stood still meanwhile.
+pub(crate) fn stood_still(stats: &Stats, members_take: Duration) -> bool {
+    stats.latencies.quantile(1.0).is_some_and(|longest| longest > members_take + Duration::from_millis(100))
 }
 
 static MACHINE: RwLock<()> = RwLock::new(());

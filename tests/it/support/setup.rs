@@ -97,11 +97,12 @@ pub(crate) struct Setup {
     groups: Vec<Group>,
 }
 
-/// With these groups. Members are probed once a second at `/healthz` on the port that they serve on.
+/// With these groups. Members are probed once a second at `/healthz` on the port that they serve on. Three failures
+/// are a verdict: a probe has a second, and a busy machine may let any thread stand still for longer.
 pub(crate) fn setup(groups: &[Group]) -> Setup {
     Setup {
         service: String::new(),
-        health: "healthyThreshold: 1, unhealthyThreshold: 1".to_owned(),
+        health: "healthyThreshold: 1, unhealthyThreshold: 3".to_owned(),
         proxy: "accessLog: {path: none}".to_owned(),
         scheme: String::new(),
         target: String::new(),
