@@ -258,6 +258,9 @@ pub struct Toy {
     /// Report its own request rate divided by this as utilization
     #[arg(long, value_name = "RPS", value_parser = words::positive, conflicts_with = "utilization")]
     pub capacity: Option<f64>,
+    /// Report its own CPU time divided by this many cores as utilization (Linux)
+    #[arg(long, value_name = "CORES", value_parser = words::positive, conflicts_with_all = ["utilization", "capacity"])]
+    pub cores: Option<f64>,
     /// Form of the report in the endpoint-load-metrics header: text, json, bin or none
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub report: Form,

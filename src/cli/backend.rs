@@ -42,9 +42,10 @@ fn settings(toy: &args::Toy) -> Settings {
         status: toy.status,
         health_status: toy.health_status,
         body_bytes: toy.body_bytes,
-        utilization: match (toy.utilization, toy.capacity) {
-            (Some(value), _) => Utilization::Fixed(value),
-            (_, Some(rate)) => Utilization::OfRate(rate),
+        utilization: match (toy.utilization, toy.capacity, toy.cores) {
+            (Some(value), ..) => Utilization::Fixed(value),
+            (_, Some(rate), _) => Utilization::OfRate(rate),
+            (.., Some(cores)) => Utilization::OfCpu(cores),
             _ => Utilization::None,
         },
         report: toy.report,

@@ -12,7 +12,7 @@ use super::handle::{Handle, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::Planners;
 use super::session_key;
-use super::supervisor::Supervisor;
+use super::supervisor::{STOP_GRACE, Supervisor};
 use super::worker::{self, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
@@ -144,6 +144,7 @@ fn prepare(
         log: Some(log),
         access_log: config.proxy.access_log.clone(),
         origin: origin.to_owned(),
+        grace: STOP_GRACE,
     };
     (supervisor, ready_sender)
 }
@@ -200,5 +201,85 @@ fn random_seed() -> u64 {
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),
         Err(_) => clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.subsec_nanos().into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::ledger::process::Traffic;
+    use crate::model::config::AccessLogTarget;
+    use crate::model::unit::Span;
+
+    const FRONTS: &str = "\
+        forwardingRules:\n\
+        - {name: t, IPAddress: 127.0.0.1, portRange: \"0\", target: tp}\n\
+        - {name: h, IPAddress: 127.0.0.1, portRange: \"0\", target: hp}\n\
+        targetTcpProxies: [{name: tp, service: tcp}]\n\
+        targetHttpProxies: [{name: hp, urlMap: m}]\n\
+        urlMaps: [{name: m, defaultService: web}]\n";
+
+    /// A TCP and an HTTP service of one internet endpoint, which needs no health check.
+    fn document(member: SocketAddr) -> String {
+        let (ip, port) = (member.ip(), member.port());
+        let endpoint = format!("networkEndpoints: [{{ipAddress: {ip}, port: {port}}}]");
+        format!(
+            "proxy: {{zone: us-central1-a, accessLog: {{path: none}}}}\n{FRONTS}\
+             backendServices:\n\
+             - {{name: web, protocol: HTTP, backends: [{{group: neg}}]}}\n\
+             - {{name: tcp, protocol: TCP, backends: [{{group: neg}}]}}\n\
+             networkEndpointGroups:\n\
+             - {{name: neg, networkEndpointType: INTERNET_IP_PORT, {endpoint}}}\n"
+        )
+    }
+
+    /// An engine of one worker that is not run, so that a test may stop it with a grace of its own.
+    fn engine(text: &str, grace: Span) -> Supervisor {
+        let resolved = resolve::document(text);
+        let config = resolved.config.map(Arc::new).unwrap_or_else(|| panic!("{:#?}", resolved.problems));
+        let log = LogWriter::start(&AccessLogTarget::None).unwrap();
+        let (mut supervisor, _) = prepare(&config, 1, Path::new("test"), log, Dns { server: None });
+        supervisor.grace = grace;
+        supervisor.workers = start_workers(&supervisor, 1, 7).unwrap();
+        let opened = supervisor.open(&config.fronts).unwrap();
+        let world = supervisor.shared.world.load_full();
+        supervisor.prober.reconcile(&world);
+        supervisor.settle(&world, opened);
+        supervisor.planners.adopt(&world);
+        supervisor
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_when_the_grace_is_over_is_cut_and_counted() {
+        use std::io::{Read as _, Write as _};
+        // Takes connections and says nothing.
+        let member = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut supervisor = engine(&document(member.local_addr().unwrap()), Span::millis(300));
+        let fronts = supervisor.shared.listeners.load_full();
+        let mut clients: Vec<_> =
+            fronts.iter().map(|front| TcpStream::connect(front.bound).unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        }
+        // Both have reached the member.
+        let _reached = [member.accept().unwrap(), member.accept().unwrap()];
+        let began = clock::now();
+        supervisor.stop().await;
+        assert!(clock::now().since(began) >= Span::millis(300), "it waits as long as it may");
+        for (client, front) in clients.iter_mut().zip(fronts.iter()) {
+            let mut rest = Vec::new();
+            let end = client.read_to_end(&mut rest).map_err(|error| error.kind());
+            assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+            assert!(&*front.name == "h" || end == Err(ErrorKind::ConnectionReset), "{}: {end:?}", front.name);
+        }
+        let process = &supervisor.shared.process;
+        assert_eq!((process.sum(Traffic::Accepted), process.sum(Traffic::Closed)), (2, 2));
+        let tcp =
+            supervisor.shared.world.load().services.iter().find(|s| &**s.name() == "tcp").cloned().unwrap();
+        assert_eq!(tcp.ledger.details(crate::model::detail::StatusDetail::ConnectionDrained), 1);
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Supervisor {
     pub(super) access_log: AccessLogTarget,
     /// The configuration file.
     pub(super) origin: PathBuf,
+    /// How long running requests may go on after a stop was asked for; [`STOP_GRACE`] but in tests.
+    pub(super) grace: Span,
 }
 
 /// A front's listener.
@@ -244,11 +246,11 @@ impl Supervisor {
         }));
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         let mut waiting = Vec::new();
         for worker in &self.workers {
             let (done, answer) = oneshot::channel();
-            if worker.commands.send(Command::Stop { grace: STOP_GRACE, done }).is_ok() {
+            if worker.commands.send(Command::Stop { grace: self.grace, done }).is_ok() {
                 waiting.push(answer);
             }
         }

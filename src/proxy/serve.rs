@@ -96,7 +96,9 @@ impl Drop for Open {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return context.process.count(context.worker, Traffic::Closed);
+    };
     let world = context.world();
     let front = world.front(listener);
     let (io, guard) = GuardedIo::new(stream, max_head(&world, front));

@@ -12,7 +12,6 @@ use crate::support::{most_in_buffers, wait_until};
 
 #[test]
 fn two_thousand_idle_connections_do_not_disturb_a_working_one() {
-    rlimit::increase_nofile_limit(8_192).unwrap();
     let toys = [toy("a")];
     let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
     let mut idle: Vec<_> = (0..2_000).map(|_| lb.client()).collect();

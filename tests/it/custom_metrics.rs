@@ -11,7 +11,7 @@ use overspill::cli::load::{Load, Options};
 use crate::support::backend::{Scripted, toy};
 use crate::support::lb::Lb;
 use crate::support::setup::{FAR, NEAR, group, setup};
-use crate::support::{let_pass, measuring, wait_until};
+use crate::support::{let_pass, measured, measuring, wait_until};
 
 /// Longest time to settle, from the first request.
 const SETTLE: Duration = Duration::from_secs(12);
@@ -58,22 +58,23 @@ fn g_1_36_a_named_metric_is_held_at_its_maximum_and_one_on_a_dry_run_is_only_sho
     let near = group("ig-near", NEAR).mode(METRICS).member("one", &one).member("two", &two);
     let lb = Lb::start(&setup(&[near, group("ig-far", FAR).member("far", &far)]).text());
     let load = Load::start(Options::new(lb.address(), 220.0)).unwrap();
-    let_pass(SETTLE + WINDOW);
-    let mut got = rate(&of_one, WINDOW) + rate(&of_two, WINDOW);
-    if (got - 140.0).abs() > 7.0 {
-        // The machine may have been busy with other things.
+    let_pass(SETTLE);
+    let off = measured(&load, Duration::ZERO, || {
         let_pass(WINDOW);
-        got = rate(&of_one, WINDOW) + rate(&of_two, WINDOW);
-    }
-    println!("near got {got}/s of 140");
+        let got = rate(&of_one, WINDOW) + rate(&of_two, WINDOW);
+        let metrics = lb.metrics();
+        let queue = metrics.sum("overspill_backend_custom_metric", &["queue", "dry_run=\"false\""]);
+        let fullness = metrics.sum("overspill_backend_custom_metric_fullness", &["queue"]);
+        println!("near got {got}/s of 140, queue {queue}, fullness {fullness}");
+        let is_held = (got - 140.0).abs() <= 7.0;
+        let is_shown = (queue - 0.7).abs() < 0.1 && (fullness - 1.0).abs() < 0.15;
+        (!is_held || !is_shown).then_some((got, queue, fullness)).into_iter().collect()
+    });
     let metrics = lb.metrics();
     let stats = load.stop();
-    assert!((got - 140.0).abs() <= 7.0, "{got} per second instead of 140 ± 5 %");
+    assert!(off.is_empty(), "{off:?} instead of 140 per second ± 5 %, 0.7 and 1");
     assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
     assert!(metrics.sum("overspill_picks_total", &[&format!("\"{}\"", Reason::Full.as_str())]) > 0.0);
-    let queue = metrics.sum("overspill_backend_custom_metric", &["queue", "dry_run=\"false\""]);
-    let fullness = metrics.sum("overspill_backend_custom_metric_fullness", &["queue"]);
-    assert!((queue - 0.7).abs() < 0.1 && (fullness - 1.0).abs() < 0.15, "{queue} {fullness}");
     let dry = metrics.sum("overspill_backend_custom_metric", &["orca.cpu_utilization", "dry_run=\"true\""]);
     assert_eq!(dry, 3.0);
 }

@@ -42,7 +42,7 @@ fn g_4_12_only_failures_in_a_row_reach_the_threshold() {
         (500, Up),
         (200, Up),
     ];
-    let seen: Arc<Mutex<Vec<(Instant, Option<Health>)>>> = Arc::default();
+    let seen = Arc::new(Mutex::new(Vec::<(Instant, Option<Health>)>::new()));
     let engine: Arc<OnceLock<Handle>> = Arc::default();
     let (probes, handle) = (seen.clone(), engine.clone());
     let probed = Scripted::start(move |conn| {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::too_many_lines)]
 
 mod access_log;
+mod addresses;
 mod affinity;
 mod bad_backends;
 mod balancing;
@@ -28,6 +29,7 @@ mod prometheus;
 mod reload;
 mod retries;
 mod sessions;
+mod shared_groups;
 mod smuggling;
 mod support;
 mod tcp_proxy;

@@ -7,7 +7,7 @@ use overspill::model::detail::StatusDetail;
 use crate::support::backend::{Scripted, toy};
 use crate::support::client::Client;
 use crate::support::lb::Lb;
-use crate::support::setup::scripted;
+use crate::support::setup::{FAR, NEAR, group, scripted, setup};
 use crate::support::wait_until;
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
@@ -154,4 +154,27 @@ fn a_101_that_nobody_asked_for_opens_no_tunnel() {
         assert!(answer.text().contains("backend_response_corrupted"), "{headers:?}: {}", answer.text());
         wait_until("the backend is let go", || backend.ended() == backend.connections());
     }
+}
+
+#[test]
+fn a_websocket_is_in_flight_until_it_ends() {
+    let (backend, far, health) = (echo(), Scripted::good(), toy("health"));
+    let mode = "balancingMode: IN_FLIGHT, trafficDuration: LONG, maxInFlightRequests";
+    let groups = [
+        group("ig-near", NEAR).mode(&format!("{mode}: 1")).member("near", &backend),
+        group("ig-far", FAR).mode(&format!("{mode}: 1000")).member("far", &far),
+    ];
+    let lb = Lb::start(&setup(&groups).probed_at(&health).text());
+    let mut client = connected(&lb);
+    client.send("hello");
+    assert_eq!(client.bytes(5), b"hello");
+    let near = || lb.handle.world().services[0].backends[0].ledger.gate.in_flight();
+    for n in 1..=3 {
+        assert_eq!((lb.get("/").backend(), near()), ("good", 1), "the near group is full");
+        assert_eq!((backend.connections(), far.requests()), (1, n));
+    }
+    drop(client);
+    wait_until("its room is given back", || near() == 0);
+    drop(connected(&lb));
+    assert_eq!(backend.connections(), 2, "there is room near again");
 }

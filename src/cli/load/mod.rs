@@ -319,7 +319,9 @@ mod tests {
 
     #[test]
     fn a_dead_address_is_counted_as_errors() {
-        let toy = ToyBackend::start(toy::Options::new("gone")).unwrap();
+        // Where no other test will listen meanwhile.
+        let listen = SocketAddr::from(([127, 0, 0, 77], 0));
+        let toy = ToyBackend::start(toy::Options { listen, ..toy::Options::new("gone") }).unwrap();
         let address = toy.address();
         toy.stop();
         let stats = run_until(Options::new(address, 2_000.0), 20);

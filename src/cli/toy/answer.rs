@@ -36,6 +36,7 @@ async fn serve(live: &Live, request: Request<Incoming>) -> Response<Body> {
     let settings = *live.settings();
     let number = live.requests.fetch_add(1, Relaxed);
     live.meter().count(clock::now());
+    let _under_way = UnderWay::begin(live);
     let wait = settings.wait(number);
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
@@ -61,6 +62,23 @@ async fn serve(live: &Live, request: Request<Incoming>) -> Response<Body> {
     response
 }
 
+/// A request until its answer is made, or nobody waits for it any more.
+struct UnderWay<'a>(&'a Live);
+
+impl<'a> UnderWay<'a> {
+    fn begin(live: &'a Live) -> Self {
+        let now = live.under_way.fetch_add(1, Relaxed) + 1;
+        live.most_under_way.fetch_max(now, Relaxed);
+        Self(live)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
 fn load(live: &Live) -> Response<Body> {
     let settings = *live.settings();
     let report = report(live, &settings).unwrap_or_else(|| Report::new(0.0, live.meter().rate(clock::now())));
@@ -81,11 +99,15 @@ fn set(live: &Live, query: &str) -> Response<Body> {
 }
 
 fn report(live: &Live, settings: &Settings) -> Option<Report> {
-    let rate = live.meter().rate(clock::now());
+    let now = clock::now();
+    let rate = live.meter().rate(now);
     match settings.utilization {
         Utilization::None => None,
         Utilization::Fixed(value) => Some(Report::new(value, rate)),
         Utilization::OfRate(capacity) => Some(Report::new(rate / capacity.max(f64::MIN_POSITIVE), rate)),
+        Utilization::OfCpu(cores) => {
+            live.cpu().busy(now).map(|busy| Report::new(busy / cores.max(f64::MIN_POSITIVE), rate))
+        }
     }
 }
 

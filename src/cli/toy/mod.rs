@@ -8,6 +8,7 @@
 //! body that starts with its name. `?echo` in the query sends the request's body back, streamed.
 
 mod answer;
+mod cpu;
 mod report;
 mod settings;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 pub use report::Form;
 pub use settings::{Settings, Utilization};
 
+use cpu::CpuMeter;
 use report::Meter;
 
 /// How to start one.
@@ -57,7 +60,10 @@ pub(super) struct Live {
     name: String,
     settings: Mutex<Settings>,
     meter: Mutex<Meter>,
+    cpu: Mutex<CpuMeter>,
     requests: AtomicU64,
+    under_way: AtomicU64,
+    most_under_way: AtomicU64,
 }
 
 impl Options {
@@ -81,18 +87,27 @@ impl ToyBackend {
             name: options.name,
             settings: Mutex::new(options.settings),
             meter: Mutex::default(),
+            cpu: Mutex::default(),
             requests: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            most_under_way: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let threads = (0..options.workers.max(1))
+        let (ready, begun) = std::sync::mpsc::channel();
+        let threads: Vec<_> = (0..options.workers.max(1))
             .map(|_| {
                 let (listener, live, stopped) = (listener.try_clone()?, live.clone(), stopped.clone());
+                let ready = ready.clone();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                std::thread::Builder::new()
-                    .name("toy".to_owned())
-                    .spawn(move || runtime.block_on(serve(listener, live, stopped)))
+                std::thread::Builder::new().name("toy".to_owned()).spawn(move || {
+                    live.cpu().add_this_thread();
+                    let _ = ready.send(());
+                    runtime.block_on(serve(listener, live, stopped));
+                })
             })
             .collect::<io::Result<_>>()?;
+        // All are measured from here on.
+        let _ = begun.iter().take(threads.len()).count();
         Ok(Self { address, live, stop, threads })
     }
 
@@ -112,6 +127,18 @@ impl ToyBackend {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.live.requests.load(Relaxed)
+    }
+
+    /// Most requests that were under way at a time, health checks and polls not counted.
+    #[must_use]
+    pub fn most_under_way(&self) -> u64 {
+        self.live.most_under_way.load(Relaxed)
+    }
+
+    /// CPU time that its serving threads have used; `None` where the system does not tell, which is all but Linux.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.live.cpu().used().map(Duration::from_nanos)
     }
 
     /// From now on `/healthz` answers this status.
@@ -149,6 +176,10 @@ impl Live {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn cpu(&self) -> MutexGuard<'_, CpuMeter> {
+        self.cpu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,7 +204,7 @@ async fn serve(listener: TcpListener, live: Arc<Live>, mut stopped: watch::Recei
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(connection(stream, live.clone()))),
                 // Out of descriptors, most likely: others must end first.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
         }
     }

@@ -35,6 +35,8 @@ pub enum Utilization {
     Fixed(f64),
     /// Own requests of the last second ÷ this.
     OfRate(f64),
+    /// CPU time of its serving threads over the last second ÷ so many cores. Linux only; elsewhere nothing is reported.
+    OfCpu(f64),
 }
 
 impl Default for Settings {
@@ -79,10 +81,10 @@ impl Settings {
                 "body-bytes" => self.body_bytes = words::body_bytes(value)?,
                 "utilization" => self.utilization = Utilization::Fixed(words::positive(value)?),
                 "capacity" => self.utilization = Utilization::OfRate(words::positive(value)?),
+                "cores" => self.utilization = Utilization::OfCpu(words::positive(value)?),
                 "report" => self.report = value.parse()?,
                 _ => {
-                    let known =
-                        "health, status, latency, cpu, jitter, body-bytes, utilization, capacity, report";
+                    let known = "health, status, latency, cpu, jitter, body-bytes, utilization, capacity, cores, report";
                     return Err(format!("no setting is called `{key}`; there are: {known}"));
                 }
             }

@@ -106,6 +106,8 @@ impl Lb {
     }
 
     fn try_start_resolved(config: Config, overrides: Overrides) -> Result<Self, Refused> {
+        // All tests of this process share its descriptors, and one of them holds thousands.
+        rlimit::increase_nofile_limit(u64::MAX).unwrap();
         let (started, result) = mpsc::channel();
         let config = Arc::new(config);
         let (stop, stopped) = oneshot::channel();

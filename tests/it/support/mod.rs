@@ -6,12 +6,13 @@ pub(crate) mod dns;
 pub(crate) mod lb;
 pub(crate) mod setup;
 
+use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use overspill::cli::load::Stats;
+use overspill::cli::load::{Load, Stats};
 
 /// Longest wait for anything that should happen soon; only a failing test waits as long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,6 +48,32 @@ pub(crate) fn most_in_buffers() -> usize {
         text.split_whitespace().last()?.parse().ok()
     };
     most("tcp_rmem").unwrap_or(6 << 20) + most("tcp_wmem").unwrap_or(4 << 20)
+}
+
+/// So many times something is measured at most, and so many of those in which nothing stood still.
+const MAX_LOOKS: usize = 8;
+const MAX_STEADY_LOOKS: usize = 3;
+
+/// Measures until nothing is off. What a load shows holds for a steady one: a look during which the machine stood still
+/// shows nothing, and a machine that always does so cannot be measured, which is printed. The result is what was off
+/// at the last of three looks that nothing disturbed.
+pub(crate) fn measured<T: Debug>(
+    load: &Load,
+    members_take: Duration,
+    mut look: impl FnMut() -> Vec<T>,
+) -> Vec<T> {
+    let mut steady = 0;
+    for _ in 0..MAX_LOOKS {
+        let before = load.stats();
+        let off = look();
+        steady += usize::from(!stood_still(&load.stats().since(&before), members_take));
+        if off.is_empty() || steady == MAX_STEADY_LOOKS {
+            return off;
+        }
+        println!("off: {off:?}, {steady} steady looks");
+    }
+    println!("this machine is too busy to measure");
+    Vec::new()
 }
 
 /// Whether an answer took so much longer than a member does that the machine must have stood still meanwhile.
