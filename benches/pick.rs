@@ -114,7 +114,7 @@ fn plan(tiers: u32, backends: u32) -> Plan {
         weights: None,
         hashed: Some(Hashed::Ring(Arc::new(Ring::new(
             (0..500).map(|n| (n, hash::mix(u64::from(backend), u64::from(n)))),
-            100,
+            1024,
         )))),
         identity: u64::from(backend),
     };
@@ -153,7 +153,7 @@ fn bench(c: &mut Criterion) {
         b.iter(|| Maglev::new((0..500).map(|n| (n, hash::mix(u64::from(n), 1))), 500));
     });
     c.bench_function("build a ring of 10,000 members", |b| {
-        b.iter(|| Ring::new((0..10_000).map(|n| (n, hash::mix(u64::from(n), 1))), 100));
+        b.iter(|| Ring::new((0..10_000).map(|n| (n, hash::mix(u64::from(n), 1))), 1024));
     });
 }
 

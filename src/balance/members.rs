@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::maglev::Maglev;
 use super::plan::{Hashed, MemberSample, Shares, Usable};
-use super::ring::{self, Ring};
+use super::ring::Ring;
 use super::{hash, weights};
 use crate::model::policy::Locality;
 use crate::model::service::{self, Affinity, Service};
@@ -40,7 +40,7 @@ pub(super) struct Members {
 
 #[derive(Debug, Clone, Copy)]
 enum Hashing {
-    Ring { points: u64 },
+    Ring { minimum_size: u32 },
     Maglev,
 }
 
@@ -75,9 +75,7 @@ impl Members {
         let hashing = match (&service.affinity, locality) {
             // A strong cookie names its member.
             (Affinity::None | Affinity::StrongCookie(_), _) => None,
-            (_, Locality::RingHash { minimum_size }) => {
-                Some(Hashing::Ring { points: ring::points(count, minimum_size) })
-            }
+            (_, Locality::RingHash { minimum_size }) => Some(Hashing::Ring { minimum_size }),
             _ => Some(Hashing::Maglev),
         };
         Self {
@@ -171,7 +169,7 @@ impl Members {
                 .map(|((index, identity), _)| (index, *identity))
         };
         let hashed = |hashing| match hashing {
-            Hashing::Ring { points } => Hashed::Ring(Arc::new(Ring::new(listed(), points))),
+            Hashing::Ring { minimum_size } => Hashed::Ring(Arc::new(Ring::new(listed(), minimum_size))),
             Hashing::Maglev => Hashed::Maglev(Arc::new(Maglev::new(listed(), self.identities.len()))),
         };
         Usable {
