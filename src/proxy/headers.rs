@@ -20,6 +20,8 @@ use http::header::{
 };
 use http::{Method, Version};
 
+use crate::balance::report::{self, Malformed, Report};
+
 /// How often a request may have passed a balancer of this name before it counts as going round in circles.
 pub(crate) const MAX_HOPS: usize = 10;
 
@@ -27,10 +29,15 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Trace and span of a request.
 pub(crate) const TRACE_CONTEXT: HeaderName = HeaderName::from_static("x-cloud-trace-context");
-/// Load reports of members [G 1.41, 1.42].
-pub(crate) const ORCA: HeaderName = HeaderName::from_static("endpoint-load-metrics");
-/// The same as base64 of the protobuf; wins.
-pub(crate) const ORCA_BIN: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
+/// Load reports of members, the newest form first: it wins [G 1.41, 1.42]. With whether it is base64 of the protobuf.
+const LOAD_REPORTS: [(HeaderName, bool); 6] = [
+    (HeaderName::from_static("endpoint-load-metrics-bin"), true),
+    (HeaderName::from_static("endpoint-load-metrics"), false),
+    (HeaderName::from_static("endpoint-load-metrics-json"), false),
+    (HeaderName::from_static("x-endpoint-load-metrics-bin"), true),
+    (HeaderName::from_static("x-endpoint-load-metrics"), false),
+    (HeaderName::from_static("x-endpoint-load-metrics-json"), false),
+];
 const OUR_VIA: &str = "1.1 google";
 
 /// What is the same for all requests of a client's connection.
@@ -93,6 +100,14 @@ pub(crate) fn to_client(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool)
 /// its body (RFC 9112, 6.3).
 pub(crate) fn has_two_framings(headers: &HeaderMap, seen: Seen) -> bool {
     seen.0 & 1 << CHUNKED != 0 && headers.contains_key(CONTENT_LENGTH)
+}
+
+/// The load report in an answer's head, if there is one; the error is that of a report that cannot be read.
+pub(crate) fn load_report(headers: &HeaderMap) -> Option<Result<Report, Malformed>> {
+    let (value, is_binary) =
+        LOAD_REPORTS.iter().find_map(|(name, is_binary)| Some((headers.get(name)?, *is_binary)))?;
+    let parse = if is_binary { report::parse_binary } else { report::parse_header };
+    Some(value.to_str().map_err(|_| Malformed::Syntax).and_then(parse))
 }
 
 /// Which of the names that a proxy must know are there. One pass over a head's names replaces a search for each.
@@ -244,7 +259,12 @@ fn bit_of(name: &str) -> Option<usize> {
         "expect" => 12,
         "host" => 13,
         "cookie" => 14,
-        "endpoint-load-metrics" | "endpoint-load-metrics-bin" => 15,
+        "endpoint-load-metrics"
+        | "endpoint-load-metrics-bin"
+        | "endpoint-load-metrics-json"
+        | "x-endpoint-load-metrics"
+        | "x-endpoint-load-metrics-bin"
+        | "x-endpoint-load-metrics-json" => 15,
         _ => return None,
     })
 }
@@ -494,6 +514,28 @@ mod tests {
             &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), arena: &RefCell::default() },
         );
         assert_eq!(all(&map, "x-forwarded-proto"), ["https"]);
+    }
+
+    #[test]
+    fn g_1_41_a_load_report_is_heard_by_all_its_names_and_the_newest_wins() {
+        let cpu = |lines: &[(&str, &str)]| {
+            load_report(&headers(lines)).map(|report| report.ok().and_then(|report| report.cpu_utilization))
+        };
+        for (name, _) in &LOAD_REPORTS {
+            assert_eq!(bit_of(name.as_str()), Some(15));
+        }
+        let old = ("x-endpoint-load-metrics", "TEXT cpu_utilization=0.25");
+        assert_eq!(cpu(&[old]), Some(Some(0.25)));
+        assert_eq!(
+            cpu(&[("endpoint-load-metrics-json", "JSON {\"cpu_utilization\": 0.5}")]),
+            Some(Some(0.5))
+        );
+        // Field 1, a double: 0.75.
+        let binary = "CQAAAAAAAOg/";
+        assert_eq!(cpu(&[("x-endpoint-load-metrics-bin", binary)]), Some(Some(0.75)));
+        assert_eq!(cpu(&[old, ("Endpoint-Load-Metrics", "TEXT cpu_utilization=0.5")]), Some(Some(0.5)));
+        assert_eq!(cpu(&[("x-endpoint-load-metrics", "cpu_utilization=1")]), Some(None));
+        assert_eq!(cpu(&[]), None);
     }
 
     #[test]

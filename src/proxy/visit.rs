@@ -19,7 +19,7 @@ use super::record::{Placed, Record};
 use super::session::{self, Claim};
 use super::{respond, retry, upgrade};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
-use crate::balance::{report, weights};
+use crate::balance::weights;
 use crate::clock;
 use crate::ledger::breaker::Limit;
 use crate::ledger::conduct::Outcome;
@@ -343,13 +343,9 @@ impl Visit {
         if !is_heard && !is_weighed {
             return;
         }
-        let report = match (headers.get(headers::ORCA_BIN), headers.get(headers::ORCA)) {
-            (Some(binary), _) => binary.to_str().map(report::parse_binary),
-            (None, Some(text)) => text.to_str().map(report::parse_header),
-            (None, None) => return,
-        };
+        let Some(report) = headers::load_report(headers) else { return };
         match report {
-            Ok(Ok(report)) => {
+            Ok(report) => {
                 // Of now, not of the request's start: a request may take longer than a report holds.
                 let now = clock::now();
                 if is_heard {
@@ -361,7 +357,7 @@ impl Visit {
                     member.numbered.member.conduct.report_weight(weight, now);
                 }
             }
-            Ok(Err(_)) | Err(_) => member.endpoint.count_malformed(),
+            Err(_) => member.endpoint.count_malformed(),
         }
     }
 }
