@@ -1,6 +1,7 @@
 //! Fetches the utilization of members that do not report it in response headers.
 //!
-//! Only for groups that a UTILIZATION backend of a reachable service uses: nobody else would read it. Load belongs
+//! Only for groups that a backend of a reachable service goes by, in UTILIZATION or CUSTOM_METRICS, or whose members a
+//! service weighs by polled reports (WEIGHTED_ROUND_ROBIN): nobody else would read it. Load belongs
 //! to the machine, so an endpoint is asked once however many services use it; if two groups want it fetched
 //! differently, the first in the file wins. An endpoint that does not answer has no new report, and the
 //! planner treats a report that has grown old as unknown; nothing is made up here.
@@ -19,9 +20,12 @@ use super::local_process::{Reading, Sampler, Target};
 use super::prometheus::{Pages, Unread};
 use super::schedule::Schedule;
 use crate::balance::report::parse_body;
+use crate::balance::weights;
 use crate::clock;
 use crate::ledger::endpoint::Endpoint;
 use crate::ledger::gauge::{self, Metric};
+use crate::ledger::member::Member;
+use crate::model::policy::Locality;
 use crate::model::service::{Protocol, Service, UtilizationSource};
 use crate::model::unit::Span;
 use crate::net::tls;
@@ -79,6 +83,21 @@ struct Poll {
     endpoint: Arc<Endpoint>,
     /// What else is read from its reports.
     metrics: Arc<[Metric]>,
+    /// Who is weighed by them.
+    weighed: Vec<Weighed>,
+}
+
+/// A member of a service that takes members in turn by weight, with the metrics that the service names [G 1.45].
+#[derive(Debug, Clone)]
+struct Weighed {
+    member: Arc<Member>,
+    by: Vec<Arc<str>>,
+}
+
+impl Weighed {
+    fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.member, &other.member) && self.by == other.by
+    }
 }
 
 /// What is polled.
@@ -97,6 +116,8 @@ impl Poll {
         settings(self) == settings(other)
             && Arc::ptr_eq(&self.endpoint, &other.endpoint)
             && gauges(self) == gauges(other)
+            && self.weighed.len() == other.weighed.len()
+            && self.weighed.iter().zip(&other.weighed).all(|(one, other)| one.is_same_as(other))
     }
 }
 
@@ -159,8 +180,9 @@ impl Wanted {
         let mut wanted = Self::default();
         for service in world.services.iter().filter(|s| s.config.is_reachable) {
             for (backend, live) in service.config.backends.iter().zip(&service.backends) {
-                if backend.mode.is_reported() {
-                    let source = &backend.group.utilization;
+                let source = &backend.group.utilization;
+                let is_weighed = is_weighed(&service.config, source);
+                if backend.mode.is_reported() || is_weighed {
                     live.members.iter().for_each(|member| wanted.add(&service.config, source, member));
                 }
             }
@@ -171,7 +193,7 @@ impl Wanted {
     fn add(&mut self, service: &Service, source: &UtilizationSource, member: &LiveMember) {
         let address = member.config.address;
         if self.polls.contains_key(&address) || self.locals.contains_key(&address) {
-            return;
+            return self.weigh(service, source, member);
         }
         match source {
             UtilizationSource::OrcaHeader => {}
@@ -188,7 +210,23 @@ impl Wanted {
                 self.locals.insert(address, (target, member.endpoint.clone()));
             }
         }
+        self.weigh(service, source, member);
     }
+
+    /// Has the member weighed by what its endpoint is asked for, where its service wants that.
+    fn weigh(&mut self, service: &Service, source: &UtilizationSource, member: &LiveMember) {
+        let poll = self.polls.get_mut(&member.config.address).filter(|_| is_weighed(service, source));
+        if let Some(poll) = poll {
+            let by = service.policies.weight_metrics.clone();
+            poll.weighed.push(Weighed { member: member.numbered.member.clone(), by });
+        }
+    }
+}
+
+/// Whether polled reports weigh the service's members. A metrics page has no requests per second, which a weight needs.
+fn is_weighed(service: &Service, source: &UtilizationSource) -> bool {
+    service.policies.locality == Locality::WeightedRoundRobin
+        && matches!(source, UtilizationSource::Http { .. })
 }
 
 /// The serving port speaks what the service speaks; a port of its own speaks plain HTTP.
@@ -207,6 +245,7 @@ fn poll_of(
         over_tls: port.is_none() && service.protocol == Protocol::Https,
         endpoint: member.endpoint.clone(),
         metrics: member.heard.clone(),
+        weighed: Vec::new(),
     }
 }
 
@@ -268,7 +307,13 @@ fn take_report(poll: &Poll, body: &[u8]) -> Result<(), String> {
     gauge::observe(&poll.metrics, |name| report.metric(name), now);
     let utilization = report.utilization();
     poll.endpoint.hear(utilization, now);
-    let is_heard = utilization.is_some() || poll.metrics.iter().any(|m| report.metric(&m.name).is_some());
+    let mut is_heard = utilization.is_some() || poll.metrics.iter().any(|m| report.metric(&m.name).is_some());
+    for weighed in &poll.weighed {
+        if let Some(weight) = weights::of_report(&report, &weighed.by) {
+            weighed.member.conduct.report_weight(weight, now);
+            is_heard = true;
+        }
+    }
     if is_heard { Ok(()) } else { Err("the report has no utilization".to_owned()) }
 }
 
@@ -352,6 +397,7 @@ mod tests {
     use super::super::fixture::{by_utilization, check, scripted, service, world};
     use super::*;
     use crate::ledger::registry::Registry;
+    use crate::model::service::Group;
     use crate::model::unit::Ratio;
 
     fn http_source(port: Option<u16>, path: &str) -> UtilizationSource {
@@ -368,6 +414,7 @@ mod tests {
             what: What::Report,
             endpoint,
             metrics: Arc::new([]),
+            weighed: Vec::new(),
         }
     }
 
@@ -487,6 +534,27 @@ mod tests {
         polls.sort();
         assert_eq!(polls, [("10.0.0.4:80".into(), "/load", true), ("10.0.0.5:9".into(), "/x", false)]);
         assert_eq!(wanted.locals.keys().collect::<Vec<_>>(), [&address(6)]);
+    }
+
+    #[tokio::test]
+    async fn g_1_45_polled_reports_weigh_the_members_of_services_that_ask_for_it() {
+        let answer =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\ncpu_utilization=0.25,rps_fractional=100.0";
+        let backend = scripted(b"\r\n\r\n", answer, false).await;
+        let mut by_rate = service("weighed", check(), &[backend.address]);
+        let group = (*by_rate.backends[0].group).clone();
+        by_rate.backends[0].group = Arc::new(Group { utilization: http_source(None, "/load"), ..group });
+        let plain = by_utilization(service("plain", check(), &[backend.address]), http_source(None, "/load"));
+        let mut weighed = by_rate;
+        assert!(Wanted::of(&world(vec![weighed.clone()], &mut Registry::new(1))).polls.is_empty());
+        weighed.policies.locality = Locality::WeightedRoundRobin;
+        let world = world(vec![plain, weighed], &mut Registry::new(1));
+        let wanted = Wanted::of(&world);
+        let poll = &wanted.polls[&backend.address];
+        ask(poll, &tls::unverified(), &mut Pages::default()).await.unwrap();
+        let weight =
+            |n: usize| world.services[n].backends[0].members[0].numbered.member.conduct.weight(clock::now());
+        assert_eq!((weight(0), weight(1)), (None, Some(400.0)));
     }
 
     #[tokio::test]
