@@ -387,6 +387,19 @@ mod tests {
     }
 
     #[test]
+    fn g_3_6_with_overload_reject_a_full_service_keeps_sessions_and_refuses_what_has_none() {
+        let plan = Plan { overload: Overload::Reject, ..plan(&[1.0, 1.0]) };
+        let full = |_, room| (room == Room::Overfill).then_some(0);
+        let to = |pinned| Ask { pinned: Some(pinned), ..ask(0, &[]) };
+        assert_eq!(choose(&plan, to((1, 1)), full).unwrap().reason, Reason::Session);
+        assert_eq!(choose(&plan, ask(0, &[]), full), Err(NoPick::Overloaded));
+        // Its member is gone: nothing holds the session any more.
+        assert_eq!(choose(&plan, to((1, 7)), full), Err(NoPick::Overloaded));
+        let hashed = Ask { key: Some(5), ..ask(0, &[]) };
+        assert_eq!(choose(&plan, hashed, full), Err(NoPick::Overloaded), "best effort [G 3.7]");
+    }
+
+    #[test]
     fn without_a_usable_member_there_is_no_pick() {
         assert_eq!(choose(&Plan::default(), ask(0, &[]), |_, _| Some(0)), Err(NoPick::NoHealthyMember));
     }
