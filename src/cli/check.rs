@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::engine::start::key_problem;
 use crate::model::config::{AccessLogTarget, Config};
 use crate::model::problem::{Position, Problem, Severity};
 use crate::model::resolve::{Resolved, document, locate};
@@ -52,7 +53,7 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
         }
     };
     let resolved = match broken {
-        None => with_surroundings(document(&text), &text),
+        None => with_surroundings(document(&text), path, &text),
         Some(at) => Resolved { config: None, problems: vec![not_utf8(&text, at)] },
     };
     let is_good = is_good(&resolved.problems, is_strict);
@@ -83,8 +84,14 @@ pub(super) fn load(path: &Path) -> Result<Config, (String, u8)> {
     resolved.config.ok_or_else(|| (render(&resolved.problems, &name, &text), BAD))
 }
 
-/// Adds what only this machine can tell. Warnings, since it may not be the one that serves.
-fn with_surroundings(mut resolved: Resolved, text: &str) -> Resolved {
+/// Adds what only this machine can tell. Warnings, since it may not be the one that serves; a key that is none is one nowhere.
+fn with_surroundings(mut resolved: Resolved, path: &Path, text: &str) -> Resolved {
+    let key = resolved.config.as_ref().and_then(|config| key_problem(config, path));
+    if let Some(mut problem) = key {
+        locate(std::slice::from_mut(&mut problem), text);
+        resolved.problems.push(problem);
+        resolved.problems.sort_by_key(|problem| problem.position);
+    }
     let target = resolved.config.as_ref().map(|config| &config.proxy.access_log);
     if let Some(AccessLogTarget::File(log)) = target
         && let Some((message, expected)) = unwritable(log)
@@ -348,7 +355,7 @@ mod tests {
         assert!(!minimal.contains("\nproxy:"));
         let found = |log: &str| {
             let text = format!("proxy:\n  accessLog: {{path: {}}}\n{minimal}", folder.join(log).display());
-            with_surroundings(document(&text), &text).problems
+            with_surroundings(document(&text), Path::new("lb.yaml"), &text).problems
         };
         assert_eq!(found("access.log"), []);
         assert!(!folder.join("access.log").exists(), "nothing is made");

@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,9 +18,7 @@ use crate::proxy::session::strong::{KEY_LENGTH, Signer};
 /// # Errors
 /// [`Problem`] when the key's file cannot be read or made, or holds something else.
 pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path) -> Result<(), Vec<Problem>> {
-    let is_needed =
-        config.services.iter().any(|service| matches!(service.affinity, Affinity::StrongCookie(_)));
-    if !is_needed || signer.get().is_some() {
+    if !wants_key(config) || signer.get().is_some() {
         return Ok(());
     }
     let session_key = &config.proxy.session_key;
@@ -35,6 +33,41 @@ pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path)
     Ok(())
 }
 
+/// What is wrong with the key's file of `config`, if there is one already. Nothing is made to find out.
+pub(crate) fn problem_of_file(config: &Config, origin: &Path) -> Option<Problem> {
+    let session_key = &config.proxy.session_key;
+    let path = session_key.file(origin).filter(|_| *session_key != SessionKey::Kept || wants_key(config))?;
+    let shown = path.display().to_string();
+    match fs::metadata(&path) {
+        Err(_) => None,
+        Ok(file) if file.is_file() => match read_key(&path) {
+            Ok(_) => open_to_others(&path).map(|mode| Problem {
+                severity: Severity::Warning,
+                code: "open-session-key",
+                message: format!("`{shown}`, the key of strong cookies, has mode {mode:o}: others may read or change it, and forge cookies"),
+                expected: Some("mode 600: for its owner alone".to_owned()),
+                ..problem(&shown, &io::Error::other(""))
+            }),
+            // Another user than this one may be the one that serves.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some(Problem { severity: Severity::Warning, ..problem(&shown, &error) })
+            }
+            Err(error) => Some(problem(&shown, &error)),
+        },
+        Ok(_) => Some(problem(&shown, &io::Error::other("it is no file"))),
+    }
+}
+
+fn wants_key(config: &Config) -> bool {
+    config.services.iter().any(|service| matches!(service.affinity, Affinity::StrongCookie(_)))
+}
+
+/// The permissions of a file that its group or others may read or change.
+fn open_to_others(path: &Path) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o066 != 0).then_some(mode)
+}
+
 /// The key in the file; a new one, if there is no such file.
 fn kept(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
     match read(path) {
@@ -44,8 +77,17 @@ fn kept(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
 }
 
 fn read(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
+    let key = read_key(path)?;
+    if let Some(mode) = open_to_others(path) {
+        tracing::warn!(path = %path.display(), mode = %format_args!("{mode:o}"), "others may read or change the key of strong cookies, and forge them");
+    }
+    Ok(key)
+}
+
+fn read_key(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
     let text = fs::read_to_string(path)?;
-    SessionKey::parse(text.trim()).ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits"))
+    SessionKey::parse(text.trim())
+        .ok_or_else(|| io::Error::other("it does not hold 64 hexadecimal digits, or they are all 0"))
 }
 
 /// Written whole under another name first: a full disk or a crash leaves no half key behind.
@@ -94,8 +136,6 @@ fn problem(path: &str, error: &io::Error) -> Problem {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -129,9 +169,28 @@ mod tests {
     }
 
     #[test]
+    fn check_looks_at_a_key_that_is_there_and_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let yaml = format!("proxy: {{zone: us-central1-a, sessionKeyFile: {}}}\n", path.display());
+        let config = crate::model::resolve::document(&yaml).config.unwrap();
+        let code =
+            || problem_of_file(&config, Path::new("lb.yaml")).map(|found| (found.code, found.severity));
+        assert_eq!(code(), None);
+        assert!(!path.exists());
+        fs::write(&path, "ab".repeat(32)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(code(), Some(("open-session-key", Severity::Warning)));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(code(), None);
+        fs::write(&path, "0".repeat(64)).unwrap();
+        assert_eq!(code(), Some(("no-session-key", Severity::Error)));
+    }
+
+    #[test]
     fn digits_are_read_in_either_case_and_nothing_else() {
         assert_eq!(SessionKey::parse(&"aB".repeat(32)), Some([0xAB; 32]));
-        for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"é".repeat(32)] {
+        for bad in ["", &"a".repeat(63), &"+1".repeat(32), &"é".repeat(32), &"0".repeat(64)] {
             assert_eq!(SessionKey::parse(bad), None, "{bad}");
         }
     }

@@ -12,6 +12,7 @@ use super::handle::{Handle, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::Planners;
 use super::session_key;
+pub(crate) use super::session_key::problem_of_file as key_problem;
 use super::supervisor::{STOP_GRACE, Supervisor};
 use super::worker::{self, Worker};
 use crate::clock;

@@ -191,7 +191,7 @@ impl SessionKey {
         }
     }
 
-    /// A key of 64 hexadecimal digits.
+    /// A key of 64 hexadecimal digits. All zeros are what an unset variable or a placeholder holds, and no secret.
     #[must_use]
     pub fn parse(text: &str) -> Option<[u8; 32]> {
         let mut key = [0; 32];
@@ -202,7 +202,7 @@ impl SessionKey {
             let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
             *byte = u8::try_from(high? << 4 | low?).ok()?;
         }
-        Some(key)
+        (key != [0; 32]).then_some(key)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `backends` of a backend service: groups with their targets [G 1a].
 
 use super::resource;
-use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
+use super::schema::{Kind, Off, REFERENCE, Table, Word, never, note, optional, output, required};
 
 resource! {
     /// One entry of `backends`.
@@ -82,7 +82,7 @@ pub(super) static BACKEND: Table = Table {
         optional("maxInFlightRequestsPerEndpoint", COUNT).by("[G 1a]"),
         optional("trafficDuration", Kind::Word(DURATIONS)).by("[G 1a]"),
         optional("customMetrics", Kind::List(&Kind::Object(&CUSTOM_METRIC), 2)).by("[G 1.37]"),
-        later("failover", "failover of passthrough balancers", &[Off::False]),
+        never("failover", "failover of passthrough balancers", &[Off::False]),
         output("orchestrationInfo"),
     ],
 };

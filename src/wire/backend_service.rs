@@ -4,7 +4,7 @@ use super::backend::{BACKEND, Backend, METRIC_NAME};
 use super::duration::{DURATION, Duration};
 use super::protection::{CIRCUIT_BREAKERS, CircuitBreakers, OUTLIER_DETECTION, OutlierDetection};
 use super::resource;
-use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
+use super::schema::{Kind, Off, REFERENCE, Table, Word, later, never, note, optional, output, required};
 
 resource! {
     /// A backend service.
@@ -164,10 +164,10 @@ pub static BACKEND_SERVICE: Table = Table {
         later("maxStreamDuration", "a limit for streams", &[Off::Empty]),
         later("localityLbPolicies", "lists of policies, which gRPC clients read", &[Off::Empty]),
         later("subsetting", "subsets of members", &[Off::Empty, Off::Choice("policy", "NONE")]),
-        later("failoverPolicy", "failover of passthrough balancers", &[Off::Empty]),
-        later("connectionTrackingPolicy", "connection tracking of passthrough balancers", &[Off::Empty]),
-        later("networkPassThroughLbTrafficPolicy", "passthrough balancing", &[Off::Empty]),
-        later("haPolicy", "high availability of passthrough balancers", &[Off::Empty]),
+        never("failoverPolicy", "failover of passthrough balancers", &[Off::Empty]),
+        never("connectionTrackingPolicy", "connection tracking of passthrough balancers", &[Off::Empty]),
+        never("networkPassThroughLbTrafficPolicy", "passthrough balancing", &[Off::Empty]),
+        never("haPolicy", "high availability of passthrough balancers", &[Off::Empty]),
         later("dynamicForwarding", "forwarding to addresses that requests name", &[Off::Empty]),
         later("ipAddressSelectionPolicy", "a choice between IPv4 and IPv6", &[Off::Word("IPV4_ONLY")]),
         later("externalManagedMigrationState", "moving from the classic balancer", &[Off::Empty]),
@@ -188,7 +188,7 @@ pub static BACKEND_SERVICE: Table = Table {
     ],
 };
 
-/// Google names no upper end; a ring of a million places takes 16 MB for each backend.
+/// Google names no upper end; a ring of a million places takes 10 MB for each backend.
 const RING_SIZE: Kind = Kind::Integer(1, 1_048_576);
 
 static CONSISTENT_HASH: Table = Table {
@@ -237,8 +237,8 @@ pub(super) static SCHEMES: &[Word] = &[
     Word::Known("EXTERNAL"),
     Word::Known("INTERNAL_MANAGED"),
     Word::Later("INTERNAL_SELF_MANAGED", "a service mesh"),
-    Word::Later("INTERNAL", "passthrough balancing"),
-    Word::Later("EXTERNAL_PASSTHROUGH", "passthrough balancing"),
+    Word::Never("INTERNAL", "passthrough balancing"),
+    Word::Never("EXTERNAL_PASSTHROUGH", "passthrough balancing"),
 ];
 
 static PROTOCOLS: &[Word] = &[
@@ -249,9 +249,9 @@ static PROTOCOLS: &[Word] = &[
     Word::Later("GRPC", "gRPC to members"),
     Word::Known("TCP"),
     Word::Known("SSL"),
-    Word::Later("UDP", "balancing of packets"),
-    Word::Later("ALL", "balancing of packets"),
-    Word::Later("UNSPECIFIED", "balancing of packets"),
+    Word::Never("UDP", "balancing of packets"),
+    Word::Never("ALL", "balancing of packets"),
+    Word::Never("UNSPECIFIED", "balancing of packets"),
 ];
 
 static AFFINITIES: &[Word] = &[
@@ -261,9 +261,9 @@ static AFFINITIES: &[Word] = &[
     Word::Known("HTTP_COOKIE"),
     Word::Known("HEADER_FIELD"),
     Word::Known("STRONG_COOKIE_AFFINITY"),
-    Word::Later("CLIENT_IP_PROTO", "affinity of passthrough balancers"),
-    Word::Later("CLIENT_IP_PORT_PROTO", "affinity of passthrough balancers"),
-    Word::Later("CLIENT_IP_NO_DESTINATION", "affinity of passthrough balancers"),
+    Word::Never("CLIENT_IP_PROTO", "affinity of passthrough balancers"),
+    Word::Never("CLIENT_IP_PORT_PROTO", "affinity of passthrough balancers"),
+    Word::Never("CLIENT_IP_NO_DESTINATION", "affinity of passthrough balancers"),
 ];
 
 static POLICIES: &[Word] = &[
@@ -276,8 +276,8 @@ static POLICIES: &[Word] = &[
     // Ours.
     Word::Known("PREQUAL"),
     Word::Later("ORIGINAL_DESTINATION", "a service mesh"),
-    Word::Later("WEIGHTED_MAGLEV", "passthrough balancing"),
-    Word::Later("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),
+    Word::Never("WEIGHTED_MAGLEV", "passthrough balancing"),
+    Word::Never("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),
 ];
 
 /// **Ours**.

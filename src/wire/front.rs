@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backend_service::SCHEMES;
 use super::resource;
-use super::schema::{Kind, Off, REFERENCE, Table, Word, later, note, optional, output, required};
+use super::schema::{Kind, Off, REFERENCE, Table, Word, later, never, note, optional, output, required};
 
 /// A forwarding rule. Written out, since one of its keys is not camelCase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,12 +91,12 @@ pub static FORWARDING_RULE: Table = Table {
         optional("IPProtocol", Kind::Word(PROTOCOLS)),
         note("labels"),
         later("networkTier", "a choice of network", &[Off::Word("PREMIUM")]),
-        later("ports", "forwarding of packets; portRange holds the one port", &[Off::Empty]),
-        later("allPorts", "forwarding of packets", &[Off::False]),
-        later("backendService", "forwarding of packets; target names the proxy", &[Off::Empty]),
+        never("ports", "forwarding of packets; portRange holds the one port", &[Off::Empty]),
+        never("allPorts", "forwarding of packets", &[Off::False]),
+        never("backendService", "forwarding of packets; target names the proxy", &[Off::Empty]),
         later("allowGlobalAccess", "access from other regions", &[Off::False]),
         later("allowPscGlobalAccess", "private service connect", &[Off::False]),
-        later("isMirroringCollector", "mirroring of packets", &[Off::False]),
+        never("isMirroringCollector", "mirroring of packets", &[Off::False]),
         later("metadataFilters", "a service mesh", &[Off::Empty]),
         later("sourceIpRanges", "forwarding by source", &[Off::Empty]),
         later("serviceDirectoryRegistrations", "Service Directory", &[Off::Empty]),
@@ -125,12 +125,12 @@ pub static FORWARDING_RULE: Table = Table {
 
 static PROTOCOLS: &[Word] = &[
     Word::Known("TCP"),
-    Word::Later("UDP", "forwarding of packets"),
-    Word::Later("ESP", "forwarding of packets"),
-    Word::Later("AH", "forwarding of packets"),
-    Word::Later("SCTP", "forwarding of packets"),
-    Word::Later("ICMP", "forwarding of packets"),
-    Word::Later("L3_DEFAULT", "forwarding of packets"),
+    Word::Never("UDP", "forwarding of packets"),
+    Word::Never("ESP", "forwarding of packets"),
+    Word::Never("AH", "forwarding of packets"),
+    Word::Never("SCTP", "forwarding of packets"),
+    Word::Never("ICMP", "forwarding of packets"),
+    Word::Never("L3_DEFAULT", "forwarding of packets"),
 ];
 
 /// Fields of a target HTTP proxy.

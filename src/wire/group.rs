@@ -222,6 +222,6 @@ static ENDPOINT_TYPES: &[Word] = &[
     Word::Known("INTERNET_FQDN_PORT"),
     Word::Later("SERVERLESS", "serverless backends"),
     Word::Later("PRIVATE_SERVICE_CONNECT", "private service connect"),
-    Word::Later("GCE_VM_IP", "passthrough balancing"),
+    Word::Never("GCE_VM_IP", "passthrough balancing"),
     Word::Later("GCE_VM_IP_PORTMAP", "port mapping"),
 ];

@@ -1,7 +1,7 @@
 //! `healthChecks` [G 4a, 4b].
 
 use super::resource;
-use super::schema::{Kind, Off, PORT, Table, Word, later, note, optional, output, required};
+use super::schema::{Kind, Off, PORT, Table, Word, later, never, note, optional, output, required};
 
 resource! {
     /// A health check.
@@ -120,7 +120,11 @@ static HTTP_FIELDS: &[super::schema::Field] = &[
     optional("response", Kind::Text(1024)).by("[G 4.4]"),
     optional("proxyHeader", Kind::Word(PROXY_HEADERS)).by("[G 4b]"),
     later("portName", "probing a named port", &[Off::Empty]),
-    later("weightReportMode", "weights in health-check answers", &[Off::Word("DISABLE")]),
+    never(
+        "weightReportMode",
+        "weights in health-check answers, which passthrough balancers read",
+        &[Off::Word("DISABLE")],
+    ),
 ];
 
 static TCP: Table = Table {

@@ -54,8 +54,12 @@ pub enum Kind {
     OutputOnly,
     /// For people: accepted, and nothing follows from it.
     Note,
+    /// The same, up to so many characters.
+    LimitedNote(usize),
     /// Not supported yet: what it would be, and which values mean that it is not in use.
     Later(&'static str, &'static [Off]),
+    /// Of load balancers of another kind: whose, and which values mean that it is not in use.
+    Never(&'static str, &'static [Off]),
 }
 
 /// A word of an enumeration.
@@ -65,6 +69,8 @@ pub enum Word {
     Known(&'static str),
     /// Google's, and not supported yet: the word and what it would be.
     Later(&'static str, &'static str),
+    /// Google's, for load balancers of another kind: the word and whose it is.
+    Never(&'static str, &'static str),
 }
 
 /// A value that means "not in use".
@@ -129,6 +135,12 @@ pub const fn note(key: &'static str) -> Field {
 #[must_use]
 pub const fn later(key: &'static str, what: &'static str, off: &'static [Off]) -> Field {
     optional(key, Kind::Later(what, off))
+}
+
+/// A setting of load balancers of another kind, which packets pass through.
+#[must_use]
+pub const fn never(key: &'static str, what: &'static str, off: &'static [Off]) -> Field {
+    optional(key, Kind::Never(what, off))
 }
 
 /// Longest reference to a resource.

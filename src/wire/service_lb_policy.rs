@@ -59,7 +59,7 @@ pub static SERVICE_LB_POLICY: Table = Table {
     noun: "a service load balancing policy",
     fields: &[
         required("name", Kind::Text(2048)),
-        note("description"),
+        optional("description", Kind::LimitedNote(1024)).by("[G 2b]"),
         note("labels"),
         optional("loadBalancingAlgorithm", Kind::Word(ALGORITHMS)).by("[G 2b]"),
         optional("autoCapacityDrain", Kind::Object(&AUTO_CAPACITY_DRAIN)).by("[G 2.13]"),

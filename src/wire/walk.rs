@@ -70,9 +70,11 @@ impl Walk {
     ) -> Result<Option<Json>, Misfit> {
         match &field.kind {
             Kind::OutputOnly | Kind::Note => Ok(None),
-            Kind::Later(_, off) if off.iter().any(|off| off.matches(node)) => Ok(None),
-            Kind::Later(what, off) => {
-                let message = format!("`{}` is not supported yet: {what}", field.key);
+            Kind::LimitedNote(most) => self.value(node, &Kind::Text(*most), field, at).map(|_| None),
+            Kind::Later(_, off) | Kind::Never(_, off) if off.iter().any(|off| off.matches(node)) => Ok(None),
+            Kind::Later(what, off) | Kind::Never(what, off) => {
+                let why = if matches!(field.kind, Kind::Never(..)) { NEVER } else { LATER };
+                let message = format!("`{}` is {why}: {what}", field.key);
                 let expected = match off.iter().map(Off::text).collect::<Vec<_>>().as_slice() {
                     [] => format!("no `{}`", field.key),
                     values => format!("no `{}`, or {}", field.key, values.join(" or ")),
@@ -214,8 +216,9 @@ impl Walk {
     ) -> Result<Json, Misfit> {
         match words.iter().find(|word| word.text() == text) {
             Some(Word::Known(word)) => Ok(Json::from(*word)),
-            Some(Word::Later(word, what)) => {
-                let message = format!("`{}: {word}` is not supported yet: {what}", field.key);
+            Some(found @ (Word::Later(word, what) | Word::Never(word, what))) => {
+                let why = if matches!(found, Word::Never(..)) { NEVER } else { LATER };
+                let message = format!("`{}: {word}` is {why}: {what}", field.key);
                 Err(self.report("not-supported", (spot, at), message, join(known(words), field.rule)))
             }
             None if self.flaws.is_full() => Err(Misfit),
@@ -234,8 +237,7 @@ impl Walk {
         if self.flaws.is_full() {
             return;
         }
-        let fields =
-            || table.fields.iter().filter(|field| !matches!(field.kind, Kind::OutputOnly | Kind::Later(..)));
+        let fields = || table.fields.iter().filter(|field| !field.kind.is_refused());
         let all = || table.fields.iter().map(|field| field.key);
         let expected = if key == "<<" {
             "the fields themselves: merge keys are no part of YAML 1.2".to_owned()
@@ -273,7 +275,17 @@ impl Walk {
     }
 }
 
+/// What is refused for now.
+const LATER: &str = "not supported yet";
+/// What will never come.
+const NEVER: &str = "not for this kind of load balancer";
+
 impl Kind {
+    /// Nothing that a file should say.
+    const fn is_refused(&self) -> bool {
+        matches!(self, Self::OutputOnly | Self::Later(..) | Self::Never(..))
+    }
+
     const fn is_scalar(&self) -> bool {
         !matches!(self, Self::Object(_) | Self::List(..) | Self::Map(_))
     }
@@ -284,7 +296,7 @@ impl Word {
     #[must_use]
     pub const fn text(&self) -> &'static str {
         match self {
-            Self::Known(word) | Self::Later(word, _) => word,
+            Self::Known(word) | Self::Later(word, _) | Self::Never(word, _) => word,
         }
     }
 }
@@ -336,7 +348,7 @@ fn describe(kind: &Kind) -> String {
     match kind {
         Kind::Name => "a name".into(),
         Kind::Text(most) if *most >= 2048 => "a name or a URL that ends in one".into(),
-        Kind::Text(most) => format!("a string of at most {most} characters"),
+        Kind::Text(most) | Kind::LimitedNote(most) => format!("a string of at most {most} characters"),
         Kind::Ports => "a port, such as \"8080\"".into(),
         Kind::Flag => "true or false".into(),
         Kind::Integer(least, most) => format!("a whole number from {least} to {most}"),
@@ -346,12 +358,7 @@ fn describe(kind: &Kind) -> String {
         Kind::Word(words) => known(words),
         Kind::WordOr(word, other) => format!("`{word}`, or {}", describe(other)),
         Kind::Object(table) => {
-            let keys: Vec<_> = table
-                .fields
-                .iter()
-                .filter(|f| !matches!(f.kind, Kind::OutputOnly | Kind::Later(..)))
-                .map(|f| f.key)
-                .collect();
+            let keys: Vec<_> = table.fields.iter().filter(|f| !f.kind.is_refused()).map(|f| f.key).collect();
             format!("an object with {}", keys.join(", "))
         }
         Kind::Map(of) => format!("an object: a name, a colon, and {}", describe(of)),
@@ -359,7 +366,7 @@ fn describe(kind: &Kind) -> String {
             Kind::Object(table) => format!("a list, each entry {}", table.noun),
             other => format!("a list, each entry {}", describe(other)),
         },
-        Kind::OutputOnly | Kind::Note | Kind::Later(..) => "nothing".into(),
+        Kind::OutputOnly | Kind::Note | Kind::Later(..) | Kind::Never(..) => "nothing".into(),
     }
 }
 

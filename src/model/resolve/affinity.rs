@@ -10,6 +10,9 @@ use crate::wire::duration::Duration;
 use crate::wire::flaw::quote;
 use crate::wire::path::Path;
 
+/// The longest life of a cookie in seconds (**ours**: Google's durations go up to 10,000 years).
+const LONGEST: u64 = 315_576_000;
+
 /// The affinity; `None` after a report. What belongs to another affinity is legal, since gcloud leaves it behind [G 3.11].
 pub(super) fn affinity(
     service: &wire::BackendService,
@@ -120,10 +123,16 @@ fn cookie(said: &wire::Cookie, at: &Path<'_>, report: &mut Report<'_>) -> Option
     }
     let name = said.name.as_deref().unwrap_or_default();
     let is_sound = is_token(name, &at.key("name"), report) && is_path;
-    let ttl = said.ttl.map_or(Span::ZERO, |Duration { seconds, nanos }| {
-        Span::secs(seconds.unwrap_or(0).saturating_add(u64::from(nanos.unwrap_or(0) > 0)))
+    let seconds = said.ttl.map_or(0, |Duration { seconds, nanos }| {
+        seconds.unwrap_or(0).saturating_add(u64::from(nanos.unwrap_or(0) > 0))
     });
-    is_sound.then(|| Cookie { name: name.into(), path: path.into(), ttl })
+    if seconds > LONGEST {
+        let message = format!("cookie {} lives for {seconds} s", quote(name));
+        let expected = "at most 315576000 s, ten years; browsers keep no cookie for longer than 400 days";
+        report.error(&at.key("ttl"), "out-of-range", message, expected);
+        return None;
+    }
+    is_sound.then(|| Cookie { name: name.into(), path: path.into(), ttl: Span::secs(seconds) })
 }
 
 /// Whether `name` can name a cookie or a header [RFC 9110, 5.6.2]; reports what cannot.

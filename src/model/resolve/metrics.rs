@@ -66,7 +66,7 @@ pub(super) fn of_service(
 
 /// Names follow the regular expression of the API, and each stands once.
 fn names<'n>(names: impl Iterator<Item = &'n str>, list: &Path<'_>, report: &mut Report<'_>) {
-    let mut seen = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for (index, name) in names.enumerate() {
         let entry = list.item(index);
         let at = entry.key("name");
@@ -74,9 +74,13 @@ fn names<'n>(names: impl Iterator<Item = &'n str>, list: &Path<'_>, report: &mut
             let message = format!("{} is no name of a metric", quote(name));
             let expected = "1 to 64 lower-case letters, digits and `-_.`, a letter first, a letter or digit last [G 1.35]";
             report.error(&at, "bad-name", message, expected);
-        } else if seen.contains(&name) {
-            let message = format!("metric {} stands here twice", quote(name));
-            report.error(&at, "duplicate-name", message, "each metric once");
+        } else if let Some(before) = seen.iter().copied().find(|before| is_same(before, name)) {
+            let message = if before == name {
+                format!("metric {} stands here twice", quote(name))
+            } else {
+                format!("{} and {} are one metric", quote(name), quote(before))
+            };
+            report.error(&at, "duplicate-name", message, "each metric once [G 1.39]");
         } else if name.starts_with("orca.") && !is_known(name) {
             let message = format!("a report has no field {}", quote(name));
             let expected = "orca.cpu_utilization, orca.mem_utilization, orca.application_utilization, orca.named_metrics.NAME, or the bare name of a named metric [G 1.39]";
@@ -84,6 +88,19 @@ fn names<'n>(names: impl Iterator<Item = &'n str>, list: &Path<'_>, report: &mut
         }
         seen.push(name);
     }
+}
+
+/// Whether both read the same of a report [G 1.39]. The bare name of a field means the field, not a metric of that name.
+fn is_same(one: &str, other: &str) -> bool {
+    fn plain(name: &str) -> &str {
+        let short = name.strip_prefix("orca.").unwrap_or(name);
+        short.strip_prefix("named_metrics.").filter(|rest| !is_field(rest)).unwrap_or(short)
+    }
+    plain(one) == plain(other)
+}
+
+fn is_field(name: &str) -> bool {
+    matches!(name, "cpu_utilization" | "mem_utilization" | "application_utilization")
 }
 
 /// `[a-z]([-_.a-z0-9]*[a-z0-9])?`, at most 64 [G 1.35].
@@ -105,6 +122,25 @@ fn is_known(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn g_1_39_a_metric_has_several_names() {
+        for (one, other) in [
+            ("orca.cpu_utilization", "cpu_utilization"),
+            ("orca.named_metrics.queue", "queue"),
+            ("named_metrics.queue", "orca.named_metrics.queue"),
+            ("a", "a"),
+        ] {
+            assert!(is_same(one, other) && is_same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("orca.cpu_utilization", "orca.mem_utilization"),
+            ("orca.named_metrics.cpu_utilization", "orca.cpu_utilization"),
+            ("orca.utilization.queue", "orca.named_metrics.queue"),
+        ] {
+            assert!(!is_same(one, other), "{one} {other}");
+        }
+    }
 
     #[test]
     fn metric_names_follow_the_regular_expression_of_the_api() {

@@ -34,7 +34,8 @@ pub(super) fn all(
     }
 }
 
-/// `localityLbPolicy` [G 2c, 3]. Absent: ROUND_ROBIN without affinity, MAGLEV with one. The classic balancer knows no
+/// `localityLbPolicy` [G 2c, 3]. Absent: ROUND_ROBIN without a session to hash, MAGLEV with one: a strong cookie names
+/// its member, and before it there is nothing to hash. The classic balancer knows no
 /// other word than ROUND_ROBIN, and hashes sessions all the same.
 fn locality(
     service: &BackendService,
@@ -44,7 +45,7 @@ fn locality(
 ) -> Locality {
     let Some(word) = service.locality_lb_policy.as_deref() else {
         return match (affinity, scheme) {
-            (Affinity::None, _) | (_, Scheme::External) => Locality::RoundRobin,
+            (Affinity::None | Affinity::StrongCookie(_), _) | (_, Scheme::External) => Locality::RoundRobin,
             _ => Locality::Maglev,
         };
     };

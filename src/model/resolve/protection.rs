@@ -12,6 +12,9 @@ use crate::wire::protection as wire;
 /// `maxRetries` of a service that has circuit breakers and does not say it [G 2e].
 const DEFAULT_MAX_RETRIES: u32 = 1;
 
+/// The longest interval and ejection (**ours**: Google's durations go up to 10,000 years).
+const LONGEST: Span = Span::secs(604_800);
+
 /// `outlierDetection`; absent or empty, it is off [G 2.20].
 pub(super) fn outlier_detection(
     service: &BackendService,
@@ -52,6 +55,13 @@ pub(super) fn outlier_detection(
     if found.interval == Span::ZERO {
         let message = format!("service `{}` looks at success rates every 0 s", service.name);
         report.error(&at.key("interval"), "out-of-range", message, "more than nothing; 1 s if absent [G 2e]");
+    }
+    for (field, said) in [("interval", said.interval), ("baseEjectionTime", said.base_ejection_time)] {
+        if said.is_some_and(|said| span(said) > LONGEST) {
+            let seconds = said.and_then(|said| said.seconds).unwrap_or(0);
+            let message = format!("`{field}` of service `{}` is {seconds} s", service.name);
+            report.error(&at.key(field), "out-of-range", message, "at most 604800 s, a week");
+        }
     }
     harmless(service, &found, &at, report);
     Some(found)

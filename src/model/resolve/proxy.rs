@@ -118,7 +118,7 @@ pub(super) fn session_key(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Se
         (Some(text), None) => SessionKey::parse(text).map_or_else(
             || {
                 let message = "`sessionKey` is no key".to_owned();
-                report.error(&PROXY, "bad-session-key", message, "64 hexadecimal digits");
+                report.error(&PROXY, "bad-session-key", message, "64 hexadecimal digits, not all of them 0");
                 SessionKey::Kept
             },
             SessionKey::Given,

@@ -10,7 +10,7 @@ use super::target::per_member;
 use crate::model::policy::Locality;
 use crate::model::probe::{Probe, ProbePort};
 use crate::model::service::{Affinity, Backend, Scheme, UtilizationSource};
-use crate::model::target::{Beside, CountTarget, Mode, RateTarget};
+use crate::model::target::{Beside, CountTarget, CustomMetric, Mode, RateTarget};
 use crate::model::unit::Span;
 use crate::wire::backend_service::BackendService;
 use crate::wire::path::Path;
@@ -166,6 +166,7 @@ fn keys(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Repo
 fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut Report<'_>) {
     let list = at.key("backends");
     for (index, backend) in placed.value.backends.iter().enumerate() {
+        header_of_connections(placed, backend, &list.item(index), report);
         let source = match backend.group.utilization {
             UtilizationSource::LocalProcess { .. } => "the CPU of processes",
             UtilizationSource::Prometheus { .. } => "a metrics page",
@@ -205,6 +206,26 @@ fn reports(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut R
             "unused-metrics",
             message,
             "localityLbPolicy: WEIGHTED_ROUND_ROBIN; targets by metrics stand in the backends [G 1.36]",
+        );
+    }
+}
+
+/// Reports in the headers of answers, where there are none.
+fn header_of_connections(placed: &Placed, backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
+    let protocol = placed.value.protocol;
+    let is_listened_to = matches!(backend.mode, Mode::Utilization { .. })
+        && backend.group.utilization == UtilizationSource::OrcaHeader;
+    if is_listened_to && !protocol.is_http() {
+        let message = format!(
+            "group `{}` listens to the headers of answers, and a service of protocol {} sees none: its utilization is never known",
+            backend.group.name,
+            protocol.as_str()
+        );
+        report.warning(
+            &at.key("group"),
+            "utilization-without-reports",
+            message,
+            "`utilization: {source: HTTP}`, PROMETHEUS or LOCAL_PROCESS on the group, or CONNECTION [G 1.41]",
         );
     }
 }
@@ -310,14 +331,20 @@ fn target(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) {
         (_, Mode::Utilization { max, .. }) if max.get() <= 0.0 => Some("maxUtilization".to_owned()),
         _ => None,
     };
-    if let Some(field) = zero {
+    let mut full = |at: &Path<'_>, field: &str| {
         let message = format!("`{field}` is 0: backend `{group}` is always full");
-        report.warning(
-            &at.key(&field),
-            "unusable-target",
-            message,
-            "a number above 0; `capacityScaler: 0` drains a backend [G 1.3, 1.9]",
-        );
+        let expected = "a number above 0; `capacityScaler: 0` drains a backend [G 1.3, 1.9]";
+        report.warning(&at.key(field), "unusable-target", message, expected);
+    };
+    if let Some(field) = zero {
+        full(at, &field);
+    }
+    if let Mode::CustomMetrics { metrics, .. } = &backend.mode {
+        let list = at.key("customMetrics");
+        let is_zero = |metric: &CustomMetric| metric.max.get() <= 0.0 && !metric.is_dry_run;
+        for (index, _) in metrics.iter().enumerate().filter(|(_, metric)| is_zero(metric)) {
+            full(&list.item(index), "maxUtilization");
+        }
     }
 }
 

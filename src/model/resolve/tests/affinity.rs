@@ -61,6 +61,9 @@ fn a_life_of_parts_of_a_second_lasts_for_the_whole_of_it() {
     };
     assert_eq!(affinity(&lines("{nanos: 1}")), Affinity::StrongCookie(cookie(1)));
     assert_eq!(affinity(&lines("{seconds: '2', nanos: 0}")), Affinity::StrongCookie(cookie(2)));
+    let lines =
+        "sessionAffinity: HTTP_COOKIE\nconsistentHash: {httpCookie: {name: session, ttl: {nanos: 1}}}";
+    assert_eq!(affinity(lines), Affinity::HttpCookie(cookie(1)));
 }
 
 /// [G 3.6]

@@ -22,6 +22,9 @@ fn members_are_taken_in_turn_without_affinity_and_by_maglev_with_one() {
     for affinity in ["CLIENT_IP", "GENERATED_COOKIE"] {
         assert_eq!(locality(&format!("sessionAffinity: {affinity}")), Locality::Maglev);
     }
+    // A strong cookie names its member, and a new session has nothing to hash.
+    let strong = "sessionAffinity: STRONG_COOKIE_AFFINITY\nstrongSessionAffinityCookie: {name: session}";
+    assert_eq!(locality(strong), Locality::RoundRobin);
     let classic = service("sessionAffinity: CLIENT_IP\nloadBalancingScheme: EXTERNAL")
         .replace("target: web-proxy}", "target: web-proxy, loadBalancingScheme: EXTERNAL}");
     assert_eq!(good(&classic).services[0].policies.locality, Locality::RoundRobin);
