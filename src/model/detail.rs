@@ -78,6 +78,8 @@ details! {
     /// **Ours**: the time that a connection had left was over, after its member or its forwarding rule had been taken
     /// away, or when the process stopped.
     ConnectionDrained = "connection_drained",
-    /// `/../` in a path: answered with 302 to the normal form.
+    /// A redirect: to the normal form of a path with `/../`, or where the URL map says.
     DirectResponse = "direct_response",
+    /// `faultInjectionPolicy` answered in the place of a service.
+    FaultFilterAbort = "fault_filter_abort",
 }

@@ -114,6 +114,8 @@ impl<'a> Connection<'a> {
                 claim: Claim { key, ..Claim::default() },
                 upgrade: Upgrade::None,
                 tunnel: None,
+                edits: None,
+                fault: None,
             },
             of: (world.generation, relay.service),
             started: clock::now(),

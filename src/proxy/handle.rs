@@ -19,10 +19,10 @@ use super::failure::{Failure, Stage};
 use super::headers::{self, Seen, Upgrade};
 use super::outbound::Outbound;
 use super::record::{Facts, Record};
-use super::respond;
 use super::serve::Client;
 use super::session::{self, address};
 use super::visit::{Session, Visit};
+use super::{respond, route_action};
 use crate::clock;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
@@ -98,14 +98,15 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     origin_form(head, seen, &client)?;
     let not_found = Failure::client(StatusDetail::ConfigNotFound);
     let front = world.front(client.listener).and_then(Front::http).ok_or(not_found)?;
-    let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
-    let id = front.url_map.find(host, head.uri.path()).service;
-    let service = world.service(id).ok_or(not_found)?;
-    record.service = Some(id);
-
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
-    let claim = session::claim(&client, service, head, address);
+    let route = front.url_map.find(&route_action::look(head));
+    let way = route_action::follow(&route, (&client, &world), head, address)?;
+    let service = world.service(way.service).ok_or(not_found)?;
+    record.service = Some(way.service);
+    record.timeout = route.action.timeout;
+
+    let claim = session::claim(&client, service, head, (address, way.fresh));
     let random = client.context.rng.borrow_mut().next();
     let facts = headers::Facts {
         hop: &client.hop,
@@ -118,9 +119,11 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     };
     headers::to_backend(&mut head.headers, seen, &facts);
     keep_facts(record, service, head);
+    route_action::prepare(&route, &way, (&client, &service.config), head)?;
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
-    Ok(Session { service: service.clone(), origin, claim, upgrade, tunnel })
+    let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
+    Ok(Session { service: service.clone(), origin, claim, upgrade, tunnel, edits, fault })
 }
 
 /// What is refused or redirected whatever the configuration says [G 6b].

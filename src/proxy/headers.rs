@@ -70,6 +70,11 @@ impl Hop {
         Self { forwarded_for, length, proto: HeaderValue::from_static(if https { "https" } else { "http" }) }
     }
 
+    /// Whether the client came over TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.proto == "https"
+    }
+
     fn forwarded_for(&self) -> &[u8] {
         self.forwarded_for.get(..self.length).unwrap_or_default()
     }

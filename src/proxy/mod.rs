@@ -26,6 +26,7 @@ pub mod record;
 pub mod relay;
 pub mod respond;
 pub mod retry;
+mod route_action;
 pub mod screen;
 pub mod serve;
 pub mod session;

@@ -17,6 +17,7 @@ use crate::ledger::member::Count;
 use crate::ledger::service::Loss;
 use crate::model::config::{Front, ServiceId};
 use crate::model::detail::StatusDetail;
+use crate::model::route::action::Timeout;
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveService, World};
 
@@ -30,6 +31,8 @@ pub(crate) struct Record {
     pub(crate) started: Tick,
     /// Where it was routed; `None` before, and when nothing matched.
     pub(crate) service: Option<ServiceId>,
+    /// How long the route lets it take; `None` = as long as the service does, for each attempt.
+    pub(crate) timeout: Option<Timeout>,
     /// Where its last attempt went.
     pub(crate) placed: Option<Placed>,
     /// Its room under `maxRequests` and `maxRetries`, where these are set.
@@ -100,6 +103,7 @@ impl Record {
             world,
             started,
             service: None,
+            timeout: None,
             placed: None,
             permits: (None, None),
             status: None,
@@ -116,6 +120,15 @@ impl Record {
     /// The service that it was routed to.
     pub(crate) fn live_service(&self) -> Option<&Arc<LiveService>> {
         self.world.service(self.service?)
+    }
+
+    /// When an attempt that begins `now` has taken too long [G 5.1, 5.2].
+    pub(crate) fn deadline(&self, of_service: Span, now: Tick) -> Tick {
+        match self.timeout {
+            None => now + of_service,
+            Some(Timeout::Attempt(span)) => now + span,
+            Some(Timeout::Whole(span)) => self.started + span,
+        }
     }
 
     /// Counts the attempt under way as failed.

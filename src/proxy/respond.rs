@@ -25,14 +25,22 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
 /// Seconds after which a backend that was full has room again: a rate target counts by the second.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
-/// Sends the client to the normal form of its path [G 6b].
+/// Sends the client elsewhere: to the normal form of its path [G 6b], or where the URL map says.
 pub(crate) fn redirect(mut record: Record, status: u16, target: &str) -> Response<ResponseBody> {
     record.detail = Some(StatusDetail::DirectResponse);
     let mut response = own(record, status, Bytes::new(), false);
-    if let Ok(target) = HeaderValue::from_str(target) {
+    if let Ok(target) = HeaderValue::from_bytes(target.as_bytes()) {
         response.headers_mut().insert(LOCATION, target);
     }
     response
+}
+
+/// Answers in the place of a service: `faultInjectionPolicy` [G 7c].
+pub(crate) fn abort(mut record: Record, status: u16) -> Response<ResponseBody> {
+    let detail = StatusDetail::FaultFilterAbort;
+    record.detail = Some(detail);
+    let body = if status < 400 { Bytes::new() } else { Bytes::from(page(status, detail)) };
+    own(record, status, body, false)
 }
 
 /// The same as [`failure`], as bytes, for when hyper has given up on the connection.

@@ -101,7 +101,7 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
     };
     let world = context.world();
     let front = world.front(listener);
-    let (io, guard) = GuardedIo::new(stream, max_head(&world, front));
+    let (io, guard) = GuardedIo::new(stream, max_head(front));
     let client = Rc::new(Client {
         listener,
         peer,
@@ -168,9 +168,8 @@ fn has_timed_out(client: &Client) -> bool {
     client.watched.is_expired() && client.guard.phase() == Phase::Head && !client.is_in_flight.get()
 }
 
-fn max_head(world: &World, front: Option<&Front>) -> usize {
-    let service = front.and_then(Front::http).and_then(|f| world.service(f.url_map.default_service));
-    match service.map(|s| s.config.scheme) {
+fn max_head(front: Option<&Front>) -> usize {
+    match front.and_then(Front::http).map(|f| f.url_map.scheme) {
         Some(Scheme::External) => MAX_HEAD_CLASSIC,
         _ => MAX_HEAD,
     }

@@ -24,6 +24,7 @@ use super::respond;
 use super::watch::Watched;
 use crate::clock;
 use crate::model::detail::StatusDetail;
+use crate::model::route::action::Timeout;
 use crate::model::service::Scheme;
 use crate::model::unit::{Span, Tick};
 
@@ -113,6 +114,7 @@ fn limits(record: &Record) -> Limits {
     let (scheme, timeout) = record
         .live_service()
         .map_or((Scheme::ExternalManaged, Span::secs(30)), |s| (s.config.scheme, s.config.timeout));
+    let timeout = record.timeout.map_or(timeout, Timeout::span);
     match scheme {
         Scheme::External => Limits { end: record.started + timeout, idle: None },
         _ => Limits { end: record.started + LONGEST, idle: Some(timeout) },

@@ -16,6 +16,8 @@ use super::live::Numbers;
 use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
+use super::route_action::Ordered;
+use super::serve::HEAD_TIMEOUT;
 use super::session::{self, Claim};
 use super::{respond, retry, upgrade};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
@@ -30,8 +32,10 @@ use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
 use crate::model::policy::Locality;
+use crate::model::route::action::Timeout;
+use crate::model::route::edit::{self, HeaderEdits};
 use crate::model::service::UtilizationSource;
-use crate::model::unit::Tick;
+use crate::model::unit::{Span, Tick};
 use crate::world::{LiveMember, LiveService};
 
 /// A plan that names what is not there: a fault of ours.
@@ -60,6 +64,10 @@ pub(crate) struct Session {
     pub(crate) upgrade: Upgrade,
     /// The client's side of a tunnel.
     pub(crate) tunnel: Option<OnUpgrade>,
+    /// What the route does to the answer's headers.
+    pub(crate) edits: Option<Arc<HeaderEdits>>,
+    /// What the route does instead of serving at once.
+    pub(crate) fault: Option<Box<Ordered>>,
 }
 
 /// An answer's head, and the connection that brings the rest.
@@ -77,6 +85,14 @@ impl Visit {
     /// Attempts until there is an answer or nothing more to try.
     pub(crate) async fn run(mut self: Box<Self>) -> Response<ResponseBody> {
         let mut last = None;
+        if let Some(fault) = self.session.fault.take() {
+            if let Some(delay) = fault.delay {
+                Box::pin(self.wait(delay)).await;
+            }
+            if let Some(status) = fault.status {
+                return respond::abort(self.record, status);
+            }
+        }
         if let Err(failure) = self.enter() {
             return respond::failure(self.record, failure);
         }
@@ -98,12 +114,24 @@ impl Visit {
             }
             self.record.bytes_up = self.outbound.bytes();
             let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
-            if !retry::may_retry(failure.stage, body, is_idempotent, self.retries) || !self.may_retry_now() {
+            let is_over =
+                failure.stage == Stage::Timeout && matches!(self.record.timeout, Some(Timeout::Whole(_)));
+            if is_over
+                || !retry::may_retry(failure.stage, body, is_idempotent, self.retries)
+                || !self.may_retry_now()
+            {
                 return respond::failure(self.record, failure);
             }
             self.exclude();
             last = Some(failure);
         }
+    }
+
+    /// Lets time pass, on purpose.
+    async fn wait(&mut self, delay: Span) {
+        self.record.client.watched.set_deadline(clock::now() + delay + HEAD_TIMEOUT);
+        tokio::time::sleep(delay.to_std()).await;
+        self.began = clock::now();
     }
 
     /// Room under `maxRequests`, kept until the request's record closes.
@@ -128,7 +156,7 @@ impl Visit {
         let (record, session) = (&mut self.record, &self.session);
         let worker = record.client.context.worker;
         let is_first = self.retries == 0;
-        let now = if is_first { record.started } else { clock::now() };
+        let now = if is_first { self.began } else { clock::now() };
         let claim = &session.claim;
         let pinned = claim.named.and_then(|named| session.service.find(named.backend, named.member));
         let ask = Ask {
@@ -162,7 +190,7 @@ impl Visit {
         record.attempts += 1;
         let config = &session.service.config;
         record.client.watched.set_served_by(Some((member.numbered.number, config.draining_timeout)));
-        record.client.watched.set_deadline(now + config.timeout);
+        record.client.watched.set_deadline(record.deadline(config.timeout, now));
         let lease = Lease::take(backend.ledger.clone(), member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });
@@ -275,6 +303,9 @@ impl Visit {
             self.hear_report(response.headers());
         }
         headers::to_client(response.headers_mut(), seen, is_tunnel);
+        if let Some(edits) = &self.session.edits {
+            edit::apply(&edits.response, response.headers_mut());
+        }
         let cookie = self.cookie();
         let Self { mut record, outbound, session, .. } = self;
         if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {

@@ -17,6 +17,8 @@ pub mod path;
 pub mod protection;
 pub mod proxy;
 pub mod read;
+pub mod route_action;
+pub mod route_rule;
 pub mod schema;
 pub mod service_lb_policy;
 pub mod syntax;

@@ -1,6 +1,10 @@
 //! `urlMaps` [G 7].
 
 use super::resource;
+use super::route_action::{
+    HEADER_ACTION, HeaderAction, ROUTE_ACTION, RouteAction, URL_REDIRECT, UrlRedirect,
+};
+use super::route_rule::{ROUTE_RULE, RouteRule};
 use super::schema::{Kind, Off, REFERENCE, Table, later, note, optional, output, required};
 
 resource! {
@@ -9,10 +13,18 @@ resource! {
     required {
         /// Name, unique among URL maps.
         name: String,
-        /// Service of what no host rule takes.
-        default_service: String,
     }
     optional {
+        /// Service of what no host rule takes.
+        default_service: String,
+        /// What else becomes of it.
+        default_route_action: RouteAction,
+        /// Where it is sent instead.
+        default_url_redirect: UrlRedirect,
+        /// For all requests to a service.
+        header_action: HeaderAction,
+        /// Checked before the map is used.
+        tests: Vec<Test>,
         /// Hosts → path matchers.
         host_rules: Vec<HostRule>,
         /// Paths → services.
@@ -38,12 +50,20 @@ resource! {
     required {
         /// Name, unique in its map.
         name: String,
-        /// Service of what no path rule takes.
-        default_service: String,
     }
     optional {
+        /// Service of what no rule takes.
+        default_service: String,
+        /// What else becomes of it.
+        default_route_action: RouteAction,
+        /// Where it is sent instead.
+        default_url_redirect: UrlRedirect,
+        /// For all requests to a service.
+        header_action: HeaderAction,
         /// Paths with their service.
         path_rules: Vec<PathRule>,
+        /// Rules by priority.
+        route_rules: Vec<RouteRule>,
     }
 }
 
@@ -53,8 +73,46 @@ resource! {
     required {
         /// Patterns.
         paths: Vec<String>,
+    }
+    optional {
         /// Where they go.
         service: String,
+        /// What else becomes of them.
+        route_action: RouteAction,
+        /// Where they are sent instead.
+        url_redirect: UrlRedirect,
+    }
+}
+
+resource! {
+    /// One entry of `tests`.
+    Test
+    required {
+        /// Host of the request.
+        host: String,
+        /// Its path, with a query if need be.
+        path: String,
+    }
+    optional {
+        /// Its headers.
+        headers: Vec<TestHeader>,
+        /// Where it should go.
+        service: String,
+        /// The redirect that should answer it.
+        expected_redirect_response_code: u16,
+        /// The URL that a service, or a client that is redirected, should see.
+        expected_output_url: String,
+    }
+}
+
+resource! {
+    /// A header of a test's request.
+    TestHeader
+    required {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
     }
     optional {}
 }
@@ -65,14 +123,14 @@ pub static URL_MAP: Table = Table {
     fields: &[
         required("name", Kind::Name),
         note("description"),
-        required("defaultService", REFERENCE).by("[G 7.6]"),
+        optional("defaultService", REFERENCE).by("[G 7.6]"),
         optional("hostRules", Kind::List(&Kind::Object(&HOST_RULE), 1000)).by("[G 9]"),
         optional("pathMatchers", Kind::List(&Kind::Object(&PATH_MATCHER), 1000)).by("[G 9]"),
-        later("defaultRouteAction", "rewrites, retries, weights, faults", &[Off::Empty]),
-        later("defaultUrlRedirect", "redirects", &[Off::Empty]),
+        optional("defaultRouteAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
+        optional("defaultUrlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
         later("defaultCustomErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
-        later("headerAction", "adding and removing headers", &[Off::Empty]),
-        later("tests", "tests of routes", &[Off::Empty]),
+        optional("headerAction", Kind::Object(&HEADER_ACTION)).by("[G 7c]"),
+        optional("tests", Kind::List(&Kind::Object(&TEST), 100)).by("[G 7.9]"),
         output("kind"),
         output("id"),
         output("selfLink"),
@@ -96,13 +154,13 @@ static PATH_MATCHER: Table = Table {
     fields: &[
         required("name", Kind::Name),
         note("description"),
-        required("defaultService", REFERENCE).by("[G 7.6]"),
+        optional("defaultService", REFERENCE).by("[G 7.6]"),
         optional("pathRules", Kind::List(&Kind::Object(&PATH_RULE), 1000)).by("[G 9]"),
-        later("routeRules", "rules by header, query and priority", &[Off::Empty]),
-        later("defaultRouteAction", "rewrites, retries, weights, faults", &[Off::Empty]),
-        later("defaultUrlRedirect", "redirects", &[Off::Empty]),
+        optional("routeRules", Kind::List(&Kind::Object(&ROUTE_RULE), 1000)).by("[G 9]"),
+        optional("defaultRouteAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
+        optional("defaultUrlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
         later("defaultCustomErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
-        later("headerAction", "adding and removing headers", &[Off::Empty]),
+        optional("headerAction", Kind::Object(&HEADER_ACTION)).by("[G 7c]"),
     ],
 };
 
@@ -110,9 +168,27 @@ static PATH_RULE: Table = Table {
     noun: "a path rule",
     fields: &[
         required("paths", Kind::List(&Kind::Text(1024), 1000)).by("[G 9]"),
-        required("service", REFERENCE).by("[G 7.6]"),
-        later("routeAction", "rewrites, retries, weights, faults", &[Off::Empty]),
-        later("urlRedirect", "redirects", &[Off::Empty]),
+        optional("service", REFERENCE).by("[G 7.6]"),
+        optional("routeAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
+        optional("urlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
         later("customErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
     ],
+};
+
+static TEST: Table = Table {
+    noun: "a test",
+    fields: &[
+        note("description"),
+        required("host", Kind::Text(255)).by("[G 7.9]"),
+        required("path", Kind::Text(2047)).by("[G 7.9]"),
+        optional("headers", Kind::List(&Kind::Object(&TEST_HEADER), 100)).by("[G 7.9]"),
+        optional("service", REFERENCE).by("[G 7.9]"),
+        optional("expectedRedirectResponseCode", Kind::Integer(300, 399)).by("[G 7.9]"),
+        optional("expectedOutputUrl", Kind::Text(2047)).by("[G 7.9]"),
+    ],
+};
+
+static TEST_HEADER: Table = Table {
+    noun: "a header",
+    fields: &[required("name", Kind::Text(255)), required("value", Kind::Text(2047))],
 };

@@ -28,6 +28,7 @@ mod process;
 mod prometheus;
 mod reload;
 mod retries;
+mod routes;
 mod sessions;
 mod shared_groups;
 mod smuggling;

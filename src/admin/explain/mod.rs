@@ -5,6 +5,7 @@ mod backend;
 mod choice;
 mod front;
 mod question;
+mod route;
 
 use std::net::IpAddr;
 
@@ -28,6 +29,7 @@ use crate::engine::handle::{Handle, Listening};
 use crate::model::config::{Front, TcpFront};
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
+use crate::model::route::Head;
 use crate::model::service::Affinity;
 use crate::proxy::screen::{self, Own};
 use crate::proxy::session;
@@ -111,17 +113,25 @@ fn of_request(
         shown["outcome"] = own_answer(&own);
         return Ok(shown);
     }
-    let route = http.url_map.find(head.headers.get(HOST).map(HeaderValue::as_bytes), head.uri.path());
-    let service = world.service(route.service).ok_or("the route leads to no service")?;
-    shown["route"] = json!({
-        "forwardingRule": &*front.name,
-        "targetProxy": &*front.proxy_name,
-        "urlMap": &*http.url_map.name,
-        "pathMatcher": route.matcher,
-        "pathRule": route.rule,
-        "service": &**service.name(),
-    });
     let client = client_address(question.client, &head.headers, &world.config.proxy.trusted_proxies);
+    let seen = Head {
+        host: head.headers.get(HOST).map(HeaderValue::as_bytes),
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+    };
+    let (route, end) = route::lead(world, (front, http), &seen, (client, local.0), asked.signer.ok());
+    shown["route"] = route;
+    let id = match end {
+        route::End::Service(id) => id,
+        route::End::Answer(outcome) => {
+            shown["client"] = client_facts(world, client, world.config.places.origin_of(client));
+            shown["outcome"] = outcome;
+            return Ok(shown);
+        }
+    };
+    let service = world.service(id).ok_or("the route leads to no service")?;
     add_choice(&mut shown, asked, service, (client, local), &head.headers);
     Ok(shown)
 }

@@ -112,12 +112,25 @@ fn way(route: &Value) -> String {
         word(&route["targetProxy"]),
         word(&route["urlMap"])
     );
-    match (route["pathMatcher"].as_str(), route["pathRule"].as_str()) {
+    let rule = route["pathRule"].as_str().or_else(|| route["routeRule"].as_str());
+    match (route["pathMatcher"].as_str(), rule) {
         (Some(matcher), Some(rule)) => way += &format!(" → {matcher} {rule}"),
         (Some(matcher), None) => way += &format!(" → {matcher}, its default"),
         (None, _) => way += ", its default",
     }
-    way + " → service " + word(&route["service"])
+    let Some(service) = route["service"].as_str() else { return way };
+    let shares = list(&route["weightedBackendServices"]).iter().map(|one| {
+        format!("{} {:.1} %", word(&one["service"]), one["share"].as_f64().unwrap_or_default() * 100.0)
+    });
+    let shares: Vec<String> = shares.collect();
+    way = way + " → service " + service;
+    if !shares.is_empty() {
+        way += &format!(" ({}: {})", shares.join(", "), word(&route["serviceBecause"]));
+    }
+    if let Some(path) = route["rewrittenPath"].as_str() {
+        way += &format!(", as {}{path}", word(&route["rewrittenHost"]));
+    }
+    way
 }
 
 fn write_tier(out: &mut String, tier: &Value) {

@@ -190,7 +190,7 @@ impl<'a> Proxies<'a> {
             Span::secs(proxy.http_keep_alive_timeout_sec.unwrap_or(DEFAULT_KEEP_ALIVE_SEC).into());
         Some(Target {
             name: proxy.name.as_str().into(),
-            scheme: map.scheme,
+            scheme: map.scheme.unwrap_or(own),
             services: map.services.clone(),
             kind: FrontKind::Http(HttpFront { keep_alive, url_map: Arc::clone(&map.value) }),
         })

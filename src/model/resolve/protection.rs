@@ -131,6 +131,6 @@ fn harmless(service: &BackendService, found: &OutlierDetection, at: &Path<'_>, r
     report.warning(at, "no-ejection", message, expected);
 }
 
-fn span(Duration { seconds, nanos }: Duration) -> Span {
+pub(super) fn span(Duration { seconds, nanos }: Duration) -> Span {
     Span(seconds.unwrap_or(0).saturating_mul(SECOND).saturating_add(nanos.unwrap_or(0).into()))
 }

@@ -12,6 +12,7 @@ use crate::model::config::{AccessLogTarget, Cidr, ServiceId};
 use crate::model::place::RegionId;
 use crate::model::probe::{Probe, ProbePort};
 use crate::model::problem::Severity;
+use crate::model::route::action::Action;
 use crate::model::service::{Affinity, GroupKind, Protocol, Scheme, UtilizationSource};
 use crate::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio, Span};
@@ -65,7 +66,7 @@ fn defaults_are_google_s_and_ours() {
     assert_eq!(front.address.to_string(), "127.0.0.1:8080");
     let http = front.http().unwrap();
     assert_eq!(http.keep_alive, Span::secs(610));
-    assert_eq!(http.url_map.default_service, ServiceId(0));
+    assert_eq!(http.url_map.default, Action::to(ServiceId(0)));
     assert_eq!(&*config.proxy.zone, "us-central1-a");
     assert_eq!(config.proxy.admin.unwrap().to_string(), "127.0.0.1:9901");
     assert_eq!(config.proxy.workers, None);

@@ -1,13 +1,22 @@
-//! URL maps [G 7.1–7.4].
+//! URL maps [G 7].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod action;
+mod edit;
+mod host;
+mod rule;
+mod scheme;
+mod test;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::names::{Names, dangling, region_of};
+use self::action::Said;
+use super::names::{Names, region_of};
 use super::report::Report;
 use super::service::Services;
 use crate::model::config::ServiceId;
-use crate::model::route::{HostPattern, HostRule, PathMatcher, PathPattern, PathRule, UrlMap};
+use crate::model::route::edit::HeaderEdits;
+use crate::model::route::{PathMatcher, PathPattern, PathRule, Rules, UrlMap};
 use crate::model::service::Scheme;
 use crate::wire::flaw::quote;
 use crate::wire::path::Path;
@@ -25,8 +34,8 @@ pub(super) struct Maps<'a> {
 pub(super) struct Placed {
     pub(super) value: Arc<UrlMap>,
     pub(super) services: BTreeSet<ServiceId>,
-    /// Of all its services.
-    pub(super) scheme: Scheme,
+    /// Of all its services; `None` for a map of redirects alone, which goes with any.
+    pub(super) scheme: Option<Scheme>,
 }
 
 /// Resolves all URL maps.
@@ -61,18 +70,22 @@ struct Routes<'s, 'r, 'd> {
 
 impl Routes<'_, '_, '_> {
     fn map(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Placed> {
-        let default_service = self.service(&map.default_service, &at.key("defaultService"));
-        let matchers = self.matchers(map, at);
+        let own = self.edits(map.header_action.as_ref(), &at.key("headerAction"));
+        let around = own.clone().unwrap_or_default();
+        let default = self.action(&Said::default_of_map(map), &[&around], None, at);
+        let matchers = self.matchers(map, &around, at);
         let hosts = self.hosts(map, at);
-        let (default_service, matchers, hosts) = (default_service?, matchers?, hosts?);
+        let scheme = self.scheme.as_ref().map(|(scheme, _)| *scheme);
+        let is_regional = self.region.as_ref().is_some_and(|(region, _)| region.is_some());
+        scheme::check(map, (scheme, is_regional), at, self.report);
+        let (_, default, matchers, hosts) = (own?, default?, matchers?, hosts?);
         if self.found.len() > MAX_SERVICES {
             let message = format!("URL map `{}` leads to {} backend services", map.name, self.found.len());
             self.report.error(&at.key("name"), "too-many", message, format!("at most {MAX_SERVICES} [G 9]"));
         }
-        let (scheme, _) = self.scheme.clone()?;
-        let name = map.name.as_str().into();
-        // The classic balancer alone ignores the port in `Host` [G 7.2].
-        let value = UrlMap::new(name, default_service, hosts, matchers, scheme == Scheme::External);
+        let of = scheme.unwrap_or(Scheme::ExternalManaged);
+        let value = UrlMap::new(map.name.as_str().into(), of, default, &hosts, matchers);
+        test::check(map, &value, self.services, at, self.report);
         Some(Placed { value: Arc::new(value), services: std::mem::take(&mut self.found), scheme })
     }
 
@@ -138,7 +151,12 @@ impl Routes<'_, '_, '_> {
         }
     }
 
-    fn matchers(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Vec<PathMatcher>> {
+    fn matchers(
+        &mut self,
+        map: &wire::UrlMap,
+        around: &HeaderEdits,
+        at: &Path<'_>,
+    ) -> Option<Vec<PathMatcher>> {
         let list = at.key("pathMatchers");
         let mut names = BTreeSet::new();
         let mut out = Some(Vec::new());
@@ -147,144 +165,78 @@ impl Routes<'_, '_, '_> {
             if !names.insert(&matcher.name) {
                 let message =
                     format!("URL map `{}` has a path matcher {} already", map.name, quote(&matcher.name));
-                self.report.error(
-                    &at.key("name"),
-                    "duplicate-name",
-                    message,
-                    "a name of its own for each path matcher",
-                );
+                let expected = "a name of its own for each path matcher";
+                self.report.error(&at.key("name"), "duplicate-name", message, expected);
             }
-            let default_service = self.service(&matcher.default_service, &at.key("defaultService"));
-            let rules = self.rules(matcher, &at);
-            let one = default_service.zip(rules).map(|(default_service, rules)| PathMatcher {
-                name: matcher.name.as_str().into(),
-                default_service,
-                rules,
-            });
+            let own = self.edits(matcher.header_action.as_ref(), &at.key("headerAction"));
+            let levels = own.as_ref().map(|own| [own, around]);
+            let levels = levels.as_ref().map_or(&[][..], |levels| levels);
+            let default = self.action(&Said::default_of_matcher(matcher), levels, None, &at);
+            let rules = match (&matcher.path_rules, &matcher.route_rules) {
+                (Some(paths), Some(routes)) if !paths.is_empty() && !routes.is_empty() => {
+                    let message = format!("path matcher `{}` has rules of both kinds", matcher.name);
+                    let expected = "`pathRules` or `routeRules`, not both [G 7.3]";
+                    self.report.error(&at.key("routeRules"), "forbidden-field", message, expected);
+                    None
+                }
+                (_, Some(routes)) if !routes.is_empty() => {
+                    self.route_rules(&matcher.name, routes, levels, &at).map(Rules::Routes)
+                }
+                _ => self.path_rules(matcher, levels, &at).map(Rules::Paths),
+            };
+            let name = matcher.name.as_str().into();
+            let one =
+                own.and(default).zip(rules).map(|(default, rules)| PathMatcher { name, default, rules });
             out = push(out, one);
         }
         out
     }
 
-    fn rules(&mut self, matcher: &wire::PathMatcher, at: &Path<'_>) -> Option<Vec<PathRule>> {
+    fn path_rules(
+        &mut self,
+        matcher: &wire::PathMatcher,
+        levels: &[&HeaderEdits],
+        at: &Path<'_>,
+    ) -> Option<Vec<PathRule>> {
         let list = at.key("pathRules");
         let mut seen: HashMap<PathPattern, usize> = HashMap::new();
         let mut out = Some(Vec::new());
         for (index, rule) in matcher.path_rules.iter().flatten().enumerate() {
             let at = list.item(index);
-            let paths = at.key("paths");
-            let mut patterns = Some(Vec::new());
-            self.refuse_empty(&rule.paths, "a path rule", &paths);
-            for (i, text) in rule.paths.iter().enumerate() {
-                let pattern = match PathPattern::parse(text) {
-                    Ok(pattern) => Some(pattern),
-                    Err(expected) => {
-                        self.report.error(
-                            &paths.item(i),
-                            "bad-path",
-                            format!("{} is no path pattern", quote(text)),
-                            expected,
-                        );
-                        None
-                    }
-                };
-                if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index))
-                {
-                    let message = format!(
-                        "path {} stands in pathRules[{first}] of `{}` already",
-                        quote(text),
-                        matcher.name
-                    );
-                    self.report.error(
-                        &paths.item(i),
-                        "duplicate-path",
-                        message,
-                        "each path once in a path matcher",
-                    );
-                }
-                patterns = push(patterns, pattern);
-            }
-            let service = self.service(&rule.service, &at.key("service"));
-            out = push(out, patterns.zip(service).map(|(patterns, service)| PathRule { patterns, service }));
+            let patterns = self.paths(&matcher.name, &rule.paths, (&mut seen, index), &at.key("paths"));
+            let action = self.action(&Said::of_path_rule(rule), levels, None, &at);
+            out = push(out, patterns.zip(action).map(|(patterns, action)| PathRule { patterns, action }));
         }
         out
     }
 
-    fn hosts(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Vec<HostRule>> {
-        let list = at.key("hostRules");
-        let matchers = map.path_matchers.as_deref().unwrap_or_default();
-        let by_name: BTreeMap<&str, usize> = matchers
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(index, matcher)| (matcher.name.as_str(), index))
-            .collect();
-        let mut used = BTreeSet::new();
-        let mut seen: HashMap<HostPattern, usize> = HashMap::new();
-        let mut out = Some(Vec::new());
-        for (index, rule) in map.host_rules.iter().flatten().enumerate() {
-            let at = list.item(index);
-            let matcher = by_name.get(rule.path_matcher.as_str()).copied();
-            if matcher.is_none() {
-                dangling(
-                    &rule.path_matcher,
-                    "path matcher",
-                    by_name.keys().copied(),
-                    (&at.key("pathMatcher"), self.report),
-                );
-            }
-            used.extend(matcher);
-            let patterns = self.patterns(rule, &mut seen, index, &at.key("hosts"));
-            out = push(out, matcher.zip(patterns).map(|(matcher, patterns)| HostRule { patterns, matcher }));
-        }
-        let list = at.key("pathMatchers");
-        for (index, matcher) in matchers.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
-            let message =
-                format!("no host rule of URL map `{}` leads to path matcher `{}`", map.name, matcher.name);
-            self.report.warning(
-                &list.item(index).key("name"),
-                "unused-path-matcher",
-                message,
-                "a host rule with this `pathMatcher`; `hosts: [\"*\"]` takes all hosts",
-            );
-        }
-        out
-    }
-
-    fn patterns(
+    fn paths(
         &mut self,
-        rule: &wire::HostRule,
-        seen: &mut HashMap<HostPattern, usize>,
-        index: usize,
-        hosts: &Path<'_>,
-    ) -> Option<Vec<HostPattern>> {
-        let mut out = Some(Vec::new());
-        self.refuse_empty(&rule.hosts, "a host rule", hosts);
-        for (i, text) in rule.hosts.iter().enumerate() {
-            let pattern = match HostPattern::parse(text) {
+        matcher: &str,
+        texts: &[String],
+        (seen, index): (&mut HashMap<PathPattern, usize>, usize),
+        paths: &Path<'_>,
+    ) -> Option<Vec<PathPattern>> {
+        let mut patterns = Some(Vec::new());
+        self.refuse_empty(texts, "a path rule", paths);
+        for (i, text) in texts.iter().enumerate() {
+            let pattern = match PathPattern::parse(text) {
                 Ok(pattern) => Some(pattern),
                 Err(expected) => {
-                    self.report.error(
-                        &hosts.item(i),
-                        "bad-host",
-                        format!("{} is no host pattern", quote(text)),
-                        expected,
-                    );
+                    let message = format!("{} is no path pattern", quote(text));
+                    self.report.error(&paths.item(i), "bad-path", message, expected);
                     None
                 }
             };
             if let Some(first) = pattern.as_ref().and_then(|pattern| seen.insert(pattern.clone(), index)) {
-                let message = format!("host {} stands in hostRules[{first}] already", quote(text));
-                self.report.error(
-                    &hosts.item(i),
-                    "duplicate-host",
-                    message,
-                    "each host in one host rule only [G 7.2]",
-                );
+                let message =
+                    format!("path {} stands in pathRules[{first}] of `{matcher}` already", quote(text));
+                let expected = "each path once in a path matcher";
+                self.report.error(&paths.item(i), "duplicate-path", message, expected);
             }
-            out = push(out, pattern);
+            patterns = push(patterns, pattern);
         }
-        out
+        patterns
     }
 
     fn refuse_empty(&mut self, list: &[String], noun: &str, at: &Path<'_>) {

@@ -46,6 +46,17 @@ impl<T> PrefixTable<T> {
 
     /// Length of the longest key that `text` starts with, and its value.
     pub(super) fn find(&self, text: &[u8]) -> Option<(usize, &T)> {
+        self.longest(text).map(|entry| (entry.key.len(), &entry.value))
+    }
+
+    /// The values of all keys that `text` starts with, the longest first.
+    pub(super) fn all<'a>(&'a self, text: &[u8]) -> impl Iterator<Item = &'a T> {
+        let longest = self.longest(text);
+        let parent = |entry: &&PrefixEntry<T>| self.entries.get(entry.parent?);
+        std::iter::successors(longest, parent).map(|entry| &entry.value)
+    }
+
+    fn longest(&self, text: &[u8]) -> Option<&PrefixEntry<T>> {
         let after = self.entries.partition_point(|entry| *entry.key <= *text);
         let mut entry = self.entries.get(after.checked_sub(1)?)?;
         // Every key that `text` starts with is this one or a parent of it, and all of them lie in the common part.
@@ -53,6 +64,6 @@ impl<T> PrefixTable<T> {
         while entry.key.len() > common {
             entry = self.entries.get(entry.parent?)?;
         }
-        Some((entry.key.len(), &entry.value))
+        Some(entry)
     }
 }

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
+mod rules;
+
 use super::*;
+use crate::model::config::ServiceId;
 
 fn host_rule(patterns: &[&str], matcher: usize) -> HostRule {
     HostRule { patterns: patterns.iter().map(|p| HostPattern::parse(p).unwrap()).collect(), matcher }
@@ -8,34 +11,47 @@ fn host_rule(patterns: &[&str], matcher: usize) -> HostRule {
 
 fn path_rule(patterns: &[&str], service: u32) -> PathRule {
     let patterns = patterns.iter().map(|p| PathPattern::parse(p).unwrap()).collect();
-    PathRule { patterns, service: ServiceId(service) }
+    PathRule { patterns, action: Action::to(ServiceId(service)) }
 }
 
 fn matcher(name: &str, default: u32, rules: Vec<PathRule>) -> PathMatcher {
-    PathMatcher { name: name.into(), default_service: ServiceId(default), rules }
+    PathMatcher { name: name.into(), default: Action::to(ServiceId(default)), rules: Rules::Paths(rules) }
 }
 
 /// Service 0 is the map's default; host rule n leads to service n + 1.
 fn hosts_map(patterns: &[&str], ignores_port: bool) -> UrlMap {
-    let hosts = patterns.iter().enumerate().map(|(i, p)| host_rule(&[p], i)).collect();
+    let hosts: Vec<_> = patterns.iter().enumerate().map(|(i, p)| host_rule(&[p], i)).collect();
     let matchers = (0..patterns.len()).map(|i| matcher(&format!("m{i}"), i as u32 + 1, vec![])).collect();
-    UrlMap::new("map".into(), ServiceId(0), hosts, matchers, ignores_port)
+    let scheme = if ignores_port { Scheme::External } else { Scheme::ExternalManaged };
+    UrlMap::new("map".into(), scheme, Action::to(ServiceId(0)), &hosts, matchers)
 }
 
 /// Service 0 is the matcher's default; pattern n leads to service n + 1.
 fn paths_map(patterns: &[&str]) -> UrlMap {
     let rules = patterns.iter().enumerate().map(|(i, p)| path_rule(&[p], i as u32 + 1)).collect();
-    UrlMap::new("map".into(), ServiceId(99), vec![host_rule(&["*"], 0)], vec![matcher("m", 0, rules)], false)
+    managed("map", 99, &[host_rule(&["*"], 0)], vec![matcher("m", 0, rules)])
+}
+
+fn managed(name: &str, default: u32, hosts: &[HostRule], matchers: Vec<PathMatcher>) -> UrlMap {
+    UrlMap::new(name.into(), Scheme::ExternalManaged, Action::to(ServiceId(default)), hosts, matchers)
+}
+
+/// A GET with no headers: service, matcher, rule.
+fn find<'a>(map: &'a UrlMap, host: Option<&[u8]>, path: &str) -> (u32, Option<&'a str>, Option<String>) {
+    let headers = HeaderMap::new();
+    let route = map.find(&Head { host, method: "GET", path, query: None, headers: &headers });
+    let (service, _) = route.action.services().next().unwrap();
+    (service.0, route.matcher, route.rule.map(|rule| rule.to_string()))
 }
 
 fn service(map: &UrlMap, host: &str, path: &str) -> u32 {
-    map.find(Some(host.as_bytes()), path).service.0
+    find(map, Some(host.as_bytes()), path).0
 }
 
 #[test]
 fn map_without_host_rules_answers_its_default() {
-    let map = UrlMap::new("web-map".into(), ServiceId(7), vec![], vec![], false);
-    assert_eq!(map.find(None, "/"), Route { service: ServiceId(7), matcher: None, rule: None });
+    let map = managed("web-map", 7, &[], vec![]);
+    assert_eq!(find(&map, None, "/"), (7, None, None));
     assert_eq!(&*map.name, "web-map");
 }
 
@@ -43,19 +59,13 @@ fn map_without_host_rules_answers_its_default() {
 fn host_then_path_then_matcher_default_then_map_default() {
     // [G 7.1]
     let matchers = vec![matcher("video", 1, vec![path_rule(&["/hd/*", "/hd"], 2)])];
-    let map = UrlMap::new("m".into(), ServiceId(0), vec![host_rule(&["a.test"], 0)], matchers, false);
-    let find = |host: &'static str, path| map.find(Some(host.as_bytes()), path);
-    assert_eq!(
-        find("a.test", "/hd/1"),
-        Route { service: ServiceId(2), matcher: Some("video"), rule: Some("/hd/*") }
-    );
-    assert_eq!(
-        find("a.test", "/hd"),
-        Route { service: ServiceId(2), matcher: Some("video"), rule: Some("/hd") }
-    );
-    assert_eq!(find("a.test", "/sd"), Route { service: ServiceId(1), matcher: Some("video"), rule: None });
-    assert_eq!(find("b.test", "/hd"), Route { service: ServiceId(0), matcher: None, rule: None });
-    assert_eq!(map.find(None, "/hd").service, ServiceId(0));
+    let map = managed("m", 0, &[host_rule(&["a.test"], 0)], matchers);
+    let at = |host: &'static str, path| find(&map, Some(host.as_bytes()), path);
+    assert_eq!(at("a.test", "/hd/1"), (2, Some("video"), Some("/hd/*".into())));
+    assert_eq!(at("a.test", "/hd"), (2, Some("video"), Some("/hd".into())));
+    assert_eq!(at("a.test", "/sd"), (1, Some("video"), None));
+    assert_eq!(at("b.test", "/hd"), (0, None, None));
+    assert_eq!(find(&map, None, "/hd").0, 0);
 }
 
 #[test]
@@ -75,7 +85,7 @@ fn exact_host_beats_wildcards_and_the_longest_wildcard_wins() {
     assert_eq!(service(&map, "y-b.a.test", "/"), 5);
     assert_eq!(service(&map, "a.test", "/"), 1);
     assert_eq!(service(&map, "other", "/"), 1);
-    assert_eq!(map.find(None, "/").service.0, 1);
+    assert_eq!(find(&map, None, "/").0, 1);
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn other_products_compare_host_and_port_as_they_stand() {
 fn hosts_of_any_length_and_any_bytes_are_looked_up() {
     let map = hosts_map(&["a.test", "*.b.test"], false);
     assert_eq!(service(&map, &"x".repeat(100_000), "/"), 0);
-    assert_eq!(map.find(Some(b"\xff\x00:]["), "/").service.0, 0);
+    assert_eq!(find(&map, Some(b"\xff\x00:]["), "/").0, 0);
     assert_eq!(service(&hosts_map(&["*"], false), &format!("{}.b.test", "x".repeat(9000)), "/"), 1);
 }
 

@@ -2,6 +2,7 @@
 
 pub mod address;
 mod cookie;
+pub mod split;
 pub mod strong;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use self::cookie::Found;
 use self::strong::{Named, Signer};
 use super::serve::Client;
 use crate::balance::hash;
+use crate::balance::rng::Rng;
 use crate::clock;
 use crate::ledger::service::Extra;
 use crate::model::service::{Affinity, Cookie, Service};
@@ -80,7 +82,13 @@ pub fn read(
 }
 
 /// Reads the session of a request from `address`, and makes a new one where it has none.
-pub(crate) fn claim(client: &Client, service: &LiveService, head: &request::Parts, address: IpAddr) -> Claim {
+/// `fresh` is what a new session is made of, where the choice of its service has seen to that already.
+pub(crate) fn claim(
+    client: &Client,
+    service: &LiveService,
+    head: &request::Parts,
+    (address, fresh): (IpAddr, Option<u128>),
+) -> Claim {
     let config = &service.config;
     if config.affinity == Affinity::None {
         return Claim::default();
@@ -96,19 +104,30 @@ pub(crate) fn claim(client: &Client, service: &LiveService, head: &request::Part
     }
     match &config.affinity {
         Affinity::GeneratedCookie { ttl } => {
-            new_session(client, service, (config.scheme.cookie_name(), "/", *ttl))
+            new_session((client, fresh), service, (config.scheme.cookie_name(), "/", *ttl))
         }
-        Affinity::HttpCookie(Cookie { name, path, ttl }) => new_session(client, service, (name, path, *ttl)),
+        Affinity::HttpCookie(Cookie { name, path, ttl }) => {
+            new_session((client, fresh), service, (name, path, *ttl))
+        }
         _ => Claim::default(),
     }
 }
 
-fn new_session(client: &Client, service: &LiveService, (name, path, ttl): (&str, &str, Span)) -> Claim {
+fn new_session(
+    (client, fresh): (&Client, Option<u128>),
+    service: &LiveService,
+    (name, path, ttl): (&str, &str, Span),
+) -> Claim {
     service.ledger.count_extra(client.context.worker, Extra::CookiesIssued);
     let mut rng = client.context.rng.borrow_mut();
-    let random = u128::from(rng.next()) << 64 | u128::from(rng.next());
+    let random = fresh.unwrap_or_else(|| seed(&mut rng));
     let (value, key) = cookie::new_value(random);
     Claim { key: Some(key), named: None, cookie: cookie::set(name, &value, path, (ttl, clock::wall())) }
+}
+
+/// What a new session is made of.
+fn seed(rng: &mut Rng) -> u128 {
+    u128::from(rng.next()) << 64 | u128::from(rng.next())
 }
 
 /// The strong cookie that names the member which served; `None` in services without one.

@@ -1,0 +1,115 @@
+//! What a URL map may say behind which product [G 7b, 7c].
+
+use crate::model::resolve::report::Report;
+use crate::model::service::Scheme;
+use crate::wire::path::Path;
+use crate::wire::route_action::{HeaderAction, RouteAction};
+use crate::wire::route_rule::MatchRule;
+use crate::wire::url_map::UrlMap;
+
+/// Refuses what the product does not do. Without a scheme, there are redirects alone, or errors about services.
+pub(super) fn check(
+    map: &UrlMap,
+    (scheme, is_regional): (Option<Scheme>, bool),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let scheme = scheme.unwrap_or(Scheme::ExternalManaged);
+    let mut refuse = Refusing { scheme, is_regional, report };
+    refuse.default(map.default_route_action.as_ref(), map.header_action.as_ref(), at);
+    let list = at.key("pathMatchers");
+    for (index, matcher) in map.path_matchers.iter().flatten().enumerate() {
+        let at = list.item(index);
+        refuse.default(matcher.default_route_action.as_ref(), matcher.header_action.as_ref(), &at);
+        let list = at.key("pathRules");
+        for (index, rule) in matcher.path_rules.iter().flatten().enumerate() {
+            refuse.action(rule.route_action.as_ref(), &list.item(index).key("routeAction"));
+        }
+        let list = at.key("routeRules");
+        for (index, rule) in matcher.route_rules.iter().flatten().enumerate() {
+            let at = list.item(index);
+            refuse.action(rule.route_action.as_ref(), &at.key("routeAction"));
+            refuse.edits(rule.header_action.as_ref(), &at.key("headerAction"));
+            let list = at.key("matchRules");
+            for (index, matched) in rule.match_rules.iter().enumerate() {
+                refuse.predicates(matched, &list.item(index));
+            }
+        }
+    }
+}
+
+struct Refusing<'r, 'd> {
+    scheme: Scheme,
+    is_regional: bool,
+    report: &'r mut Report<'d>,
+}
+
+impl Refusing<'_, '_> {
+    fn default(&mut self, action: Option<&RouteAction>, edits: Option<&HeaderAction>, at: &Path<'_>) {
+        self.action(action, &at.key("defaultRouteAction"));
+        self.edits(edits, &at.key("headerAction"));
+    }
+
+    fn action(&mut self, action: Option<&RouteAction>, at: &Path<'_>) {
+        let Some(action) = action else { return };
+        let weighted = action.weighted_backend_services.as_deref().unwrap_or_default();
+        for (key, is_said) in [
+            ("weightedBackendServices", !weighted.is_empty()),
+            ("timeout", action.timeout.is_some()),
+            ("faultInjectionPolicy", action.fault_injection_policy.is_some()),
+        ] {
+            if is_said {
+                self.not_classic(key, "`urlRewrite` alone, or scheme EXTERNAL_MANAGED [G 7c]", &at.key(key));
+            }
+        }
+    }
+
+    fn edits(&mut self, edits: Option<&HeaderAction>, at: &Path<'_>) {
+        if edits.is_some_and(|edits| *edits != HeaderAction::default()) {
+            self.not_classic("headerAction", "none, or scheme EXTERNAL_MANAGED [G 7c]", at);
+        }
+    }
+
+    fn predicates(&mut self, matched: &MatchRule, at: &Path<'_>) {
+        if matched.regex_match.is_some() {
+            self.regex(&at.key("regexMatch"));
+        }
+        let list = at.key("headerMatches");
+        for (index, one) in matched.header_matches.iter().flatten().enumerate() {
+            let at = list.item(index);
+            if one.regex_match.is_some() {
+                self.regex(&at.key("regexMatch"));
+            }
+            if one.range_match.is_some() {
+                let expected = "another match, or scheme EXTERNAL_MANAGED [G 7b]";
+                self.not_classic("rangeMatch", expected, &at.key("rangeMatch"));
+            }
+        }
+        let list = at.key("queryParameterMatches");
+        for (index, one) in matched.query_parameter_matches.iter().flatten().enumerate() {
+            if one.regex_match.is_some() {
+                self.regex(&list.item(index).key("regexMatch"));
+            }
+        }
+    }
+
+    fn not_classic(&mut self, key: &str, expected: &str, at: &Path<'_>) {
+        if self.scheme == Scheme::External {
+            let message = format!("`{key}` in a URL map of scheme EXTERNAL");
+            self.report.error(at, "forbidden-field", message, expected);
+        }
+    }
+
+    fn regex(&mut self, at: &Path<'_>) {
+        let other = "prefixMatch, fullPathMatch, pathTemplateMatch or exactMatch";
+        if self.scheme == Scheme::InternalManaged || self.is_regional {
+            let message = "`regexMatch` is not supported yet: regular expressions";
+            self.report.error(at, "not-supported", message, other);
+        } else {
+            let message = format!("`regexMatch` in a global URL map of scheme {}", self.scheme.as_str());
+            let expected =
+                format!("{other}: regular expressions are for regional, internal and mesh ones only [G 7b]");
+            self.report.error(at, "forbidden-field", message, expected);
+        }
+    }
+}
