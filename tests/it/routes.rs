@@ -8,6 +8,7 @@ use overspill::model::detail::StatusDetail;
 use crate::support::backend::{Scripted, toy};
 use crate::support::client::Client;
 use crate::support::lb::Lb;
+use crate::support::wait_until;
 
 /// Services with one member each behind a map; all are as healthy as a toy elsewhere.
 fn text(map: &str, services: &[(&str, SocketAddr, &str)], scheme: &str, health: SocketAddr) -> String {
@@ -236,6 +237,27 @@ fn g_7c_redirects_are_answered_by_us() {
     let answer = client.request("POST", "/move/x?a=b", "", b"body");
     assert_eq!((answer.status, answer.header("location")), (301, Some("https://test/moved/x")));
     assert_eq!((client.get("/").text(), site.web.requests()), ("web".to_owned(), 1));
+}
+
+#[test]
+fn g_7_8_redirects_are_not_logged_and_aborts_are() {
+    let (web, canary, health) = (named("web"), named("canary"), toy("health"));
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let services =
+        [("web", web.address(), ""), ("canary", canary.address(), ""), ("stuck", canary.address(), "")];
+    let text = text(RULES, &services, "", health.address())
+        .replace("path: none", &format!("path: {}", log.path().display()));
+    let lb = Lb::start(&text);
+    let mut client = lb.client();
+    assert_eq!([client.get("/old").status, client.get("/broken").status], [308, 418]);
+    client.get("/api/users");
+    let lines = || std::fs::read_to_string(log.path()).unwrap();
+    wait_until("all is written", || lines().lines().count() >= 2);
+    lb.stop();
+    let lines = lines();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.contains("\"fault_filter_abort\""), "{lines}");
+    assert!(lines.contains("http://test/api/users"), "as the client asked: {lines}");
 }
 
 #[test]

@@ -95,3 +95,71 @@ fn add_actions(facts: &mut Value, route: &Route<'_>, head: &Head<'_>) {
         facts["rewrittenHost"] = (**host).into();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::ledger::registry::Registry;
+    use crate::model::resolve::document;
+
+    /// Of `config/routes.yaml`.
+    fn led(host: &str, target: &str, lines: &[(&'static str, &'static str)]) -> (Value, Option<Value>) {
+        let config = document(include_str!("../../../config/routes.yaml")).config.unwrap();
+        let world = World::build(Arc::new(config), 1, &mut Registry::new(1));
+        let front = world.config.fronts.first().unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let head = Head { host: Some(host.as_bytes()), method: "GET", path, query, headers: &headers };
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let (facts, end) =
+            lead(&world, (front, front.http().unwrap()), &head, ((local, local), &headers), None);
+        match end {
+            End::Service(_) => (facts, None),
+            End::Answer(outcome) => (facts, Some(outcome)),
+        }
+    }
+
+    #[test]
+    fn a_route_rule_is_shown_by_its_priority_and_by_what_matched() {
+        let (facts, _) = led("www.example.com", "/", &[("x-canary", "yes")]);
+        let rule = "priority 10: prefixMatch /, header x-canary exactMatch yes";
+        assert_eq!((&facts["routeRule"], &facts["service"]), (&rule.into(), &"canary".into()));
+        let (facts, _) = led("www.example.com", "/?canary=1", &[]);
+        assert_eq!(facts["routeRule"], "priority 10: prefixMatch /, query canary presentMatch");
+        let (facts, _) = led("www.example.com", "/api/v1/users", &[]);
+        assert_eq!(
+            (&facts["rewrittenPath"], &facts["rewrittenHost"]),
+            (&"/users".into(), &"api.internal".into())
+        );
+    }
+
+    #[test]
+    fn services_with_weights_are_shown_with_their_shares() {
+        let (facts, _) = led("www.example.com", "/", &[]);
+        let shares = &facts["weightedBackendServices"];
+        assert_eq!((&shares[0]["share"], &shares[1]["share"]), (&0.95.into(), &0.05.into()));
+        assert_eq!((&facts["service"], &shares[1]["service"]), (&"web".into(), &"canary".into()));
+        assert_eq!(facts["serviceBecause"], "by chance; the largest share is shown");
+        // A session that is there already goes where its key says.
+        let (facts, _) = led("www.example.com", "/", &[("cookie", "GCLB=AAAAAAAAAAAAAAAAAAAAAA")]);
+        assert_eq!(facts["serviceBecause"], "its session is there");
+    }
+
+    #[test]
+    fn a_redirect_is_shown_with_its_location() {
+        let (facts, outcome) = led("old.example.com", "/a?b", &[]);
+        let outcome = outcome.unwrap();
+        assert_eq!((&facts["pathMatcher"], &facts["service"]), (&"old".into(), &Value::Null));
+        let location = "https://www.example.com/a?b";
+        assert_eq!((&outcome["status"], &outcome["location"]), (&308.into(), &location.into()));
+    }
+}

@@ -5,6 +5,7 @@ mod edit;
 mod host;
 mod rule;
 mod scheme;
+mod slash;
 mod test;
 
 use std::collections::{BTreeSet, HashMap};
@@ -205,7 +206,12 @@ impl Routes<'_, '_, '_> {
             let at = list.item(index);
             let patterns = self.paths(&matcher.name, &rule.paths, (&mut seen, index), &at.key("paths"));
             let action = self.action(&Said::of_path_rule(rule), levels, None, &at);
-            out = push(out, patterns.zip(action).map(|(patterns, action)| PathRule { patterns, action }));
+            let one = patterns.zip(action);
+            if let Some((patterns, action)) = &one {
+                let prefixes = patterns.iter().filter_map(|pattern| pattern.as_str().strip_suffix('*'));
+                self.slashes(action, prefixes, &at);
+            }
+            out = push(out, one.map(|(patterns, action)| PathRule { patterns, action }));
         }
         out
     }

@@ -68,6 +68,15 @@ impl PathTest {
         }
     }
 
+    /// The prefix, if it is one.
+    #[must_use]
+    pub const fn prefix(&self) -> Option<&str> {
+        match self {
+            Self::Prefix(prefix, _) => Some(prefix),
+            Self::Full(..) | Self::Template(_) => None,
+        }
+    }
+
     /// The template, if it is one.
     #[must_use]
     pub const fn template(&self) -> Option<&PathTemplate> {

@@ -49,6 +49,10 @@ impl Routes<'_, '_, '_> {
                 None
             };
             let one = own.and(matches).zip(action);
+            if let Some((matches, action)) = &one {
+                let prefixes = matches.iter().filter_map(|matched| matched.path.prefix());
+                self.slashes(action, prefixes, &at);
+            }
             let one = one.map(|(matches, action)| RouteRule { priority: rule.priority, matches, action });
             out = push(out, one);
         }
