@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use overspill::cli::check::render;
+use overspill::engine::files;
 use overspill::model::problem::Severity;
 use overspill::model::resolve::{Resolved, document};
 
@@ -30,7 +31,7 @@ fn every_example_is_good() {
     assert!(files.len() >= 11, "{files:?}");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        let Resolved { config, problems } = document(&text);
+        let Resolved { config, problems } = files::resolve(&text, &path).0;
         assert_eq!(render(&problems, &name(&path), &text), "");
         assert!(config.is_some(), "{}", path.display());
     }
@@ -43,7 +44,7 @@ fn every_invalid_example_gives_exactly_its_problems() {
     let mut wrong = String::new();
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        let Resolved { config, problems } = document(&text);
+        let Resolved { config, problems } = files::resolve(&text, &path).0;
         let rendered = render(&problems, &name(&path), &text);
         assert_eq!(
             config.is_none(),
@@ -251,6 +252,29 @@ fn no_text_makes_it_panic() {
             });
             assert!(outcome.is_ok(), "seed {seed}, text {number}, round {round}:\n{mutated}");
         }
+    }
+}
+
+/// However broken the document is, nothing that is said about it repeats a private key.
+#[test]
+fn no_mutilated_document_shows_a_private_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/ssl-proxy.yaml");
+    let text = fs::read_to_string(path).unwrap();
+    let key: Vec<_> = text.lines().skip_while(|line| !line.contains("BEGIN PRIVATE KEY")).skip(1).collect();
+    let key: Vec<_> = key.iter().map(|line| line.trim()).take_while(|line| !line.contains("-----")).collect();
+    let secrets: Vec<&str> = key.iter().flat_map(|line| [&line[..16], &line[16..32]]).collect();
+    assert!(secrets.len() >= 6);
+    let start = text.find("privateKey").unwrap();
+    let end = text.find("END PRIVATE KEY").unwrap();
+    for seed in 1..=2000_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let at = start + dice.roll(end - start);
+        let word = WORDS[dice.roll(WORDS.len())];
+        let mutated = format!("{}{word}{}", &text[..at], &text[at + dice.roll(3)..]);
+        let Resolved { problems, .. } = document(&mutated);
+        let said = render(&problems, "mutated.yaml", &mutated) + &format!("{problems:?}");
+        let shown = secrets.iter().find(|secret| said.contains(**secret));
+        assert_eq!(shown, None, "seed {seed}:\n{said}");
     }
 }
 

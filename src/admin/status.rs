@@ -1,6 +1,6 @@
 //! `/status`: everything that is known, as JSON with Google's field names where there are any.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -10,10 +10,12 @@ use crate::clock;
 use crate::engine::handle::{Handle, Listening, ReloadState};
 use crate::ledger::breaker::Limit;
 use crate::ledger::gauge::Gauge;
+use crate::ledger::handshake::Handshake;
 use crate::ledger::member::{Count, Member};
 use crate::ledger::process::{Process, Traffic};
 use crate::ledger::resolution::Resolution;
 use crate::ledger::service::{Extra, Loss};
+use crate::model::certificate::Certificate;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::place::{Places, RegionId};
@@ -47,7 +49,7 @@ pub(super) fn of(handle: &Handle) -> Value {
 
 fn listener(world: &World, listening: &Listening) -> Value {
     let front = world.config.fronts.iter().find(|front| front.name == listening.name);
-    let certificates = front.and_then(Front::certificates);
+    let tls = front.and_then(Front::tls);
     let mut value = json!({
         "name": &*listening.name,
         "configured": listening.configured.to_string(),
@@ -55,10 +57,28 @@ fn listener(world: &World, listening: &Listening) -> Value {
         "kind": front.map(Front::word),
         "target": front.map(|front| &*front.proxy_name),
     });
-    if let Some(certificates) = certificates {
-        value["sslCertificates"] = certificates.iter().map(|one| &*one.name).collect();
+    if let Some(tls) = tls {
+        value["sslCertificates"] = tls.certificates.iter().map(certificate).collect();
+        value["sslPolicy"] = Some(&*tls.policy.name).filter(|name| !name.is_empty()).into();
+        value["serverTlsPolicy"] = tls.clients.as_ref().map(|clients| &*clients.name).into();
     }
     value
+}
+
+/// Names and dates, and no keys.
+fn certificate(certificate: &Certificate) -> Value {
+    let day = |seconds: i64| {
+        let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Timestamp(SystemTime::UNIX_EPOCH + since).to_string()
+    };
+    let facts = certificate.facts();
+    json!({
+        "name": &*certificate.name,
+        "subjectAlternativeNames": facts.names,
+        "notBefore": day(facts.not_before),
+        "expireTime": day(facts.not_after),
+        "ocsp": certificate.certified().ocsp.is_some(),
+    })
 }
 
 fn of_world(world: &World, now: Tick) -> Value {
@@ -106,8 +126,23 @@ fn process(process: &Process) -> Value {
         "backendConnections": process.sum(Traffic::BackendConnections),
         "logLinesDropped": process.sum(Traffic::LogLinesDropped),
         "panics": process.sum(Traffic::Panics),
+        "tlsHandshakes": handshakes(process),
         "unroutedRequests": classes(process.unrouted()),
         "statusDetails": details(|detail| process.details(detail)),
+    })
+}
+
+fn handshakes(process: &Process) -> Value {
+    let counts = Handshake::ALL.into_iter().filter_map(|how| {
+        let name = match (how.success(), how.failure()) {
+            (Some((version, result)), _) => format!("{version} {result}"),
+            (None, why) => why?.to_owned(),
+        };
+        Some((name, process.handshakes.ended(how))).filter(|(_, count)| *count > 0)
+    });
+    json!({
+        "inProgress": process.handshakes.in_progress(),
+        "ended": counts.map(|(name, count)| (name, count.into())).collect::<Map<_, Value>>(),
     })
 }
 
@@ -311,8 +346,8 @@ mod tests {
 
     use crate::ledger::member::{Health, ProbeDetail};
     use crate::ledger::registry::Registry;
-    use crate::model::certificate::Certificate;
     use crate::model::config::{FrontKind, ServiceId, SslFront, TcpFront};
+    use crate::model::tls::Termination;
     use crate::model::unit::{Ratio, Span};
     use crate::telemetry::fixture;
 
@@ -321,20 +356,24 @@ mod tests {
         let mut world = fixture::world(2);
         let pem = (include_str!("../model/testdata/one.pem"), include_str!("../model/testdata/one.key"));
         let relay = TcpFront { service: ServiceId(0), has_proxy_header: false };
-        let certificates = Arc::new([Certificate::read("one", pem.0, pem.1).unwrap()]);
+        let certificates = vec![Certificate::read("one", pem.0, pem.1).unwrap()];
         let address = "127.0.0.1:0".parse().unwrap();
         Arc::make_mut(&mut world.config).fronts = vec![Front {
             name: "mail".into(),
             address,
             proxy_name: "mail-proxy".into(),
-            kind: FrontKind::Ssl(SslFront { relay, certificates }),
+            kind: FrontKind::Ssl(SslFront { relay, tls: Arc::new(Termination::new(certificates)) }),
         }];
         let shown = listener(&world, &Listening { name: "mail".into(), configured: address, bound: address });
         assert_eq!(
             shown,
             json!({
                 "name": "mail", "configured": "127.0.0.1:0", "bound": "127.0.0.1:0",
-                "kind": "SSL proxy", "target": "mail-proxy", "sslCertificates": ["one"],
+                "kind": "SSL proxy", "target": "mail-proxy", "sslPolicy": null, "serverTlsPolicy": null, "sslCertificates": [{
+                    "name": "one", "subjectAlternativeNames": ["one.example", "*.wild.example"],
+                    "notBefore": "2026-11-21T13:05:07.000000Z", "expireTime": "2126-10-28T13:05:07.000000Z",
+                    "ocsp": false,
+                }],
             })
         );
     }

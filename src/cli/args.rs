@@ -37,6 +37,9 @@ pub enum Command {
     Simulate(Simulate),
     /// A toy backend with set latency, status and load reports
     Backend(Toy),
+    /// Certificates for development
+    #[command(subcommand)]
+    Cert(Cert),
     /// Look at the backend services of a running proxy
     #[command(subcommand)]
     BackendServices(BackendServices),
@@ -267,6 +270,27 @@ pub struct Toy {
     /// Serving threads for each address, 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers, default_value = "1")]
     pub workers: usize,
+}
+
+/// `overspill cert`.
+#[derive(Debug, Subcommand)]
+pub enum Cert {
+    /// Make a certificate, and an authority for it that clients can be told to trust
+    Dev(CertDev),
+}
+
+/// `overspill cert dev`.
+#[derive(Debug, Args)]
+pub struct CertDev {
+    /// Folder for ca.pem, ca.key, NAME.pem and NAME.key; an authority that is there is used again
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+    /// Replace a certificate of the same name and its key
+    #[arg(long)]
+    pub force: bool,
+    /// Names and addresses that it is for, such as localhost, *.example.test or 127.0.0.1
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
 }
 
 /// `overspill backend-services`.

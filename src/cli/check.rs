@@ -1,5 +1,6 @@
 //! `overspill check FILE`: all problems of a configuration in one pass, each with its line, a caret and what would be right.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -7,10 +8,12 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::engine::files;
 use crate::engine::start::key_problem;
 use crate::model::config::{AccessLogTarget, Config};
 use crate::model::problem::{Position, Problem, Severity};
-use crate::model::resolve::{Resolved, document, locate};
+use crate::model::resolve::{Resolved, locate};
+use crate::wire::flaw::masked;
 use crate::wire::yaml::MAX_BYTES;
 
 /// How problems are shown.
@@ -53,7 +56,7 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
         }
     };
     let resolved = match broken {
-        None => with_surroundings(document(&text), path, &text),
+        None => with_surroundings(files::resolve(&text, path).0, path, &text),
         Some(at) => Resolved { config: None, problems: vec![not_utf8(&text, at)] },
     };
     let is_good = is_good(&resolved.problems, is_strict);
@@ -80,7 +83,7 @@ pub(super) fn load(path: &Path) -> Result<Config, (String, u8)> {
     let name = path.display().to_string();
     let bytes = read(path).map_err(|error| (format!("overspill: cannot read {name}: {error}\n"), USAGE))?;
     let text = String::from_utf8_lossy(&bytes);
-    let resolved = document(&text);
+    let resolved = files::resolve(&text, path).0;
     resolved.config.ok_or_else(|| (render(&resolved.problems, &name, &text), BAD))
 }
 
@@ -202,7 +205,7 @@ fn one(out: &mut String, problem: &Problem, file_name: &str, lines: &[&str]) {
             let _ = writeln!(out, "{file_name}:{line}:{column}: {severity}[{code}]: {message}");
             if let Some(source) = lines.get(line.saturating_sub(1)) {
                 let gutter = line.to_string().len();
-                let (source, carets) = excerpt(source, position);
+                let (source, carets) = excerpt(&veiled(source, lines, line), position);
                 let _ = writeln!(out, "{blank:gutter$} |");
                 let _ = writeln!(out, "{line} | {source}");
                 let _ = writeln!(out, "{blank:gutter$} | {carets}");
@@ -213,6 +216,24 @@ fn one(out: &mut String, problem: &Problem, file_name: &str, lines: &[&str]) {
         let _ = writeln!(out, "  = expected: {expected}");
     }
     out.push('\n');
+}
+
+/// The line with nothing of a private key in it, and as long as it was.
+fn veiled<'a>(source: &'a str, lines: &[&str], number: usize) -> Cow<'a, str> {
+    // No key has more lines.
+    const LONGEST_KEY: usize = 200;
+    let before = lines.get(..number.saturating_sub(1)).unwrap_or_default();
+    let border = before.iter().rev().take(LONGEST_KEY).find(|line| line.contains("-----"));
+    if border.is_some_and(|line| is_begin(line)) && !source.contains("-----") {
+        return Cow::Owned(source.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect());
+    }
+    masked(source)
+}
+
+/// Whether a private key begins in this line and does not end there.
+fn is_begin(line: &str) -> bool {
+    let last = line.rsplit("-----BEGIN").next().filter(|_| line.contains("-----BEGIN"));
+    last.is_some_and(|last| last.contains("PRIVATE KEY-----") && !last.contains("-----END"))
 }
 
 /// The part of a line that is worth showing, with carets under the place. Tabs and control characters become one
@@ -294,6 +315,7 @@ fn plural(count: usize, noun: &str) -> String {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::model::resolve::document;
 
     fn at(line: usize, column: usize, width: usize) -> Problem {
         Problem {
@@ -313,6 +335,20 @@ mod tests {
             out,
             "f.yaml:2:4: error[code]: wrong\n  |\n2 |  b: xyz\n  |    ^^^\n  = expected: right\n\n1 error, 0 warnings\n"
         );
+    }
+
+    #[test]
+    fn a_line_of_a_private_key_is_not_shown_and_the_next_line_is() {
+        let key = include_str!("../model/testdata/one.key");
+        let text = format!("a:\n{key}b: c\nkey: \"{}\"\n", key.replace('\n', "\\n"));
+        let count = text.lines().count();
+        for line in 1..=count {
+            let out = render(&[at(line, 1, 3)], "f", &text);
+            for secret in key.lines().filter(|line| !line.contains("-----")) {
+                assert!(!out.contains(secret), "{out}");
+            }
+        }
+        assert!(render(&[at(count - 1, 1, 3)], "f", &text).contains("b: c"));
     }
 
     #[test]

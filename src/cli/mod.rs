@@ -3,7 +3,7 @@
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
-//! what is wrong with it. `backend` is the [`toy`] alone. `backend-services` asks a running process over its admin
+//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services` asks a running process over its admin
 //! address.
 
 pub mod args;
@@ -14,6 +14,7 @@ pub mod toy;
 
 mod backend;
 mod banner;
+mod cert;
 mod client;
 mod demo;
 pub mod explain;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Arguments, BackendServices, Command, Format, LogLevel};
+use args::{Arguments, BackendServices, Cert, Command, Format, LogLevel};
 
 /// Parses the command line and does what it says. Exit codes: 0 done, 1 the input or the run was bad, 2 usage.
 #[must_use]
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
             crate::telemetry::log::init(LogLevel::Warn.as_str());
             backend::run(&toy)
         }
+        Command::Cert(Cert::Dev(asked)) => cert::dev(&asked),
         Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
     })
 }

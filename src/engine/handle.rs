@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::files::Seen;
 use crate::ledger::process::Process;
 use crate::model::problem::{Problem, Severity};
 use crate::proxy::session::strong::Signer;
@@ -26,6 +27,7 @@ pub struct Shared {
     pub(super) world: Arc<ArcSwap<World>>,
     pub(super) reload: ArcSwap<ReloadState>,
     pub(super) listeners: ArcSwap<Vec<Listening>>,
+    pub(super) files: ArcSwap<Vec<Seen>>,
     pub(super) ready: watch::Receiver<bool>,
     /// Strong cookies; empty until one is needed.
     pub(super) signer: Arc<OnceLock<Signer>>,
@@ -107,6 +109,12 @@ impl Handle {
     #[must_use]
     pub fn listeners(&self) -> Arc<Vec<Listening>> {
         self.shared.listeners.load_full()
+    }
+
+    /// Files that the last document named, taken or refused.
+    #[must_use]
+    pub fn files(&self) -> Arc<Vec<Seen>> {
+        self.shared.files.load_full()
     }
 
     /// Numbers of the process.

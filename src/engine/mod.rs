@@ -11,6 +11,7 @@
 //! The way of a connection: each worker is one thread with one runtime, its own listening sockets and its own kept
 //! connections to members. What a worker logs goes in chunks to the thread of [`log_writer`].
 
+pub mod files;
 pub mod handle;
 pub mod log_writer;
 mod planner;

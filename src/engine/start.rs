@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::files;
 use super::handle::{Handle, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::Planners;
@@ -57,11 +58,13 @@ pub async fn start(text: String, origin: &Path, overrides: Overrides) -> Result<
 }
 
 fn begin(text: &str, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
-    let resolved = resolve::document(text);
+    let (resolved, seen) = files::resolve(text, origin);
     let Some(config) = resolved.config.map(Arc::new) else {
         return Err(Refused { problems: resolved.problems });
     };
-    launch(&config, origin, overrides)
+    let handle = launch(&config, origin, overrides)?;
+    handle.shared.files.store(Arc::new(seen));
+    Ok(handle)
 }
 
 /// The same for a configuration that was resolved, or made, elsewhere.
@@ -125,6 +128,7 @@ fn prepare(
             refused: 0,
         }),
         listeners: ArcSwap::default(),
+        files: ArcSwap::default(),
         ready,
         signer: Arc::default(),
         process: Arc::new(Process::new(workers)),

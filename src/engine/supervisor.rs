@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::files;
 use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
@@ -118,7 +119,12 @@ impl Supervisor {
 
     /// Text → verdict. Parsing runs aside, so that ticks go on meanwhile.
     async fn apply(&mut self, text: String, origin: String) -> (Result<Applied, Refused>, Retiring) {
-        let resolved = tokio::task::spawn_blocking(move || (resolve::document(&text), text)).await;
+        let file = self.origin.clone();
+        let resolved = tokio::task::spawn_blocking(move || (files::resolve(&text, &file), text)).await;
+        let resolved = resolved.map(|((resolved, seen), text)| {
+            self.shared.files.store(Arc::new(seen));
+            (resolved, text)
+        });
         let verdict = match resolved {
             Ok((resolved, text)) => match resolved.config {
                 Some(config) => match self.change(Arc::new(config)) {

@@ -13,9 +13,11 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::ledger::breaker::Limit;
 use crate::ledger::process::Traffic;
+use crate::model::config::FrontKind;
 use crate::model::unit::{Span, Tick};
 use crate::net::listen::{self, Backoff};
 use crate::proxy::context::{Context, Parts};
+use crate::proxy::https;
 use crate::proxy::serve::serve;
 use crate::proxy::tcp;
 use crate::proxy::watch::STEP;
@@ -166,12 +168,19 @@ async fn accept(
 fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: u32) {
     listen::prepare(&stream);
     context.process.count(context.worker, Traffic::Accepted);
-    let relays = context.world().front(listener).is_some_and(|front| front.relay().is_some());
+    let world = context.world();
+    let context = context.clone();
     // Boxed: a task's future is moved six times on its way into the runtime.
-    if relays {
-        tokio::task::spawn_local(Box::pin(tcp::serve(context.clone(), stream, peer, listener)));
-    } else {
-        tokio::task::spawn_local(Box::pin(serve(context.clone(), stream, peer, listener)));
+    match world.front(listener).map(|front| &front.kind) {
+        Some(FrontKind::Tcp(_) | FrontKind::Ssl(_)) => {
+            tokio::task::spawn_local(Box::pin(tcp::serve(context, stream, peer, listener)));
+        }
+        Some(FrontKind::Https(_)) => {
+            tokio::task::spawn_local(Box::pin(https::serve(context, stream, peer, listener)));
+        }
+        Some(FrontKind::Http(_)) | None => {
+            tokio::task::spawn_local(Box::pin(serve(context, stream, peer, listener)));
+        }
     }
 }
 

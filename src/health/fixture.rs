@@ -70,6 +70,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
         policies: Policies::default(),
         region: None,
         log_sample: Ratio::ONE,
+        log_fields: crate::model::service::LogFields::default(),
         backends: vec![backend],
         is_reachable: true,
     }

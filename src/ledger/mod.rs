@@ -13,6 +13,7 @@ pub mod departed;
 pub mod endpoint;
 pub mod gate;
 pub mod gauge;
+pub mod handshake;
 pub mod histogram;
 pub mod lease;
 pub mod member;

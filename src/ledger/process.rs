@@ -1,6 +1,7 @@
 //! What concerns no single service: connections, and requests that no service was found for.
 
 use super::cell::{Cells, WorkerId};
+use super::handshake::Handshakes;
 use super::member::Count;
 use crate::model::detail::StatusDetail;
 
@@ -9,6 +10,8 @@ use crate::model::detail::StatusDetail;
 pub struct Process {
     /// How many workers there are.
     pub workers: usize,
+    /// TLS with clients.
+    pub handshakes: Handshakes,
     traffic: Cells<{ Traffic::ALL.len() }>,
     details: Cells<{ StatusDetail::ALL.len() }>,
     unrouted: Cells<6>,
@@ -50,6 +53,7 @@ impl Process {
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
+            handshakes: Handshakes::new(workers),
             traffic: Cells::new(workers),
             details: Cells::new(workers),
             unrouted: Cells::new(workers),

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+
+use super::x509::{self, Facts};
 
 /// Certificates of a chain, the server's own included [G 6.13].
 pub const MAX_CHAIN: usize = 5;
@@ -20,6 +21,7 @@ pub struct Certificate {
     /// `name` of the resource.
     pub name: Arc<str>,
     certified: Arc<CertifiedKey>,
+    facts: Arc<Facts>,
 }
 
 /// What is wrong with a chain or a key. The words never repeat any of the text.
@@ -52,21 +54,30 @@ impl Certificate {
             return Err(Fault::LongChain(chain.len()));
         }
         ParsedCertificate::try_from(first).map_err(|_| Fault::BadCertificate)?;
+        let facts = Arc::new(x509::read(first).ok_or(Fault::BadCertificate)?);
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Fault::NoKey)?;
         match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-            Ok(certified) => Ok(Self { name: name.into(), certified: Arc::new(certified) }),
+            Ok(certified) => Ok(Self { name: name.into(), certified: Arc::new(certified), facts }),
             Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(Fault::Mismatch),
             Err(_) => Err(Fault::BadKey),
         }
     }
 
-    /// Whether it is for this server; a wildcard stands for one label.
+    /// The same with an OCSP response in DER for clients that ask for one. `None` when it is none.
     #[must_use]
-    pub fn is_for(&self, server: &str) -> bool {
-        let (Some(first), Ok(server)) = (self.certified.cert.first(), ServerName::try_from(server)) else {
-            return false;
-        };
-        ParsedCertificate::try_from(first).is_ok_and(|parsed| verify_server_name(&parsed, &server).is_ok())
+    pub fn stapled(self, ocsp: Vec<u8>) -> Option<Self> {
+        if !x509::is_ocsp_response(&ocsp) {
+            return None;
+        }
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = Some(ocsp);
+        Some(Self { certified: Arc::new(certified), ..self })
+    }
+
+    /// Its names, and when it is valid.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// To sign with.
@@ -92,11 +103,11 @@ mod tests {
     const OTHER_KEY: &str = include_str!("testdata/two.key");
 
     #[test]
-    fn a_certificate_is_for_its_names_and_one_label_of_its_wildcard() {
+    fn only_what_says_that_it_is_a_good_ocsp_response_is_stapled() {
         let one = Certificate::read("one", CHAIN, KEY).unwrap();
-        let is_for = ["one.example", "a.wild.example", "a.b.wild.example", "two.example", "", "not a name"]
-            .map(|name| one.is_for(name));
-        assert_eq!(is_for, [true, true, false, false, false, false]);
+        assert!(one.clone().stapled(b"-----BEGIN OCSP".to_vec()).is_none());
+        let response = vec![0x30, 3, 0x0a, 1, 0];
+        assert_eq!(one.stapled(response.clone()).unwrap().certified().ocsp, Some(response));
     }
 
     #[test]

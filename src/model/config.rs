@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::certificate::Certificate;
 use super::place::{Places, RegionId};
 use super::problem::Problem;
 use super::route::UrlMap;
 use super::service::Service;
+use super::tls::Termination;
 use super::unit::Span;
 
 /// Where the admin listener is when nothing is said.
@@ -27,7 +27,8 @@ pub struct Config {
     pub services: Vec<Arc<Service>>,
     /// Legal and likely wrong; shown by `check` and at start.
     pub warnings: Vec<Problem>,
-    /// SipHash of the source text: equal text, equal number. Shown in `/status` and metrics as 16 hex digits.
+    /// SipHash of the source text and the files that it names: equal texts, equal number. Shown in `/status` and
+    /// metrics as 16 hex digits.
     pub fingerprint: u64,
 }
 
@@ -61,19 +62,30 @@ pub struct Front {
 pub enum FrontKind {
     /// `targetHttpProxies`.
     Http(HttpFront),
+    /// `targetHttpsProxies`.
+    Https(HttpsFront),
     /// `targetTcpProxies`.
     Tcp(TcpFront),
     /// `targetSslProxies`.
     Ssl(SslFront),
 }
 
-/// `targetHttpProxies`.
+/// What HTTP and HTTPS proxies have in common.
 #[derive(Debug, Clone)]
 pub struct HttpFront {
     /// `httpKeepAliveTimeoutSec`, 5 to 1200 s. Default 610 s [G 5].
     pub keep_alive: Span,
     /// The compiled URL map.
     pub url_map: Arc<UrlMap>,
+}
+
+/// `targetHttpsProxies`: HTTP behind TLS.
+#[derive(Debug, Clone)]
+pub struct HttpsFront {
+    /// What becomes of the requests inside.
+    pub http: HttpFront,
+    /// What is agreed on with clients.
+    pub tls: Arc<Termination>,
 }
 
 /// `targetTcpProxies`: bytes to one service.
@@ -90,9 +102,8 @@ pub struct TcpFront {
 pub struct SslFront {
     /// What becomes of the bytes inside.
     pub relay: TcpFront,
-    /// `sslCertificates`, at least one; the first one is for clients that name no server, or none that a certificate
-    /// is for [G 6.13].
-    pub certificates: Arc<[Certificate]>,
+    /// What is agreed on with clients.
+    pub tls: Arc<Termination>,
 }
 
 impl Front {
@@ -101,6 +112,7 @@ impl Front {
     pub const fn word(&self) -> &'static str {
         match &self.kind {
             FrontKind::Http(_) => "HTTP proxy",
+            FrontKind::Https(_) => "HTTPS proxy",
             FrontKind::Tcp(_) => "TCP proxy",
             FrontKind::Ssl(_) => "SSL proxy",
         }
@@ -111,6 +123,7 @@ impl Front {
     pub const fn url_scheme(&self) -> &'static str {
         match &self.kind {
             FrontKind::Http(_) => "http",
+            FrontKind::Https(_) => "https",
             FrontKind::Tcp(_) => "tcp",
             FrontKind::Ssl(_) => "ssl",
         }
@@ -120,25 +133,25 @@ impl Front {
     #[must_use]
     pub const fn relay(&self) -> Option<TcpFront> {
         match &self.kind {
-            FrontKind::Http(_) => None,
+            FrontKind::Http(_) | FrontKind::Https(_) => None,
             FrontKind::Tcp(front) | FrontKind::Ssl(SslFront { relay: front, .. }) => Some(*front),
         }
     }
 
-    /// The certificates of an SSL proxy.
+    /// What an HTTPS or SSL proxy agrees on with its clients.
     #[must_use]
-    pub const fn certificates(&self) -> Option<&Arc<[Certificate]>> {
+    pub const fn tls(&self) -> Option<&Arc<Termination>> {
         match &self.kind {
-            FrontKind::Ssl(front) => Some(&front.certificates),
+            FrontKind::Https(HttpsFront { tls, .. }) | FrontKind::Ssl(SslFront { tls, .. }) => Some(tls),
             FrontKind::Http(_) | FrontKind::Tcp(_) => None,
         }
     }
 
-    /// As an HTTP proxy, if it is one.
+    /// What an HTTP or HTTPS proxy does with requests, if it is one.
     #[must_use]
     pub const fn http(&self) -> Option<&HttpFront> {
         match &self.kind {
-            FrontKind::Http(front) => Some(front),
+            FrontKind::Http(front) | FrontKind::Https(HttpsFront { http: front, .. }) => Some(front),
             FrontKind::Tcp(_) | FrontKind::Ssl(_) => None,
         }
     }

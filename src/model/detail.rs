@@ -75,6 +75,16 @@ details! {
     CircuitBreakerOpen = "circuit_breaker_open",
     /// **Ours**: a client of an SSL proxy broke off the TLS handshake, or spoke no TLS.
     TlsHandshakeFailed = "tls_handshake_failed",
+    /// **Ours**: a client spoke HTTP in clear where TLS is spoken.
+    PlainHttpToTls = "plain_http_to_tls",
+    /// A certificate was asked for, and the client showed none.
+    ClientCertNotProvided = "client_cert_not_provided",
+    /// The client's certificate leads to no trust anchor, or is not valid now.
+    ClientCertValidationFailed = "client_cert_validation_failed",
+    /// The client's certificate is not one for clients.
+    ClientCertInvalidEku = "client_cert_chain_invalid_eku",
+    /// The client's certificate has a key, or a signature, of a kind that we do not know.
+    ClientCertUnsupportedKey = "client_cert_unsupported_key_algorithm",
     /// **Ours**: the time that a connection had left was over, after its member or its forwarding rule had been taken
     /// away, or when the process stopped.
     ConnectionDrained = "connection_drained",

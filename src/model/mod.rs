@@ -6,7 +6,8 @@
 //! What a request needs is compiled here once: [`route`] finds a service by host and path, [`place`] the region that
 //! a client counts for and the order of regions by distance, [`target`] holds mode and target so that a forbidden
 //! combination has no value. [`mod@unit`] has the numbers with units that the whole house speaks in, [`detail`] the words
-//! for how a request ended, [`certificate`] chains with their keys, checked to belong together.
+//! for how a request ended, [`certificate`] chains with their keys, checked to belong together, [`tls`] what is asked of
+//! clients that come over TLS.
 
 pub mod certificate;
 pub mod config;
@@ -20,4 +21,6 @@ pub mod route;
 pub mod service;
 pub mod target;
 pub mod timestamp;
+pub mod tls;
 pub mod unit;
+pub mod x509;

@@ -1,6 +1,6 @@
 //! What is wrong with a document: where, what, and what would be right. Collected, never thrown one by one.
 
-use crate::wire::flaw::{Flaw, Spot};
+use crate::wire::flaw::{Flaw, Spot, masked};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,10 +50,10 @@ impl From<Flaw> for Problem {
         Self {
             severity: Severity::Error,
             code: flaw.code,
-            path: flaw.path,
+            path: masked(&flaw.path).into_owned(),
             position: Some(flaw.spot.into()),
-            message: flaw.message,
-            expected: flaw.expected,
+            message: masked(&flaw.message).into_owned(),
+            expected: flaw.expected.map(|expected| masked(&expected).into_owned()),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Service {
     pub draining_timeout: Span,
     /// `logConfig`: the share of requests that the access log keeps, 0 to 1; 1 without a `logConfig`, 0 when `enable: false`.
     pub log_sample: Ratio,
+    /// `logConfig.optionalFields`.
+    pub log_fields: LogFields,
     /// Which backends, which member, and what when they run out.
     pub policies: Policies,
     /// `region` of a regional service, which never leaves it [G 2.10]; `None` = global.
@@ -36,6 +38,15 @@ pub struct Service {
     pub backends: Vec<Backend>,
     /// Whether a forwarding rule leads here; if not, it is not probed [G 4.15].
     pub is_reachable: bool,
+}
+
+/// Fields of the access log that are there when they are asked for [G 8.1].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFields {
+    /// `tls.protocol`.
+    pub has_tls_protocol: bool,
+    /// `tls.cipher`.
+    pub has_tls_cipher: bool,
 }
 
 /// `loadBalancingScheme` of the products that we speak for.

@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
+use super::handshake::Secured;
 use crate::balance::pick::Reason;
 use crate::ledger::service::Loss;
 use crate::model::detail::StatusDetail;
+use crate::model::service::LogFields;
 use crate::model::timestamp::Timestamp;
 use crate::model::unit::Span;
 
@@ -52,6 +54,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) affinity_loss: Option<Loss>,
     /// `X-Cloud-Trace-Context`: `TRACE/SPAN;o=1`.
     pub(crate) trace: Option<&'a [u8]>,
+    /// What was agreed on, if the client spoke TLS.
+    pub(crate) secured: Option<Secured>,
+    /// Which of that is shown.
+    pub(crate) fields: LogFields,
 }
 
 /// Resources on a request's way; empty = not reached.
@@ -111,7 +117,8 @@ impl Entry<'_> {
         ));
         line.word(",\"requestMethod\":", self.method);
         if !self.target.is_empty() {
-            line.raw(",\"requestUrl\":\"http://");
+            let https = self.secured.is_some();
+            line.raw(if https { ",\"requestUrl\":\"https://" } else { ",\"requestUrl\":\"http://" });
             line.escaped(self.host);
             line.escaped(self.target);
             line.raw("\"");
@@ -143,6 +150,21 @@ impl Entry<'_> {
         line.word(",\"spillReason\":", self.way.reason.map_or("", Reason::as_str));
         line.display(format_args!(",\"attempts\":{}", self.attempts));
         line.word(",\"affinityLoss\":", self.affinity_loss.map_or("", Loss::as_str));
+        self.tls(line);
+    }
+
+    fn tls(&self, line: &mut Line<'_>) {
+        let Some(secured) = self.secured else { return };
+        let protocol = if self.fields.has_tls_protocol { secured.protocol } else { "" };
+        let cipher = if self.fields.has_tls_cipher { secured.cipher } else { "" };
+        if protocol.is_empty() && cipher.is_empty() {
+            return;
+        }
+        line.raw(",\"tls\":{");
+        line.word("\"protocol\":", protocol);
+        line.raw(if protocol.is_empty() || cipher.is_empty() { "" } else { "," });
+        line.word("\"cipher\":", cipher);
+        line.raw("}");
     }
 
     fn trace(&self, line: &mut Line<'_>) {
@@ -316,6 +338,8 @@ mod tests {
             attempts: 1,
             affinity_loss: Some(Loss::Full),
             trace: Some(b"0af7651916cd43dd8448eb211c80319c/7;o=1"),
+            secured: None,
+            fields: LogFields::default(),
         }
     }
 
@@ -368,6 +392,26 @@ mod tests {
         assert_eq!((&line["httpRequest"]["status"], &line["severity"]), (&json!(0), &json!("WARNING")));
         assert_eq!(line["resource"]["labels"], json!({"zone": "global"}));
         assert!(line["httpRequest"].get("requestUrl").is_none() && line.get("trace").is_none());
+    }
+
+    /// [G 8.1]
+    #[test]
+    fn what_tls_agreed_on_is_shown_where_it_is_asked_for() {
+        let secured = Some(Secured { protocol: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" });
+        let shown = |has_tls_protocol, has_tls_cipher, secured| {
+            let fields = LogFields { has_tls_protocol, has_tls_cipher };
+            line(&Entry { secured, fields, ..entry() })
+        };
+        let both = shown(true, true, secured);
+        assert_eq!(
+            both["jsonPayload"]["tls"],
+            json!({"protocol": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256"})
+        );
+        assert_eq!(both["httpRequest"]["requestUrl"], "https://h:8080/a?b=c");
+        assert_eq!(shown(true, false, secured)["jsonPayload"]["tls"], json!({"protocol": "TLSv1.3"}));
+        assert_eq!(shown(false, true, secured)["jsonPayload"]["tls"]["protocol"], json!(null));
+        assert!(shown(false, false, secured)["jsonPayload"].get("tls").is_none());
+        assert!(shown(true, true, None)["jsonPayload"].get("tls").is_none());
     }
 
     #[test]

@@ -36,13 +36,13 @@ use crate::world::{LiveMember, World};
 const MAX_TRIED: usize = 1 + MAX_CONNECT_RETRIES as usize;
 
 /// A connection as the process counts it, whichever way it ends.
-pub(super) struct Open {
-    pub(super) context: Rc<Context>,
-    pub(super) watched: Rc<Watched>,
+pub(crate) struct Open {
+    pub(crate) context: Rc<Context>,
+    pub(crate) watched: Rc<Watched>,
 }
 
 impl Open {
-    pub(super) fn new(context: Rc<Context>, listener: u32) -> Self {
+    pub(crate) fn new(context: Rc<Context>, listener: u32) -> Self {
         let watched = Rc::new(Watched::new(listener));
         context.watch.add(watched.clone());
         Self { context, watched }

@@ -11,6 +11,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::access_log::{Channel, Entry, LogBuffer};
 use super::breaker::Waiting;
 use super::connection_log;
+use super::handshake::Handshaking;
 use super::live::Pools;
 use super::pool::Pool;
 use super::session::strong::Signer;
@@ -29,8 +30,10 @@ pub struct Context {
     pub process: Arc<Process>,
     /// TLS to HTTPS and SSL backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
-    /// TLS to clients of SSL proxies.
+    /// TLS to clients.
     pub(crate) acceptors: Acceptors,
+    /// TLS handshakes under way.
+    pub(crate) handshaking: Handshaking,
     /// Signs strong cookies; empty until a world has a service that gives such out.
     pub(crate) signer: Arc<OnceLock<Signer>>,
     world: RefCell<Cache<Arc<ArcSwap<World>>, Arc<World>>>,
@@ -107,6 +110,7 @@ impl Context {
             process: parts.process,
             tls: parts.tls,
             acceptors: Acceptors::new(parts.ticketer),
+            handshaking: Handshaking::default(),
             signer: parts.signer,
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),

@@ -5,6 +5,8 @@
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
+//! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
+//!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
 //! [`connection`] counts and logs, once, by [`connection_log`].
 
@@ -18,7 +20,9 @@ pub mod failure;
 pub mod forward;
 pub mod guard;
 pub mod handle;
+mod handshake;
 pub mod headers;
+pub mod https;
 mod live;
 pub mod outbound;
 pub mod pool;

@@ -3,11 +3,12 @@
 //! Whatever happens in between (an answer, a failure, a client that leaves, a future that is cancelled), the drop
 //! counts the outcome, pays the lease back, and writes the log line.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::access_log::{Entry, Way};
-use super::context::Current;
+use super::context::{Context, Current};
 use super::serve::Client;
 use crate::balance::pick::Reason;
 use crate::clock;
@@ -18,6 +19,7 @@ use crate::ledger::service::Loss;
 use crate::model::config::{Front, ServiceId};
 use crate::model::detail::StatusDetail;
 use crate::model::route::action::Timeout;
+use crate::model::service::LogFields;
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveService, World};
 
@@ -188,6 +190,8 @@ impl Record {
             attempts: self.attempts,
             affinity_loss: self.loss,
             trace: bytes(facts.trace.as_ref()),
+            secured: self.client.secured,
+            fields: self.live_service().map_or(LogFields::default(), |service| service.config.log_fields),
         });
     }
 
@@ -232,13 +236,18 @@ impl Drop for Record {
     }
 }
 
-/// The log line of a head that hyper never saw: what stood in it is not repeated.
-pub(crate) fn log_refusal(client: &Client, status: u16, detail: StatusDetail) {
-    if !client.context.has_log() {
+/// The log line of a head that hyper never saw, or of a client that did not get so far: what it said is not repeated.
+pub(crate) fn log_refusal(
+    context: &Context,
+    (listener, remote_ip): (u32, IpAddr),
+    status: Option<u16>,
+    detail: StatusDetail,
+) {
+    if !context.has_log() {
         return;
     }
-    let world = client.context.world();
-    client.context.log(&Entry {
+    let world = context.world();
+    context.log(&Entry {
         at: clock::wall(),
         latency: Span::ZERO,
         method: "",
@@ -246,14 +255,16 @@ pub(crate) fn log_refusal(client: &Client, status: u16, detail: StatusDetail) {
         target: b"",
         request_size: 0,
         response_size: 0,
-        status: Some(status),
+        status,
         user_agent: None,
         referer: None,
-        remote_ip: client.peer.ip(),
-        way: front_way(&world, client.listener),
+        remote_ip,
+        way: front_way(&world, listener),
         detail,
         attempts: 0,
         affinity_loss: None,
         trace: None,
+        secured: None,
+        fields: LogFields::default(),
     });
 }

@@ -11,17 +11,18 @@ use std::task::Poll;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::connection::Open;
 use super::context::Context;
 use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
 use super::handle::handle;
+use super::handshake::Secured;
 use super::headers::Hop;
 use super::watch::Watched;
 use super::{record, respond};
 use crate::clock;
-use crate::ledger::process::Traffic;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Scheme;
@@ -44,6 +45,8 @@ pub(crate) struct Client {
     /// The address that it asked for.
     pub(crate) local: SocketAddr,
     pub(crate) watched: Rc<Watched>,
+    /// What was agreed on, if TLS is spoken.
+    pub(crate) secured: Option<Secured>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
     guard: Arc<guard::Shared>,
@@ -80,25 +83,35 @@ impl Client {
     }
 }
 
-/// Counts the connection as closed, whichever way it ends.
-struct Open(Rc<Client>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.watched.forget();
-        let (process, worker) = (&self.0.context.process, self.0.context.worker);
-        process.count(worker, Traffic::Closed);
-        if std::thread::panicking() {
-            process.count(worker, Traffic::Panics);
-        }
-    }
+/// Where a connection comes from and what it came through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    /// Number of the listener.
+    pub(crate) listener: u32,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// The address that it asked for.
+    pub(crate) local: SocketAddr,
+    /// What was agreed on, if TLS is spoken.
+    pub(crate) secured: Option<Secured>,
 }
 
-/// Serves a connection until it ends.
+/// What HTTP can be spoken over.
+pub(crate) trait Channel: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel for S {}
+
+/// Serves a connection in clear until it ends.
 pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
-    let Ok(local) = stream.local_addr() else {
-        return context.process.count(context.worker, Traffic::Closed);
-    };
+    let open = Open::new(context, listener);
+    let Ok(local) = stream.local_addr() else { return };
+    converse(&open, stream, Ends { listener, peer, local, secured: None }).await;
+}
+
+/// Speaks HTTP/1 until the connection ends.
+pub(crate) async fn converse<S: Channel>(open: &Open, stream: S, ends: Ends) {
+    let Ends { listener, peer, local, secured } = ends;
+    let context = open.context.clone();
     let world = context.world();
     let front = world.front(listener);
     let (io, guard) = GuardedIo::new(stream, max_head(front));
@@ -106,25 +119,24 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
         listener,
         peer,
         local,
-        watched: Rc::new(Watched::new(listener)),
+        watched: open.watched.clone(),
         guard,
-        hop: Hop::new(peer.ip(), local.ip(), false),
+        secured,
+        hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
         context,
     });
     drop(world);
-    let open = Open(client.clone());
     client.watched.set_deadline(clock::now() + client.keep_alive.get());
-    client.context.watch.add(client.watched.clone());
     if let Some(mut io) = drive(&client, io).await {
         // Boxed: rare, and its buffer would be part of every connection.
-        Box::pin(refuse(&open.0, &mut io)).await;
+        Box::pin(refuse(&client, &mut io)).await;
     }
 }
 
 /// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
-async fn drive(client: &Rc<Client>, io: GuardedIo<TcpStream>) -> Option<GuardedIo<TcpStream>> {
+async fn drive<S: Channel>(client: &Rc<Client>, io: GuardedIo<S>) -> Option<GuardedIo<S>> {
     let of_request = client.clone();
     let service = service_fn(move |request| handle(&of_request, request));
     let conn = http1::Builder::new()
@@ -176,20 +188,25 @@ fn max_head(front: Option<&Front>) -> usize {
 }
 
 /// Answers a head that was refused or never came whole, and waits a moment for the client to read it.
-async fn refuse(client: &Client, io: &mut GuardedIo<TcpStream>) {
+async fn refuse<S: Channel>(client: &Client, io: &mut GuardedIo<S>) {
     let (status, detail) =
         client.guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
-    client.context.process.count_unrouted(client.context.worker, detail, Some(status));
-    record::log_refusal(client, status, detail);
-    let answer = respond::raw(status, detail);
+    let context = &client.context;
+    context.process.count_unrouted(context.worker, detail, Some(status));
+    record::log_refusal(context, (client.listener, client.peer.ip()), Some(status), detail);
+    // Past the guard, which keeps the socket open after a refused head for the sake of this very answer.
+    part(io.socket(), &respond::raw(status, detail)).await;
+}
+
+/// A last answer; then listens for a moment, so that it is not lost in a reset.
+pub(crate) async fn part<S: Channel>(socket: &mut S, answer: &[u8]) {
     let said = async {
-        io.write_all(&answer).await?;
-        // Past the guard, which keeps the socket open after a refused head for the sake of this very answer.
-        io.socket().shutdown().await?;
+        socket.write_all(answer).await?;
+        socket.shutdown().await?;
         let mut rest = [0; 4096];
         let mut read = 0;
         while read < LINGER_BYTES {
-            match io.socket().read(&mut rest).await? {
+            match socket.read(&mut rest).await? {
                 0 => break,
                 some => read += some,
             }

@@ -16,16 +16,16 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::connection::{Connection, Open};
 use super::context::Context;
+use super::handshake;
 use super::relay::{Relay, Side};
 use super::retry::MAX_CONNECT_RETRIES;
 use crate::balance::pick::NoPick;
 use crate::clock;
 use crate::ledger::member::Count;
 use crate::ledger::process::Traffic;
-use crate::model::certificate::Certificate;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Protocol;
-use crate::net::accept::HANDSHAKE_TIMEOUT;
+use crate::model::tls::Termination;
 use crate::net::connect::{self, CONNECT_TIMEOUT, ConnectError, Stream};
 use crate::net::{dial, tls};
 use crate::world::LiveMember;
@@ -38,21 +38,21 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
         open.context.process.count_unrouted(open.context.worker, StatusDetail::ConfigNotFound, None);
         return connect::abort(&stream);
     };
-    let certificates = front.certificates().cloned();
+    let terms = front.tls().cloned();
     let Some(mut connection) = Connection::new(&open, (&world, front), peer, local) else {
         return connect::abort(&stream);
     };
     // A connection may last for days: it keeps its service, and not the world.
     drop(world);
-    connection.run(stream, certificates).await;
+    connection.run(stream, terms).await;
 }
 
 impl Connection<'_> {
-    async fn run(&mut self, stream: TcpStream, certificates: Option<Arc<[Certificate]>>) {
-        let client = match certificates {
+    async fn run(&mut self, stream: TcpStream, terms: Option<Arc<Termination>>) {
+        let client = match terms {
             None => Stream::Plain(stream),
             // Boxed: a handshake is large, and most connections have none.
-            Some(certificates) => match Box::pin(self.shake_hands(stream, &certificates)).await {
+            Some(terms) => match Box::pin(self.shake_hands(stream, &terms)).await {
                 Ok(client) => client,
                 Err(detail) => return self.detail = Some(detail),
             },
@@ -66,21 +66,13 @@ impl Connection<'_> {
         }
     }
 
-    async fn shake_hands(
-        &self,
-        stream: TcpStream,
-        certificates: &Arc<[Certificate]>,
-    ) -> Result<Stream, StatusDetail> {
-        let handshake = self.open.context.acceptors.accept(stream, certificates);
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), handshake);
+    async fn shake_hands(&self, stream: TcpStream, terms: &Arc<Termination>) -> Result<Stream, StatusDetail> {
+        let (context, watched) = (&self.open.context, &self.open.watched);
+        let handshake = handshake::shake(context, watched, stream, terms, handshake::BYTES);
         match self.unless_cut(handshake).await {
             None => Err(StatusDetail::ConnectionDrained),
-            Some(Err(_)) => Err(StatusDetail::ClientTimedOut),
-            Some(Ok(Err(error))) => {
-                tracing::debug!(client = %self.peer, %error, "TLS handshake failed");
-                Err(StatusDetail::TlsHandshakeFailed)
-            }
-            Some(Ok(Ok(client))) => Ok(client),
+            Some(Err(failed)) => Err(failed.detail),
+            Some(Ok(client)) => Ok(Stream::Tls(Box::new((*client).into()))),
         }
     }
 

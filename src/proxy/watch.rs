@@ -112,6 +112,12 @@ impl Watched {
         self.waker.borrow_mut().take();
     }
 
+    /// Asks it to end now.
+    pub(crate) fn cut(&self) {
+        self.kill.set(true);
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();

@@ -18,6 +18,7 @@ use siphasher::sip::SipHasher13;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
+use super::beside::Beside;
 use crate::clock;
 use crate::engine::handle::{Handle, Refused};
 use crate::model::problem::Problem;
@@ -25,9 +26,9 @@ use crate::model::problem::Problem;
 /// Longest file that is read: 16 MiB, some 100,000 members.
 pub const LIMIT: u64 = 16 << 20;
 
-const SETTLE: Duration = Duration::from_millis(100);
-const SETTLE_AT_MOST: u32 = 10;
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_millis(100);
+pub(super) const SETTLE_AT_MOST: u32 = 10;
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// A file system's clock may stand still for some milliseconds; a stamp younger than this proves nothing.
 const STAMP_AGE: Duration = Duration::from_secs(1);
 
@@ -63,10 +64,15 @@ pub async fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Applies every change of the file until the process ends. `force` makes it read and apply at once (SIGHUP).
+/// Files that it names are followed with it: when one has changed, the whole is applied once more.
 pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<()>, render: Render) {
+    let mut beside = Beside::default();
     loop {
         let (seen, cause) = tokio::select! {
             seen = watch.changed() => (seen, "file changed"),
+            () = beside.changed(handle.files()) => {
+                (watch.read_anew().await, "a file that it names changed")
+            }
             Some(()) = force.recv() => (watch.read_anew().await, "SIGHUP"),
         };
         match seen {
@@ -117,7 +123,7 @@ pub struct Watch {
 type Stamp = (u64, u64, u64, i128, i128);
 
 /// What a name leads to: device, inode, and when it was made, since inodes are used again.
-type Identity = (u64, u64, Option<SystemTime>);
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
 
 impl Watch {
     /// Watches `path`, whose text has been read as `text`.
@@ -197,29 +203,36 @@ impl Watch {
         is_new.then_some(seen)
     }
 
-    /// Watches every folder and link on the way to the file. A watch stays with what it was set on: where a name leads
-    /// elsewhere by now, as `..data` of a ConfigMap after a swap, it is set anew.
     fn watch_way(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let now: BTreeMap<_, _> =
-            way(&self.path).into_iter().filter_map(|place| identity(&place).map(|is| (place, is))).collect();
-        for (place, _) in self.watched.iter().filter(|(place, was)| now.get(*place) != Some(was)) {
-            // What is gone has ended by itself.
-            let _ = watcher.unwatch(place);
+        if let Some(watcher) = &mut self.watcher {
+            watch_all(watcher, &mut self.watched, way(&self.path));
         }
-        self.watched.retain(|place, was| now.get(place) == Some(was));
-        for (place, identity) in now {
-            if !self.watched.contains_key(&place)
-                && watcher.watch(&place, RecursiveMode::NonRecursive).is_ok()
-            {
-                self.watched.insert(place, identity);
-            }
+    }
+}
+
+/// Watches these places, every folder and link on the way to a file, and no others. A watch stays with what it was set
+/// on: where a name leads elsewhere by now, as `..data` of a ConfigMap after a swap, it is set anew.
+pub(super) fn watch_all(
+    watcher: &mut RecommendedWatcher,
+    watched: &mut BTreeMap<PathBuf, Identity>,
+    places: BTreeSet<PathBuf>,
+) {
+    let now: BTreeMap<_, _> =
+        places.into_iter().filter_map(|place| identity(&place).map(|is| (place, is))).collect();
+    for (place, _) in watched.iter().filter(|(place, was)| now.get(*place) != Some(was)) {
+        // What is gone has ended by itself.
+        let _ = watcher.unwatch(place);
+    }
+    watched.retain(|place, was| now.get(place) == Some(was));
+    for (place, identity) in now {
+        if !watched.contains_key(&place) && watcher.watch(&place, RecursiveMode::NonRecursive).is_ok() {
+            watched.insert(place, identity);
         }
     }
 }
 
 /// The folder of the file; where it is a link, also of what it points to, and so on; and the file.
-fn way(path: &Path) -> BTreeSet<PathBuf> {
+pub(super) fn way(path: &Path) -> BTreeSet<PathBuf> {
     let mut way = BTreeSet::new();
     let mut at = path.to_owned();
     // As many links as Linux follows.
@@ -248,7 +261,7 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 /// Reading and closing are no changes; our own reading must not wake us.
-const fn is_change(kind: EventKind) -> bool {
+pub(super) const fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,

@@ -3,4 +3,5 @@
 //! [`mod@file`] is the only source so far. A source knows nothing of what the text means: it hands all of it to
 //! [`crate::engine::handle::Handle`], which takes it whole or refuses it whole, and shows what was wrong.
 
+mod beside;
 pub mod file;

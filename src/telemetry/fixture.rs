@@ -42,6 +42,7 @@ pub(crate) fn world(members: u16) -> World {
         policies: Policies::default(),
         region: None,
         log_sample: Ratio::ONE,
+        log_fields: crate::model::service::LogFields::default(),
         backends: vec![near, far],
         is_reachable: true,
     };

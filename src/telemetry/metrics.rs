@@ -4,6 +4,7 @@
 //! service could not place under `member=""`, requests without a service under `service=""`. Within a service, groups
 //! of one name in different zones differ by `zone`.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::text::{Kind, Page};
@@ -12,11 +13,13 @@ use crate::balance::plan::{Figures, MetricFigures};
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
 use crate::ledger::breaker::Limit;
+use crate::ledger::handshake::Handshake;
 use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
 use crate::ledger::process::{Process, Traffic};
 use crate::ledger::resolution::Resolution;
 use crate::ledger::service::{Extra, Loss};
+use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Group;
 use crate::world::{LiveBackend, LiveMember, LiveService, World};
@@ -224,6 +227,28 @@ const FAMILIES: &[Family] = &[
     counter("overspill_connections_accepted_total", "Client connections accepted.", |view, page| {
         page.count(&[], view.process.sum(Traffic::Accepted));
     }),
+    gauge("overspill_tls_handshakes_in_progress", "TLS handshakes with clients under way.", |view, page| {
+        page.count(&[], view.process.handshakes.in_progress());
+    }),
+    counter("overspill_tls_handshakes_total", "TLS handshakes with clients that succeeded.", |view, page| {
+        for how in Handshake::ALL {
+            if let Some((version, result)) = how.success() {
+                page.count(&[("version", version), ("result", result)], view.process.handshakes.ended(how));
+            }
+        }
+    }),
+    counter("overspill_tls_handshake_failures_total", "TLS handshakes that failed.", |view, page| {
+        for how in Handshake::ALL {
+            if let Some(reason) = how.failure() {
+                page.count(&[("reason", reason)], view.process.handshakes.ended(how));
+            }
+        }
+    }),
+    gauge(
+        "overspill_certificate_not_after_seconds",
+        "When a certificate of a proxy expires, in seconds since 1970.",
+        certificates,
+    ),
     counter("overspill_accept_errors_total", "Errors of accept.", |view, page| {
         page.count(&[], view.process.sum(Traffic::AcceptErrors));
     }),
@@ -380,6 +405,15 @@ fn hosts(view: &View<'_>, page: &mut Page, which: fn(&Resolution) -> u64) {
                 page.count(&[a, b, c, ("member", &member.config.name)], which(resolution));
             }
         }
+    }
+}
+
+fn certificates(view: &View<'_>, page: &mut Page) {
+    let all = view.world.config.fronts.iter().filter_map(Front::tls).flat_map(|tls| &tls.certificates);
+    // One that several proxies show is one line.
+    let by_name: BTreeMap<&str, i64> = all.map(|one| (&*one.name, one.facts().not_after)).collect();
+    for (name, not_after) in by_name {
+        page.count(&[("certificate", name)], u64::try_from(not_after).unwrap_or(0));
     }
 }
 

@@ -119,8 +119,10 @@ resource! {
         enable: bool,
         /// Share of requests, 0 to 1.
         sample_rate: f64,
-        /// EXCLUDE_ALL_OPTIONAL.
+        /// EXCLUDE_ALL_OPTIONAL or CUSTOM.
         optional_mode: String,
+        /// With CUSTOM alone: tls.protocol, tls.cipher.
+        optional_fields: Vec<String>,
     }
 }
 
@@ -225,7 +227,7 @@ static LOG_CONFIG: Table = Table {
         optional("enable", Kind::Flag),
         optional("sampleRate", Kind::Number(0.0, 1.0)).by("[G 8.1]"),
         optional("optionalMode", Kind::Word(OPTIONAL_MODES)).by("[G 8.1]"),
-        later("optionalFields", "optional fields in the access log", &[Off::Empty]),
+        optional("optionalFields", Kind::List(&Kind::Word(OPTIONAL_FIELDS), 16)).by("[G 8.1]"),
         later("loggingHttpRequestHeaders", "headers in the access log", &[Off::Empty]),
         later("loggingHttpResponseHeaders", "headers in the access log", &[Off::Empty]),
     ],
@@ -286,5 +288,21 @@ static OVERLOADS: &[Word] = &[Word::Known("OVERFILL"), Word::Known("REJECT")];
 static OPTIONAL_MODES: &[Word] = &[
     Word::Known("EXCLUDE_ALL_OPTIONAL"),
     Word::Later("INCLUDE_ALL_OPTIONAL", "optional fields in the access log"),
-    Word::Later("CUSTOM", "optional fields in the access log"),
+    Word::Known("CUSTOM"),
+];
+
+const REPORTS: &str = "load reports in the access log";
+
+static OPTIONAL_FIELDS: &[Word] = &[
+    Word::Known("tls.protocol"),
+    Word::Known("tls.cipher"),
+    Word::Later("orca_load_report", REPORTS),
+    Word::Later("orca_load_report.cpu_utilization", REPORTS),
+    Word::Later("orca_load_report.mem_utilization", REPORTS),
+    Word::Later("orca_load_report.request_cost", REPORTS),
+    Word::Later("orca_load_report.utilization", REPORTS),
+    Word::Later("orca_load_report.rps_fractional", REPORTS),
+    Word::Later("orca_load_report.eps", REPORTS),
+    Word::Later("orca_load_report.named_metrics", REPORTS),
+    Word::Later("orca_load_report.application_utilization", REPORTS),
 ];

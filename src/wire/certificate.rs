@@ -13,15 +13,36 @@ resource! {
     required {
         /// Name, unique among certificates.
         name: String,
+    }
+    optional {
         /// PEM: the server's own certificate first, then those that vouch for it.
         certificate: String,
         /// PEM. Input only: it is never written.
         #[serde(skip_serializing)]
         private_key: Secret,
-    }
-    optional {
         /// SELF_MANAGED.
         r#type: String,
+        /// A second place for the same.
+        self_managed: SelfManaged,
+        /// **Ours**: a file that holds `certificate`.
+        certificate_file: String,
+        /// **Ours**: a file that holds `privateKey`.
+        private_key_file: String,
+        /// **Ours**: a file that holds an OCSP response in DER, which is shown to clients.
+        ocsp_file: String,
+    }
+}
+
+resource! {
+    /// `selfManaged`.
+    SelfManaged
+    required {}
+    optional {
+        /// As beside it.
+        certificate: String,
+        /// As beside it.
+        #[serde(skip_serializing)]
+        private_key: Secret,
     }
 }
 
@@ -45,7 +66,10 @@ impl fmt::Debug for Secret {
 }
 
 /// Longest PEM: a chain of five certificates with large keys and many names fits in.
-const PEM: Kind = Kind::Text(65_536);
+pub(super) const PEM: Kind = Kind::Text(65_536);
+
+/// Longest path of a file.
+pub(super) const FILE: Kind = Kind::Text(1024);
 
 /// Fields of a certificate.
 pub static SSL_CERTIFICATE: Table = Table {
@@ -53,20 +77,13 @@ pub static SSL_CERTIFICATE: Table = Table {
     fields: &[
         required("name", Kind::Name),
         note("description"),
-        required("certificate", PEM),
-        required("privateKey", PEM),
+        optional("certificate", PEM),
+        optional("privateKey", PEM),
         optional("type", Kind::Word(TYPES)),
-        later(
-            "certificateFile",
-            "certificates from files; `certificate` holds the PEM itself",
-            &[Off::Empty],
-        ),
-        later("privateKeyFile", "keys from files; `privateKey` holds the PEM itself", &[Off::Empty]),
-        later(
-            "selfManaged",
-            "a second place for the same; `certificate` and `privateKey` hold the PEM",
-            &[Off::Empty],
-        ),
+        optional("selfManaged", Kind::Object(&SELF_MANAGED)),
+        optional("certificateFile", FILE),
+        optional("privateKeyFile", FILE),
+        optional("ocspFile", FILE),
         later("managed", "certificates that Google renews", &[Off::Empty]),
         output("kind"),
         output("id"),
@@ -78,6 +95,9 @@ pub static SSL_CERTIFICATE: Table = Table {
     ],
 };
 
+static SELF_MANAGED: Table =
+    Table { noun: "selfManaged", fields: &[optional("certificate", PEM), optional("privateKey", PEM)] };
+
 static TYPES: &[Word] =
     &[Word::Known("SELF_MANAGED"), Word::Later("MANAGED", "certificates that Google renews")];
 
@@ -88,9 +108,10 @@ mod tests {
 
     #[test]
     fn a_private_key_is_read_and_never_written_or_printed() {
-        let json = serde_json::json!({"name": "c", "certificate": "PEM", "privateKey": "very secret"});
+        let json = serde_json::json!({"name": "c", "certificate": "PEM", "privateKey": "very secret",
+            "selfManaged": {"privateKey": "very secret too"}});
         let certificate: SslCertificate = serde_json::from_value(json).unwrap();
-        assert_eq!(certificate.private_key.expose(), "very secret");
+        assert_eq!(certificate.private_key.as_ref().unwrap().expose(), "very secret");
         assert!(!format!("{certificate:?}").contains("very secret"));
         assert!(!serde_json::to_string(&certificate).unwrap().contains("secret"));
     }

@@ -1,5 +1,7 @@
 //! What does not fit the shape of a document, and where.
 
+use std::borrow::Cow;
+
 /// A place in the source text. Lines and columns start at 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
@@ -91,6 +93,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 pub fn quote(word: &str) -> String {
     const LONGEST: usize = 60;
     let clean = |c: char| if c.is_control() { '?' } else { c };
+    let word = masked(word);
     if word.chars().count() <= LONGEST {
         format!("`{}`", word.chars().map(clean).collect::<String>())
     } else {
@@ -98,9 +101,48 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// The text with a `*` for each letter of what looks like a piece of a key: a long run of base64. The document may be
+/// broken in the middle of a key, and what is said about that must not repeat it.
+#[must_use]
+pub fn masked(text: &str) -> Cow<'_, str> {
+    const SHORTEST: usize = 32;
+    const OF_EACH: usize = 4;
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let is_key = |run: &str| {
+        let of = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count() >= OF_EACH;
+        // Paths and names have few digits or few capitals.
+        run.len() >= SHORTEST
+            && of(u8::is_ascii_uppercase)
+            && of(u8::is_ascii_lowercase)
+            && of(u8::is_ascii_digit)
+    };
+    let mut runs = text.split(|c| !is_base64(c)).filter(|run| is_key(run)).peekable();
+    if runs.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = text.to_owned();
+    for run in runs {
+        out = out.replace(run, &"*".repeat(run.len()));
+    }
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_of_keys_are_masked_and_paths_are_not() {
+        let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRS/i8uUG/lQCCeYH";
+        assert_eq!(masked(&format!("there is no {key}!")), format!("there is no {}!", "*".repeat(64)));
+        for open in [
+            "https://www.googleapis.com/compute/v1/projects/p1234567/global/backendServices/web",
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+            "maxRatePerInstnce",
+        ] {
+            assert_eq!(masked(open), open);
+        }
+    }
 
     #[test]
     fn nearest_finds_typos_and_leaves_strangers_alone() {

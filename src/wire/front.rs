@@ -46,6 +46,31 @@ resource! {
 }
 
 resource! {
+    /// A target HTTPS proxy.
+    TargetHttpsProxy
+    required {
+        /// Name, unique among target HTTPS proxies.
+        name: String,
+        /// Reference to a URL map.
+        url_map: String,
+    }
+    optional {
+        /// References; the first one is for clients that name no server, or none that a certificate is for.
+        ssl_certificates: Vec<String>,
+        /// Reference to an SSL policy.
+        ssl_policy: String,
+        /// Reference to a server TLS policy: certificates of clients.
+        server_tls_policy: String,
+        /// NONE or DISABLE.
+        quic_override: String,
+        /// DISABLED.
+        tls_early_data: String,
+        /// Seconds that an idle client connection is kept.
+        http_keep_alive_timeout_sec: u32,
+    }
+}
+
+resource! {
     /// A target TCP proxy.
     TargetTcpProxy
     required {
@@ -74,6 +99,8 @@ resource! {
     optional {
         /// NONE or PROXY_V1.
         proxy_header: String,
+        /// Reference to an SSL policy.
+        ssl_policy: String,
     }
 }
 
@@ -152,6 +179,44 @@ pub static TARGET_HTTP_PROXY: Table = Table {
     ],
 };
 
+/// Fields of a target HTTPS proxy.
+pub static TARGET_HTTPS_PROXY: Table = Table {
+    noun: "a target HTTPS proxy",
+    fields: &[
+        required("name", Kind::Name),
+        note("description"),
+        required("urlMap", REFERENCE),
+        optional("sslCertificates", Kind::List(&REFERENCE, 15)).by("[G 6.13]"),
+        optional("sslPolicy", REFERENCE),
+        optional("serverTlsPolicy", REFERENCE),
+        optional("quicOverride", Kind::Word(QUIC_OVERRIDES)),
+        optional("tlsEarlyData", Kind::Word(EARLY_DATA)),
+        optional("httpKeepAliveTimeoutSec", Kind::Integer(5, 1200)).by("[G 5]"),
+        later("certificateMap", "maps of certificates; sslCertificates lists them", &[Off::Empty]),
+        later("authorizationPolicy", "a service mesh", &[Off::Empty]),
+        later("proxyBind", "a service mesh", &[Off::False]),
+        later("httpFilters", "filters of a service mesh", &[Off::Empty]),
+        output("kind"),
+        output("id"),
+        output("selfLink"),
+        output("creationTimestamp"),
+        output("fingerprint"),
+        output("region"),
+    ],
+};
+
+static QUIC_OVERRIDES: &[Word] =
+    &[Word::Known("NONE"), Word::Known("DISABLE"), Word::Later("ENABLE", "HTTP/3")];
+
+const REPLAYS: &str = "early data, which whoever has recorded it may send again";
+
+static EARLY_DATA: &[Word] = &[
+    Word::Known("DISABLED"),
+    Word::Later("STRICT", REPLAYS),
+    Word::Later("PERMISSIVE", REPLAYS),
+    Word::Later("UNRESTRICTED", REPLAYS),
+];
+
 /// Fields of a target TCP proxy.
 pub static TARGET_TCP_PROXY: Table = Table {
     noun: "a target TCP proxy",
@@ -178,7 +243,7 @@ pub static TARGET_SSL_PROXY: Table = Table {
         required("service", REFERENCE),
         required("sslCertificates", Kind::List(&REFERENCE, 15)).by("[G 6.13]"),
         optional("proxyHeader", Kind::Word(PROXY_HEADERS)),
-        later("sslPolicy", "a choice of TLS versions and ciphers", &[Off::Empty]),
+        optional("sslPolicy", REFERENCE),
         later("certificateMap", "maps of certificates", &[Off::Empty]),
         output("kind"),
         output("id"),

@@ -22,6 +22,7 @@ pub mod route_rule;
 pub mod schema;
 pub mod service_lb_policy;
 pub mod syntax;
+pub mod tls;
 pub mod url_map;
 pub mod walk;
 pub mod yaml;

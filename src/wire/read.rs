@@ -10,8 +10,8 @@ use super::certificate::{SSL_CERTIFICATE, SslCertificate};
 use super::document::{Node, Value};
 use super::flaw::{Flaw, nearest, quote};
 use super::front::{
-    FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TARGET_SSL_PROXY, TARGET_TCP_PROXY, TargetHttpProxy,
-    TargetSslProxy, TargetTcpProxy,
+    FORWARDING_RULE, ForwardingRule, TARGET_HTTP_PROXY, TARGET_HTTPS_PROXY, TARGET_SSL_PROXY,
+    TARGET_TCP_PROXY, TargetHttpProxy, TargetHttpsProxy, TargetSslProxy, TargetTcpProxy,
 };
 use super::group::{INSTANCE_GROUP, InstanceGroup, NETWORK_ENDPOINT_GROUP, NetworkEndpointGroup};
 use super::health_check::{HEALTH_CHECK, HealthCheck};
@@ -19,6 +19,7 @@ use super::path::Path;
 use super::proxy::{PROXY, Proxy};
 use super::schema::Table;
 use super::service_lb_policy::{SERVICE_LB_POLICY, ServiceLbPolicy};
+use super::tls::{SERVER_TLS_POLICY, SSL_POLICY, ServerTlsPolicy, SslPolicy, TRUST_CONFIG, TrustConfig};
 use super::url_map::{URL_MAP, UrlMap};
 use super::walk::{Misfit, Walk};
 use super::yaml;
@@ -32,12 +33,20 @@ pub struct Resources {
     pub forwarding_rules: Collection<ForwardingRule>,
     /// `targetHttpProxies`.
     pub target_http_proxies: Collection<TargetHttpProxy>,
+    /// `targetHttpsProxies`.
+    pub target_https_proxies: Collection<TargetHttpsProxy>,
     /// `targetTcpProxies`.
     pub target_tcp_proxies: Collection<TargetTcpProxy>,
     /// `targetSslProxies`.
     pub target_ssl_proxies: Collection<TargetSslProxy>,
     /// `sslCertificates`.
     pub ssl_certificates: Collection<SslCertificate>,
+    /// `sslPolicies`.
+    pub ssl_policies: Collection<SslPolicy>,
+    /// `serverTlsPolicies`.
+    pub server_tls_policies: Collection<ServerTlsPolicy>,
+    /// `trustConfigs`.
+    pub trust_configs: Collection<TrustConfig>,
     /// `urlMaps`.
     pub url_maps: Collection<UrlMap>,
     /// `backendServices`.
@@ -126,9 +135,13 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         proxy: reader.section("proxy", &PROXY),
         forwarding_rules: reader.collection("forwardingRules", &FORWARDING_RULE),
         target_http_proxies: reader.collection("targetHttpProxies", &TARGET_HTTP_PROXY),
+        target_https_proxies: reader.collection("targetHttpsProxies", &TARGET_HTTPS_PROXY),
         target_tcp_proxies: reader.collection("targetTcpProxies", &TARGET_TCP_PROXY),
         target_ssl_proxies: reader.collection("targetSslProxies", &TARGET_SSL_PROXY),
         ssl_certificates: reader.collection("sslCertificates", &SSL_CERTIFICATE),
+        ssl_policies: reader.collection("sslPolicies", &SSL_POLICY),
+        server_tls_policies: reader.collection("serverTlsPolicies", &SERVER_TLS_POLICY),
+        trust_configs: reader.collection("trustConfigs", &TRUST_CONFIG),
         url_maps: reader.collection("urlMaps", &URL_MAP),
         backend_services: reader.collection("backendServices", &BACKEND_SERVICE),
         service_lb_policies: reader.collection("serviceLbPolicies", &SERVICE_LB_POLICY),
@@ -221,9 +234,13 @@ pub static COLLECTIONS: &[&str] = &[
     "proxy",
     "forwardingRules",
     "targetHttpProxies",
+    "targetHttpsProxies",
     "targetTcpProxies",
     "targetSslProxies",
     "sslCertificates",
+    "sslPolicies",
+    "serverTlsPolicies",
+    "trustConfigs",
     "urlMaps",
     "backendServices",
     "serviceLbPolicies",
@@ -234,9 +251,7 @@ pub static COLLECTIONS: &[&str] = &[
 
 /// Google's other collections around load balancing.
 static LATER: &[(&str, &str)] = &[
-    ("targetHttpsProxies", "HTTPS listeners"),
-    ("sslPolicies", "a choice of TLS versions and ciphers"),
-    ("certificateMaps", "HTTPS listeners"),
+    ("certificateMaps", "maps of certificates; `sslCertificates` of a proxy lists them"),
     ("targetGrpcProxies", "gRPC"),
     ("backendBuckets", "buckets as backends"),
     ("autoscalers", "groups that grow"),
@@ -249,6 +264,9 @@ static LATER: &[(&str, &str)] = &[
     ("regionHealthChecks", "regional resources"),
     ("regionUrlMaps", "regional resources"),
     ("regionTargetHttpProxies", "regional resources"),
+    ("regionTargetHttpsProxies", "regional resources"),
+    ("regionSslCertificates", "regional resources"),
+    ("regionSslPolicies", "regional resources"),
     ("regionInstanceGroups", "regional resources"),
     ("securityPolicies", "filtering requests"),
     ("addresses", "reserved addresses; IPAddress takes the address itself"),

@@ -89,6 +89,7 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
         policies: Policies::default(),
         region: None,
         log_sample: Ratio::ONE,
+        log_fields: overspill::model::service::LogFields::default(),
         backends,
         is_reachable: true,
     }

@@ -15,9 +15,9 @@ use std::path::Path;
 
 use super::args::{Format, Simulate, SimulatedAs};
 use super::check::{BAD, GOOD, USAGE, render};
+use crate::engine::files;
 use crate::model::config::Config;
 use crate::model::problem::{Problem, Severity};
-use crate::model::resolve::document;
 use crate::model::unit::Span;
 use crate::simulate::scenario::Scenario;
 use crate::simulate::{self, Model};
@@ -35,7 +35,7 @@ pub fn run(asked: &Simulate) -> u8 {
 
 fn play(asked: &Simulate) -> Result<(), u8> {
     let text = read_file(&asked.file)?;
-    let resolved = document(&text);
+    let (resolved, _) = files::resolve(&text, &asked.file);
     let Some(config) = resolved.config else {
         return Err(refuse(&resolved.problems, &asked.file, &text));
     };

@@ -8,14 +8,16 @@ use super::names::{Names, dangling, read_reference};
 use super::relay::{self, Relay, Relays};
 use super::report::Report;
 use super::service::{Services, scheme};
+use super::tls::{Asked, Tls};
 use super::url_map::Maps;
-use crate::model::config::{Front, FrontKind, HttpFront, ServiceId};
+use crate::model::config::{Front, FrontKind, HttpFront, HttpsFront, ServiceId};
 use crate::model::service::Scheme;
+use crate::model::tls::Termination;
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
 use crate::wire::front as wire;
 use crate::wire::path::Path;
-use crate::wire::read::{Entry, Resources};
+use crate::wire::read::{Collection, Resources};
 
 /// `httpKeepAliveTimeoutSec` when the file has none [G 5].
 const DEFAULT_KEEP_ALIVE_SEC: u32 = 610;
@@ -27,14 +29,17 @@ pub(super) struct Placed<T> {
     pub(super) value: T,
 }
 
+/// What target proxies refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Behind<'a> {
+    pub(super) maps: &'a Maps<'a>,
+    pub(super) services: &'a Services<'a>,
+    pub(super) tls: &'a Tls<'a>,
+}
+
 /// Resolves all forwarding rules. Those with problems are left out; they have been reported.
-pub(super) fn all(
-    resources: &Resources,
-    maps: &Maps<'_>,
-    services: &Services<'_>,
-    report: &mut Report<'_>,
-) -> Vec<Placed<Front>> {
-    let proxies = Proxies::new(resources, maps, services, report);
+pub(super) fn all(resources: &Resources, behind: Behind<'_>, report: &mut Report<'_>) -> Vec<Placed<Front>> {
+    let proxies = Proxies::new(resources, behind, report);
     Names::new(&resources.forwarding_rules, "forwarding rule", report);
     let list = Path::Root.key(resources.forwarding_rules.key);
     let mut out: Vec<Placed<Front>> = Vec::new();
@@ -84,31 +89,49 @@ struct Target {
 /// Target proxies of all kinds.
 struct Proxies<'a> {
     http: Names<'a>,
-    entries: &'a [Entry<wire::TargetHttpProxy>],
+    https: Names<'a>,
     maps: &'a Maps<'a>,
-    /// By target HTTP proxy: index of its URL map.
-    map_of: Vec<Option<usize>>,
+    http_list: Vec<Option<Web>>,
+    https_list: Vec<Option<(Web, Arc<Termination>)>>,
     relays: Relays<'a>,
 }
 
+/// A proxy with a URL map.
+#[derive(Clone)]
+struct Web {
+    name: Arc<str>,
+    /// Index of its URL map.
+    map: usize,
+    keep_alive_sec: Option<u32>,
+}
+
 /// Google's target proxies that forwarding rules cannot lead to yet.
-const LATER: [&str; 2] = ["targetHttpsProxies", "targetGrpcProxies"];
+const LATER: [&str; 1] = ["targetGrpcProxies"];
 
 impl<'a> Proxies<'a> {
-    fn new(
-        resources: &'a Resources,
-        maps: &'a Maps<'a>,
-        services: &Services<'_>,
-        report: &mut Report<'_>,
-    ) -> Self {
-        let of = &resources.target_http_proxies;
+    fn new(resources: &'a Resources, behind: Behind<'a>, report: &mut Report<'_>) -> Self {
+        let (of, secure) = (&resources.target_http_proxies, &resources.target_https_proxies);
         let http = Names::new(of, "target HTTP proxy", report);
-        let list = Path::Root.key(of.key);
-        let follow = |(index, entry): (usize, &Entry<wire::TargetHttpProxy>)| {
-            maps.names.follow(&entry.value.as_ref()?.url_map, &list.item(index).key("urlMap"), report)
-        };
-        let map_of = of.entries.iter().enumerate().map(follow).collect();
-        Self { http, entries: &of.entries, maps, map_of, relays: relay::all(resources, services, report) }
+        let https = Names::new(secure, "target HTTPS proxy", report);
+        let maps = behind.maps;
+        let http_list = each(of, |proxy, at| {
+            let map = maps.names.follow(&proxy.url_map, &at.key("urlMap"), report)?;
+            let name = proxy.name.as_str().into();
+            Some(Web { name, map, keep_alive_sec: proxy.http_keep_alive_timeout_sec })
+        });
+        let https_list = each(secure, |proxy, at| {
+            let map = maps.names.follow(&proxy.url_map, &at.key("urlMap"), report);
+            let asked = Asked {
+                certificates: proxy.ssl_certificates.as_deref().unwrap_or_default(),
+                policy: proxy.ssl_policy.as_deref(),
+                clients: proxy.server_tls_policy.as_deref(),
+            };
+            let tls = behind.tls.termination(asked, at, report);
+            let name = proxy.name.as_str().into();
+            Some((Web { name, map: map?, keep_alive_sec: proxy.http_keep_alive_timeout_sec }, tls?))
+        });
+        let relays = relay::all(resources, behind.services, behind.tls, report);
+        Self { http, https, maps, http_list, https_list, relays }
     }
 
     /// The proxy behind a rule. `None` after a report.
@@ -121,8 +144,12 @@ impl<'a> Proxies<'a> {
             relayed(self.relays.tcp_list.get(index)?.as_ref()?)
         } else if names.is(&self.relays.ssl) {
             relayed(self.relays.ssl_list.get(index)?.as_ref()?)
+        } else if names.is(&self.https) {
+            let (web, tls) = self.https_list.get(index)?.as_ref()?;
+            let (target, http) = self.web(web, own, (&self.https, index), report)?;
+            Target { kind: FrontKind::Https(HttpsFront { http, tls: tls.clone() }), ..target }
         } else {
-            self.http(index, own, report)?
+            self.web(self.http_list.get(index)?.as_ref()?, own, (&self.http, index), report)?.0
         };
         if own != target.scheme {
             let message = format!(
@@ -142,11 +169,11 @@ impl<'a> Proxies<'a> {
     /// Which kind of proxy a reference means; a bare name may be of any. `None` after a report.
     fn names(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Names<'a>> {
         let reference = read_reference(text, at, "target proxy", report)?;
-        let all = [&self.http, &self.relays.tcp, &self.relays.ssl];
+        let all = [&self.http, &self.https, &self.relays.tcp, &self.relays.ssl];
         if let Some(collection) = reference.collection {
             if LATER.contains(&collection) {
-                let message = format!("{} is not supported yet: HTTPS and other listeners", quote(text));
-                report.error(at, "not-supported", message, "a target HTTP, TCP or SSL proxy");
+                let message = format!("{} is not supported yet: gRPC listeners", quote(text));
+                report.error(at, "not-supported", message, "a target HTTP, HTTPS, TCP or SSL proxy");
                 return None;
             }
             // Of what is no target proxy at all, the HTTP ones say so.
@@ -170,31 +197,45 @@ impl<'a> Proxies<'a> {
         }
     }
 
-    fn http(&self, index: usize, own: Scheme, report: &mut Report<'_>) -> Option<Target> {
-        let proxy = self.entries.get(index)?.value.as_ref()?;
-        let map = self.maps.list.get((*self.map_of.get(index)?)?)?.as_ref()?;
-        if own == Scheme::External && proxy.http_keep_alive_timeout_sec.is_some() {
-            let list = Path::Root.key("targetHttpProxies");
+    /// A proxy with a URL map, as far as both kinds are the same.
+    fn web(
+        &self,
+        web: &Web,
+        own: Scheme,
+        of: (&Names<'_>, usize),
+        report: &mut Report<'_>,
+    ) -> Option<(Target, HttpFront)> {
+        let map = self.maps.list.get(web.map)?.as_ref()?;
+        if own == Scheme::External && web.keep_alive_sec.is_some() {
+            let list = Path::Root.key(of.0.collection());
             let message = format!(
                 "proxy `{}` sets a keep-alive time behind a forwarding rule of scheme EXTERNAL",
-                proxy.name
+                web.name
             );
             report.error(
-                &list.item(index).key("httpKeepAliveTimeoutSec"),
+                &list.item(of.1).key("httpKeepAliveTimeoutSec"),
                 "forbidden-field",
                 message,
                 "none: the classic balancer keeps to 610 s [G 5]",
             );
         }
-        let keep_alive =
-            Span::secs(proxy.http_keep_alive_timeout_sec.unwrap_or(DEFAULT_KEEP_ALIVE_SEC).into());
-        Some(Target {
-            name: proxy.name.as_str().into(),
+        let keep_alive = Span::secs(web.keep_alive_sec.unwrap_or(DEFAULT_KEEP_ALIVE_SEC).into());
+        let http = HttpFront { keep_alive, url_map: Arc::clone(&map.value) };
+        let target = Target {
+            name: Arc::clone(&web.name),
             scheme: map.scheme.unwrap_or(own),
             services: map.services.clone(),
-            kind: FrontKind::Http(HttpFront { keep_alive, url_map: Arc::clone(&map.value) }),
-        })
+            kind: FrontKind::Http(http.clone()),
+        };
+        Some((target, http))
     }
+}
+
+/// The sound ones of a collection, each with its place.
+fn each<T, U>(of: &Collection<T>, mut resolve: impl FnMut(&T, &Path<'_>) -> Option<U>) -> Vec<Option<U>> {
+    let list = Path::Root.key(of.key);
+    let entries = of.entries.iter().enumerate();
+    entries.map(|(index, entry)| resolve(entry.value.as_ref()?, &list.item(index))).collect()
 }
 
 fn relayed(relay: &Relay) -> Target {

@@ -4,7 +4,9 @@
 //! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
 
 mod affinity;
+mod around;
 mod backend;
+mod certificate;
 mod check;
 mod distribution;
 mod flawed;
@@ -24,13 +26,11 @@ mod service;
 mod sharing;
 mod source;
 mod target;
+mod tls;
 mod url_map;
 mod warn;
 
-use std::hash::Hasher;
 use std::sync::Arc;
-
-use siphasher::sip::SipHasher13;
 
 use super::config::Config;
 use super::problem::Problem;
@@ -38,6 +38,8 @@ use super::service::Service;
 use crate::wire::flaw::Flaws;
 use crate::wire::read::{Resources, read};
 use crate::wire::yaml;
+pub use around::Around;
+use around::Files;
 use report::Report;
 
 /// What came of a document.
@@ -49,15 +51,22 @@ pub struct Resolved {
     pub problems: Vec<Problem>,
 }
 
-/// Reads and resolves the text of a configuration file. Never panics, whatever the text.
+/// Reads and resolves the text of a configuration file. Never panics, whatever the text. Files that it names are
+/// refused as unreadable: see [`document_in`].
 #[must_use]
 pub fn document(text: &str) -> Resolved {
+    document_in(text, Around::NOTHING)
+}
+
+/// The same with the files that it names, and with a look at the date.
+#[must_use]
+pub fn document_in(text: &str, around: Around<'_>) -> Resolved {
     let (tree, flaws) = read(text);
     let Some((root, resources)) = tree else {
         return Resolved { config: None, problems: flaws.into_iter().map(Problem::from).collect() };
     };
     let mut report = Report::new(&root, flaws);
-    let config = config(&resources, fingerprint(text), &mut report);
+    let config = config(&resources, Files::new(around, text), &mut report);
     let has_errors = report.has_errors();
     let problems = report.into_problems();
     let config = config.filter(|_| !has_errors);
@@ -72,15 +81,8 @@ pub fn locate(problems: &mut [Problem], text: &str) {
     }
 }
 
-/// Equal text, equal number, in every process.
-fn fingerprint(text: &str) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(0, 0);
-    hasher.write(text.as_bytes());
-    hasher.finish()
-}
-
 /// `None` when something is missing that an error tells about.
-fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> Option<Config> {
+fn config(resources: &Resources, mut files: Files<'_>, report: &mut Report<'_>) -> Option<Config> {
     let mut atlas = place::Atlas::new(&resources.proxy, report);
     let client_locations = place::client_locations(&resources.proxy, &mut atlas, report);
     let checks = check::all(&resources.health_checks, report);
@@ -94,7 +96,8 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
     let services = service::all(&resources.backend_services, around, report);
     sharing::check(&resources.backend_services, &services, report);
     let maps = url_map::all(&resources.url_maps, &services, report);
-    let fronts = front::all(resources, &maps, &services, report);
+    let tls = tls::Tls::new(resources, &mut files, report);
+    let fronts = front::all(resources, front::Behind { maps: &maps, services: &services, tls: &tls }, report);
     let checked = proxy::Checked {
         admin: proxy::admin(&resources.proxy, &fronts, report),
         access_log: proxy::access_log(&resources.proxy, report),
@@ -118,7 +121,7 @@ fn config(resources: &Resources, fingerprint: u64, report: &mut Report<'_>) -> O
         fronts: fronts.into_iter().map(|front| front.value).collect(),
         services: services.collect::<Option<_>>()?,
         warnings: Vec::new(),
-        fingerprint,
+        fingerprint: files.fingerprint(),
     })
 }
 

@@ -128,7 +128,8 @@ pub(super) fn dangling<'n>(
         let shown: Vec<_> = known.clone().take(SHOWN).collect();
         match (shown.len(), known.count()) {
             (0, _) => format!("a {noun} of that name; the document has none at all")
-                .replace("a instance", "an instance"),
+                .replace("a instance", "an instance")
+                .replace("a SSL", "an SSL"),
             (few, all) if few < all => format!("one of {} and {} more", shown.join(", "), all - few),
             _ => format!("one of {}", shown.join(", ")),
         }

@@ -1,17 +1,15 @@
-//! Target TCP and SSL proxies, and the certificates of the latter.
+//! Target TCP and SSL proxies.
 
 use std::sync::Arc;
 
 use super::names::{Names, region_of};
 use super::report::Report;
 use super::service::Services;
-use crate::model::certificate::{Certificate, Fault, MAX_CHAIN};
+use super::tls::{Asked, Tls};
 use crate::model::config::{FrontKind, ServiceId, SslFront, TcpFront};
 use crate::model::service::Scheme;
-use crate::wire::certificate::SslCertificate;
-use crate::wire::flaw::quote;
 use crate::wire::path::Path;
-use crate::wire::read::{Collection, Resources};
+use crate::wire::read::Resources;
 
 /// All target proxies that forward bytes.
 pub(super) struct Relays<'a> {
@@ -35,9 +33,9 @@ pub(super) struct Relay {
 pub(super) fn all<'a>(
     resources: &'a Resources,
     services: &Services<'_>,
+    tls: &Tls<'_>,
     report: &mut Report<'_>,
 ) -> Relays<'a> {
-    let certificates = Certificates::new(&resources.ssl_certificates, report);
     let (tcp, ssl) = (&resources.target_tcp_proxies, &resources.target_ssl_proxies);
     let names = (Names::new(tcp, "target TCP proxy", report), Names::new(ssl, "target SSL proxy", report));
     let list = Path::Root.key(tcp.key);
@@ -57,12 +55,17 @@ pub(super) fn all<'a>(
         ssl_list.push(entry.value.as_ref().and_then(|proxy| {
             let at = list.item(index);
             let found = service(&proxy.service, services, &at, report);
-            let certificates = certificates.follow(&proxy.ssl_certificates, &at, report);
+            let asked = Asked {
+                certificates: &proxy.ssl_certificates,
+                policy: proxy.ssl_policy.as_deref(),
+                clients: None,
+            };
+            let tls = tls.termination(asked, &at, report);
             let (service, scheme) = found?;
             refuse_internal(&proxy.name, scheme, &at, report);
             let has_proxy_header = proxy.proxy_header.as_deref() == Some("PROXY_V1");
             let relay = TcpFront { service, has_proxy_header };
-            let kind = FrontKind::Ssl(SslFront { relay, certificates: certificates? });
+            let kind = FrontKind::Ssl(SslFront { relay, tls: tls? });
             Some(Relay { name: proxy.name.as_str().into(), scheme, service, kind })
         }));
     }
@@ -110,83 +113,4 @@ fn refuse_internal(name: &str, scheme: Scheme, at: &Path<'_>, report: &mut Repor
             "EXTERNAL_MANAGED or EXTERNAL; inside, a target TCP proxy passes TLS through untouched";
         report.error(&at.key("service"), "forbidden-scheme", message, expected);
     }
-}
-
-/// All certificates.
-struct Certificates<'a> {
-    names: Names<'a>,
-    list: Vec<Option<Certificate>>,
-}
-
-impl<'a> Certificates<'a> {
-    fn new(of: &'a Collection<SslCertificate>, report: &mut Report<'_>) -> Self {
-        let names = Names::new(of, "SSL certificate", report);
-        let list = Path::Root.key(of.key);
-        let mut read = |(index, value): (usize, &SslCertificate)| {
-            let certificate = Certificate::read(&value.name, &value.certificate, value.private_key.expose());
-            certificate.map_err(|fault| tell(fault, &value.name, &list.item(index), report)).ok()
-        };
-        let entries = of.entries.iter().enumerate();
-        let list = entries.map(|(index, entry)| entry.value.as_ref().and_then(|value| read((index, value))));
-        Self { list: list.collect(), names }
-    }
-
-    fn follow(
-        &self,
-        references: &[String],
-        at: &Path<'_>,
-        report: &mut Report<'_>,
-    ) -> Option<Arc<[Certificate]>> {
-        let at = at.key("sslCertificates");
-        if references.is_empty() {
-            let message = "an SSL proxy needs a certificate";
-            report.error(&at, "missing-certificate", message, "1 to 15 of `sslCertificates` [G 6.13]");
-        }
-        let found: Vec<_> = references
-            .iter()
-            .enumerate()
-            .map(|(index, reference)| self.names.follow(reference, &at.item(index), report))
-            .collect();
-        let found: Option<Vec<_>> = found.into_iter().map(|index| self.list.get(index?)?.clone()).collect();
-        found.filter(|found| !found.is_empty()).map(Into::into)
-    }
-}
-
-/// Faults of keys are told at the name, since whoever shows a place shows the line that stands there.
-fn tell(fault: Fault, name: &str, at: &Path<'_>, report: &mut Report<'_>) {
-    let name = quote(name);
-    let (field, message, expected) = match fault {
-        Fault::NoCertificate => (
-            "certificate",
-            format!("there is no certificate in `certificate` of {name}"),
-            "PEM: lines from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----".to_owned(),
-        ),
-        Fault::LongChain(length) => (
-            "certificate",
-            format!("the chain of {name} has {length} certificates"),
-            format!("at most {MAX_CHAIN}, the server's own first [G 6.13]"),
-        ),
-        Fault::BadCertificate => (
-            "certificate",
-            format!("the first certificate of {name} cannot be read"),
-            "X.509 version 3 in PEM, the server's own certificate first".to_owned(),
-        ),
-        Fault::NoKey => (
-            "name",
-            format!("there is no private key in `privateKey` of {name}"),
-            "PEM that is not encrypted: from -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----"
-                .to_owned(),
-        ),
-        Fault::BadKey => (
-            "name",
-            format!("the private key of {name} cannot be used"),
-            "RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519".to_owned(),
-        ),
-        Fault::Mismatch => (
-            "name",
-            format!("the private key of {name} does not belong to its first certificate"),
-            "the key that the certificate was made for, the server's own certificate first".to_owned(),
-        ),
-    };
-    report.error(&at.key(field), "bad-certificate", message, expected);
 }

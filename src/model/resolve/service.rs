@@ -14,7 +14,7 @@ use super::region::{self, Home};
 use super::report::Report;
 use crate::model::policy::Policies;
 use crate::model::probe::HealthCheck;
-use crate::model::service::{Affinity, Protocol, Scheme, Service};
+use crate::model::service::{Affinity, LogFields, Protocol, Scheme, Service};
 use crate::model::unit::{Ratio, Span};
 use crate::wire::backend_service as wire;
 use crate::wire::path::Path;
@@ -86,6 +86,7 @@ fn one(
         region::check(service, scheme, home, (at, report));
     }
     let log_sample = log_sample(service, at, report);
+    let log_fields = log_fields(service, at, report);
     let (backends, rosters) =
         backends(service, &About { scheme, protocol, port_name, groups: around.groups, home }, at, report);
     let health_check = health_check(service, (around.checks, &rosters), at, report);
@@ -105,6 +106,7 @@ fn one(
                 .into(),
         ),
         log_sample,
+        log_fields,
         policies,
         region: home.map(|(_, region)| *region),
         backends: backends?,
@@ -159,6 +161,30 @@ fn log_sample(service: &wire::BackendService, at: &Path<'_>, report: &mut Report
         );
     }
     Ratio::ZERO
+}
+
+/// `optionalFields` go with `optionalMode: CUSTOM` alone [G 8.1].
+fn log_fields(service: &wire::BackendService, at: &Path<'_>, report: &mut Report<'_>) -> LogFields {
+    let Some(config) = &service.log_config else { return LogFields::default() };
+    let at = at.key("logConfig");
+    let fields = config.optional_fields.as_deref().unwrap_or_default();
+    let has = |word: &str| fields.iter().any(|field| field == word);
+    let is_custom = config.optional_mode.as_deref() == Some("CUSTOM");
+    if is_custom && config.enable != Some(true) {
+        let message = format!("service `{}` chooses fields of a log that is off", service.name);
+        let expected = "`enable: true` next to it, or no `optionalMode` [G 8.1]";
+        report.error(&at.key("optionalMode"), "forbidden-field", message, expected);
+    } else if !is_custom && !fields.is_empty() {
+        let message =
+            format!("service `{}` lists optional fields, and its optionalMode leaves them out", service.name);
+        report.error(
+            &at.key("optionalFields"),
+            "forbidden-field",
+            message,
+            "`optionalMode: CUSTOM` next to it [G 8.1]",
+        );
+    }
+    LogFields { has_tls_protocol: has("tls.protocol"), has_tls_cipher: has("tls.cipher") }
 }
 
 /// Exactly one; the schema refuses a second. None for internet endpoints [G 4.11].

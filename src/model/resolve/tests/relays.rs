@@ -27,8 +27,8 @@ fn a_forwarding_rule_leads_to_a_tcp_proxy_by_name_or_url_and_its_service_is_reac
 #[test]
 fn an_ssl_proxy_has_its_certificates_and_nobody_prints_their_keys() {
     let config = good(SSL);
-    let certificates = config.fronts[0].certificates().unwrap();
-    assert!(certificates[0].is_for("mail.example.com") && !certificates[0].is_for("example.com"));
+    let certificates = &config.fronts[0].tls().unwrap().certificates;
+    assert_eq!(certificates[0].facts().names, ["mail.example.com", "*.mail.example.com"]);
     assert!(config.fronts[0].relay().unwrap().has_proxy_header);
     let max = Ratio::new(0.8);
     let beside = Beside::Connections(CountTarget::PerMember(500));
