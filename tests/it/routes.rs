@@ -27,8 +27,9 @@ fn text(map: &str, services: &[(&str, SocketAddr, &str)], scheme: &str, health: 
     for (name, address, _) in services {
         let _ = writeln!(
             out,
-            "  - {{name: {name}, zone: us-central1-a, namedPorts: [{{name: http, port: {}}}], instances: [{{name: {name}-1, ipAddress: 127.0.0.1}}]}}",
-            address.port()
+            "  - {{name: {name}, zone: us-central1-a, namedPorts: [{{name: http, port: {}}}], instances: [{{name: {name}-1, ipAddress: {}}}]}}",
+            address.port(),
+            address.ip()
         );
     }
     let port = health.port();
