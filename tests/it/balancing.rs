@@ -115,8 +115,9 @@ fn near_gets_its_target_to_one_percent_and_far_the_rest() {
 }
 
 #[test]
-fn a_target_of_a_thousand_is_as_exact() {
-    run(vec![near_and_far("1000", 2, 1_300.0, "balancingMode: RATE, maxRate: 1000", 1_000.0)]);
+fn a_target_of_some_hundreds_is_as_exact() {
+    // No more than a slow machine can serve: what it cannot would pile up.
+    run(vec![near_and_far("300", 2, 400.0, "balancingMode: RATE, maxRate: 300", 300.0)]);
 }
 
 #[test]

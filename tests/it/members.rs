@@ -58,14 +58,14 @@ fn g_1_45_weighted_round_robin_goes_by_reports() {
     }
     let yaml = setup(&[group("ig", NEAR).members(&toys)]).text();
     let lb = Lb::with_policies(&yaml, 2, |policies| policies.locality = Locality::WeightedRoundRobin);
-    let load = Load::start(Options::new(lb.address(), 400.0)).unwrap();
+    let load = Load::start(Options::new(lb.address(), 200.0)).unwrap();
     wait_until("weights are known", || {
         let world = lb.handle.world();
         world.services[0].plan.load().backends[0].weights.is_some()
     });
     let share = || {
         let before = load.stats();
-        wait_until("some have come", || load.stats().sent >= before.sent + 400);
+        wait_until("some have come", || load.stats().sent >= before.sent + 200);
         let stats = load.stats().since(&before);
         stats.backend("strong") as f64 / stats.answered() as f64
     };

@@ -20,7 +20,7 @@ fn fifty_reloads_in_a_row_under_load_lose_no_request() {
     let toys = ["a", "b", "c"].map(toy);
     let setup = setup(&[group("ig", NEAR).members(&toys)]);
     let lb = Lb::start(&setup.text());
-    let load = Load::start(Options::new(lb.address(), 400.0)).unwrap();
+    let load = Load::start(Options::new(lb.address(), 200.0)).unwrap();
     for round in 0..50 {
         let before = load.stats().answered();
         let applied = lb.reload(&setup.clone().service(&format!("timeoutSec: {}", 40 + round)).text());
@@ -48,7 +48,7 @@ fn members_that_come_and_go_under_load_cost_no_request() {
     let group = group("ig", NEAR).members(&toys);
     let (all, fewer) = (setup(std::slice::from_ref(&group)).text(), setup(&[group.without("c")]).text());
     let lb = Lb::start(&all);
-    let load = Load::start(Options::new(lb.address(), 400.0)).unwrap();
+    let load = Load::start(Options::new(lb.address(), 200.0)).unwrap();
     for _ in 0..5 {
         lb.reload(&fewer);
         wait_until("a removed member gets nothing", || gets_nothing(&load, || toys[2].requests()));
@@ -233,7 +233,7 @@ fn g_1_4_scaler_0_drains_without_a_lost_request_and_lets_running_ones_end() {
         setup(&groups).probed_at(&health).text()
     };
     let lb = Lb::start(&text("1"));
-    let load = Load::start(Options::new(lb.address(), 300.0)).unwrap();
+    let load = Load::start(Options::new(lb.address(), 200.0)).unwrap();
     // In turn with all others: one at least is placed there.
     let mut slow: Vec<_> = (0..40).map(|_| lb.sent("/slow")).collect();
     wait_until("a slow one is under way there", || {

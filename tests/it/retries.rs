@@ -197,7 +197,7 @@ fn a_member_killed_under_load_costs_nothing_but_what_it_had_in_hand() {
     let mut toys: Vec<_> = ["a", "b", "c"].map(toy).into();
     // Three failed probes are a verdict: traffic is sure to find the dead member before.
     let lb = Lb::start(&setup(&[group("ig", NEAR).members(&toys)]).text());
-    let load = Load::start(Options::new(lb.address(), 300.0)).unwrap();
+    let load = Load::start(Options::new(lb.address(), 200.0)).unwrap();
     wait_until("the load runs", || load.stats().answered() >= 150);
     toys.remove(0).stop();
     let failed = || lb.metrics().sum("overspill_attempts_failed_total", &["member=\"a\""]);
@@ -216,8 +216,8 @@ fn many_clients_at_once_never_meet_a_dead_connection() {
     let group =
         group("ig", NEAR).member("a", &backends[0]).member("b", &backends[1]).member("c", &backends[2]);
     let lb = Lb::start(&setup(&[group]).probed_at(&health).text());
-    let load = Load::start(Options::new(lb.address(), 600.0)).unwrap();
-    wait_until("the load has run", || load.stats().sent >= 1_800);
+    let load = Load::start(Options::new(lb.address(), 300.0)).unwrap();
+    wait_until("the load has run", || load.stats().sent >= 900);
     let stats = load.stop();
     assert_eq!((stats.failed(), stats.answered()), (0, stats.sent), "{stats:?}");
 }

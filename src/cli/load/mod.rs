@@ -67,7 +67,7 @@ struct Control {
 }
 
 /// Requests under way at most; one that is due beyond it fails as `too many under way`.
-const UNDER_WAY: usize = 8_192;
+const UNDER_WAY: usize = 2_048;
 
 impl Options {
     /// `GET /` at `rate`, steady, with 10 s for an answer.
