@@ -57,35 +57,43 @@ pub struct Pool {
     of: Option<Arc<[u32]>>,
     /// In no order: nothing is moved to keep one.
     entries: Vec<Entry>,
+    /// No entry is older: until this is too old, none is looked for that is.
+    since: Tick,
     recent: Recent,
+    /// Choices that one result of these members is good for.
+    uses: f64,
     takes_oldest: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    place: usize,
-    member: u32,
-    probe: Probe,
     at: Tick,
+    latency: Span,
+    place: u32,
+    member: u32,
+    in_flight: u32,
     /// Choices that it is still good for.
     uses: u32,
-    /// Of the member: below 1, it passes on the rest of its turns.
-    weight: f64,
 }
+
+/// A member just probed: its place, itself, what it says.
+type Fresh = (u32, u32, Probe);
 
 impl Pool {
     /// Probes, and chooses; `None` when none of the pool may be chosen.
     pub fn choose(&mut self, draw: &Draw<'_>, now: Tick, probe: impl Fn(u32) -> Probe) -> Option<u32> {
         self.follow(&draw.members.members);
-        while let Some(stale) = self.entries.iter().position(|entry| now.since(entry.at) > MAX_AGE) {
-            self.entries.swap_remove(stale);
+        self.forget(now);
+        let fresh = probe_some(draw, probe);
+        for (n, fresh) in (PROBES..).zip(fresh.into_iter().flatten()) {
+            self.take_in(fresh, now, hash::mix(draw.chance, n));
         }
-        self.probe(draw, now, probe);
         let hot = self.recent.quantile();
         let mut passed = [u32::MAX; PASSES];
         for n in 0..=PASSES {
-            let chosen = self.best(draw, hot, &passed)?;
-            let (member, weight) = self.spend(chosen)?;
+            let chosen = self.best(draw, hot, passed.get(..n).unwrap_or_default())?;
+            let (place, member) = self.spend(chosen)?;
+            let weight = draw.members.weight(place as usize);
             let chance = || hash::part(hash::mix(draw.chance, n as u64 ^ PASS));
             match passed.get_mut(n) {
                 // It was its turn, and it is too light for it: that turn is another's.
@@ -99,11 +107,11 @@ impl Pool {
         None
     }
 
-    /// A choice counts at once. The member, and its weight.
-    fn spend(&mut self, index: usize) -> Option<(u32, f64)> {
+    /// A choice counts at once. The place of the member, and the member.
+    fn spend(&mut self, index: usize) -> Option<(u32, u32)> {
         let entry = self.entries.get_mut(index)?;
-        let spent = (entry.member, entry.weight);
-        entry.probe.in_flight = entry.probe.in_flight.saturating_add(1);
+        let spent = (entry.place, entry.member);
+        entry.in_flight = entry.in_flight.saturating_add(1);
         entry.uses = entry.uses.saturating_sub(1);
         if entry.uses == 0 {
             self.entries.swap_remove(index);
@@ -117,6 +125,7 @@ impl Pool {
             *self = Self {
                 of: Some(members.clone()),
                 entries: std::mem::take(&mut self.entries),
+                uses: uses(members.len()),
                 ..Self::default()
             };
             self.entries.clear();
@@ -124,31 +133,20 @@ impl Pool {
         }
     }
 
-    /// Adds fresh results, each of another member where there are as many.
-    fn probe(&mut self, draw: &Draw<'_>, now: Tick, probe: impl Fn(u32) -> Probe) {
-        let count = draw.members.members.len();
-        let mut drawn = [usize::MAX; PROBES as usize];
-        for n in 0..PROBES.min(count as u64) {
-            // Whatever its weight, which counts when a choice is made.
-            let mut place = hash::below(hash::mix(draw.chance, n), count);
-            while drawn.contains(&place) {
-                place = (place + 1) % count;
-            }
-            let Some(member) = draw.members.members.get(place) else { return };
-            if let Some(slot) = drawn.get_mut(n as usize) {
-                *slot = place;
-            }
-            let probe = probe(*member);
-            self.recent.add(probe.in_flight);
-            let uses = budget(count, hash::mix(draw.chance, n + PROBES));
-            let weight = draw.members.weight(place);
-            self.put(Entry { place, member: *member, probe, at: now, uses, weight });
+    /// What is too old goes.
+    fn forget(&mut self, now: Tick) {
+        if now.since(self.since) > MAX_AGE {
+            self.entries.retain(|entry| now.since(entry.at) <= MAX_AGE);
+            self.since = self.entries.iter().map(|entry| entry.at).min().unwrap_or(now);
         }
     }
 
     /// Instead of what the same member said before, or of the oldest entry when there is no room.
-    fn put(&mut self, entry: Entry) {
-        let before = self.entries.iter().position(|old| old.place == entry.place);
+    fn take_in(&mut self, (place, member, probe): Fresh, now: Tick, chance: u64) {
+        let Probe { in_flight, latency } = probe;
+        self.recent.add(in_flight);
+        let entry = Entry { at: now, latency, place, member, in_flight, uses: budget(self.uses, chance) };
+        let before = self.entries.iter().position(|old| old.place == place);
         let slot = before.or_else(|| if self.entries.len() < SIZE { None } else { self.oldest() });
         match slot.and_then(|slot| self.entries.get_mut(slot)) {
             Some(slot) => *slot = entry,
@@ -157,39 +155,82 @@ impl Pool {
     }
 
     fn oldest(&self) -> Option<usize> {
-        self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.at).map(|(index, _)| index)
+        foremost(&self.entries, |entry| entry.at.0, |one, before| one < before)
     }
 
     /// Index of the entry to use.
     fn best(&self, draw: &Draw<'_>, hot: u32, passed: &[u32]) -> Option<usize> {
+        // Cold before hot; of cold ones by latency, then by requests in flight; of hot ones the other way round.
+        let rank = |entry: &Entry| {
+            let in_flight = u64::from(entry.in_flight);
+            let micros = (entry.latency.0 / 1_000).min(u64::from(u32::MAX >> 1));
+            let cold = coarse(entry.latency) << u32::BITS | in_flight;
+            if entry.in_flight > hot { HOT | in_flight << (u32::BITS - 1) | micros } else { cold }
+        };
+        if passed.is_empty() && draw.tried.is_empty() {
+            return foremost(&self.entries, rank, |one, before| one < before);
+        }
         let may = |entry: &Entry| {
             !passed.contains(&entry.member) && !draw.tried.contains(&(draw.backend, entry.member))
         };
         let candidates = self.entries.iter().enumerate().filter(|(_, entry)| may(entry));
-        let rank = |entry: &Entry| {
-            let Probe { in_flight, latency } = entry.probe;
-            if in_flight > hot {
-                (true, u64::from(in_flight), latency.0)
-            } else {
-                (false, coarse(latency), in_flight.into())
-            }
-        };
         candidates.min_by_key(|(_, entry)| rank(entry)).map(|(index, _)| index)
     }
 
     /// The oldest and the worst in turns: what is bad would otherwise stay, since nothing chooses it.
     fn remove_one(&mut self, hot: u32) {
         self.takes_oldest = !self.takes_oldest;
-        let rank = |entry: &Entry| {
-            let Probe { in_flight, latency } = entry.probe;
-            if in_flight > hot { (true, u64::from(in_flight)) } else { (false, latency.0) }
+        let badness = |entry: &Entry| {
+            if entry.in_flight > hot { HOT | u64::from(entry.in_flight) } else { entry.latency.0 }
         };
-        let worst = || self.entries.iter().enumerate().max_by_key(|(_, entry)| rank(entry));
-        let index = if self.takes_oldest { self.oldest() } else { worst().map(|(index, _)| index) };
+        let worst = || foremost(&self.entries, badness, |one, before| one >= before);
+        let index = if self.takes_oldest { self.oldest() } else { worst() };
         if let Some(index) = index {
             self.entries.swap_remove(index);
         }
     }
+}
+
+/// Above every latency and number of requests that there is.
+const HOT: u64 = 1 << 63;
+
+/// Looks at a few members, each another one where there are as many. All are looked at before anything is done with
+/// it: what they say is far away in memory, and comes for all of them in the time that it takes for one.
+#[inline]
+fn probe_some(draw: &Draw<'_>, probe: impl Fn(u32) -> Probe) -> [Option<Fresh>; PROBES as usize] {
+    let members = &draw.members.members;
+    let count = members.len();
+    let mut drawn = [usize::MAX; PROBES as usize];
+    for n in 0..drawn.len().min(count) {
+        // Whatever its weight, which counts when a choice is made.
+        let mut place = hash::below(hash::mix(draw.chance, n as u64), count);
+        while drawn.contains(&place) {
+            place = if place + 1 == count { 0 } else { place + 1 };
+        }
+        if let Some(slot) = drawn.get_mut(n) {
+            *slot = place;
+        }
+    }
+    drawn.map(|place| {
+        let member = *members.get(place)?;
+        Some((u32::try_from(place).ok()?, member, probe(member)))
+    })
+}
+
+/// Index of the entry whose rank is `ahead` of those before it. Without a branch for each entry: which one it is
+/// cannot be foreseen.
+#[inline]
+fn foremost(
+    entries: &[Entry],
+    rank: impl Fn(&Entry) -> u64,
+    ahead: impl Fn(u64, u64) -> bool,
+) -> Option<usize> {
+    let mut first = (rank(entries.first()?), 0);
+    for (index, entry) in entries.iter().enumerate().skip(1) {
+        let rank = rank(entry);
+        first = if ahead(rank, first.0) { (rank, index) } else { first };
+    }
+    Some(first.1)
 }
 
 /// Latency in steps of an eighth to a quarter. What differs by less is alike (**ours**): a few microseconds must not
@@ -205,26 +246,36 @@ const PASS: u64 = 0x7061_7373;
 const PASSES: usize = 3;
 
 /// Choices that one result is good for: as many as keep the pool from running dry, max(1, 2 ÷ ((1 − m/n) · probes −
-/// removals)), rounded by chance. Where members are fewer than two pools, half of them count as being in it.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn budget(members: usize, chance: u64) -> u32 {
+/// removals)). Where members are fewer than two pools, half of them count as being in it.
+#[allow(clippy::cast_precision_loss)]
+fn uses(members: usize) -> f64 {
     let in_pool = (SIZE as f64 / members.max(1) as f64).min(0.5);
-    let uses = (2.0 / ((1.0 - in_pool) * PROBES as f64 - 1.0)).max(1.0);
-    uses as u32 + u32::from(hash::part(chance) < uses.fract())
+    (2.0 / ((1.0 - in_pool) * PROBES as f64 - 1.0)).max(1.0)
 }
 
-/// The last results' requests in flight, in the order of their coming and of their size.
+/// `uses`, rounded by chance.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn budget(uses: f64, chance: u64) -> u32 {
+    let whole = uses as u32;
+    whole + u32::from(hash::part(chance) < uses - f64::from(whole))
+}
+
+/// The last results' requests in flight, and what is more than most of them.
 #[derive(Debug, Clone)]
 struct Recent {
     ring: [u32; RECENT],
-    sorted: [u32; RECENT],
     len: usize,
     next: usize,
+    /// One of the values, and how many are below it, and not above it: counted as values come and go, so that it is
+    /// looked for only when it has become another.
+    quantile: u32,
+    below: usize,
+    up_to: usize,
 }
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { ring: [0; RECENT], sorted: [0; RECENT], len: 0, next: 0 }
+        Self { ring: [0; RECENT], len: 0, next: 0, quantile: 0, below: 0, up_to: 0 }
     }
 }
 
@@ -234,27 +285,33 @@ impl Recent {
         let old = std::mem::replace(slot, value);
         self.next = (self.next + 1) % RECENT;
         if self.len == RECENT {
-            let from = self.at(old);
-            self.sorted.copy_within(from + 1.., from);
-            self.len -= 1;
+            self.below -= usize::from(old < self.quantile);
+            self.up_to -= usize::from(old <= self.quantile);
+        } else {
+            self.len += 1;
         }
-        let to = self.at(value);
-        self.sorted.copy_within(to..self.len, to + 1);
-        if let Some(slot) = self.sorted.get_mut(to) {
-            *slot = value;
-        }
-        self.len += 1;
-    }
-
-    /// Where the first value that is not below `value` stands.
-    fn at(&self, value: u32) -> usize {
-        self.sorted.get(..self.len).map_or(0, |sorted| sorted.partition_point(|one| *one < value))
+        self.below += usize::from(value < self.quantile);
+        self.up_to += usize::from(value <= self.quantile);
     }
 
     /// What is above this is hot.
-    fn quantile(&self) -> u32 {
-        let index = self.len.saturating_sub(1) * HOT_PERCENT / 100;
-        self.sorted.get(index).copied().unwrap_or(u32::MAX)
+    fn quantile(&mut self) -> u32 {
+        let Some(last) = self.len.checked_sub(1) else { return u32::MAX };
+        let index = last * HOT_PERCENT / 100;
+        let values = self.ring.get(..self.len).unwrap_or_default();
+        while self.up_to <= index || self.below > index {
+            let now = self.quantile;
+            let next = if self.up_to <= index {
+                values.iter().filter(|value| **value > now).min()
+            } else {
+                values.iter().filter(|value| **value < now).max()
+            };
+            let Some(next) = next else { break };
+            self.quantile = *next;
+            self.below = values.iter().filter(|value| **value < self.quantile).count();
+            self.up_to = values.iter().filter(|value| **value <= self.quantile).count();
+        }
+        self.quantile
     }
 }
 
@@ -375,11 +432,19 @@ mod tests {
     #[test]
     fn the_quantile_is_that_of_the_last_results() {
         let mut recent = Recent::default();
-        for value in (0..1000_u32).map(|n| n * 7 % 1000).chain((0..64).rev()) {
+        assert_eq!(recent.quantile(), u32::MAX);
+        let (mut all, spread) = (Vec::new(), [7, 1000, 3, 1]);
+        for n in 0..4_000_u32 {
+            let value = hash::below(hash::mix(n.into(), 3), spread[n as usize / 1000]) as u32 * 5;
             recent.add(value);
+            all.push(value);
+            let mut last = all[all.len().saturating_sub(RECENT)..].to_vec();
+            last.sort_unstable();
+            // Also where it is not asked for after each.
+            if n % 3 != 1 {
+                assert_eq!(recent.quantile(), last[(last.len() - 1) * HOT_PERCENT / 100], "{n}");
+            }
         }
-        assert_eq!(recent.sorted.to_vec(), (0..64).collect::<Vec<_>>());
-        assert_eq!(recent.quantile(), 52);
     }
 
     #[test]
@@ -392,8 +457,8 @@ mod tests {
 
     #[test]
     fn a_result_is_used_as_often_as_keeps_the_pool_alive() {
-        assert_eq!(budget(8, 0), 4);
-        let mean = (0..10_000).map(|n| f64::from(budget(500, hash::mix(n, 1)))).sum::<f64>() / 10_000.0;
+        assert_eq!(budget(uses(8), 0), 4);
+        let mean = (0..10_000).map(|n| f64::from(budget(uses(500), hash::mix(n, 1)))).sum::<f64>() / 10_000.0;
         assert!((mean - 2.0 / 1.904).abs() < 0.01, "{mean}");
     }
 }

@@ -57,36 +57,61 @@ impl Shares {
     }
 
     /// Backends in the order of `key`'s preference. `identity` says what a backend is called on the circle.
+    #[inline]
     pub(super) fn by_key(&self, key: u64, identity: impl Fn(u32) -> u64) -> impl Iterator<Item = u32> {
         let mut last: Option<(f64, u32)> = None;
         let mut left = self.arcs.len();
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            if let ([only], None) = (self.arcs.as_slice(), last) {
-                last = Some((0.0, only.1));
-                return Some(only.1);
-            }
-            // No list is kept, so that nothing is allocated: the next one is the best of those behind the last.
-            let mut next: Option<(f64, u32)> = None;
-            let mut bound = f64::INFINITY;
-            for (_, backend, weight) in &self.arcs {
-                let bits = hash::mix(key, identity(*backend));
-                // Most are out of the question at a glance: a logarithm is worked out for a handful only.
-                if least(bits) >= bound * weight {
-                    continue;
-                }
-                let one = (draw(bits) / weight, *backend);
-                if next.is_none_or(|next| is_before(one, next))
-                    && last.is_none_or(|last| is_before(last, one))
-                {
-                    next = Some(one);
-                    bound = one.0;
-                }
-            }
-            let next = next?;
-            last = Some(next);
-            Some(next.1)
+            let next = match last {
+                None => self.first_by_key(key, &identity),
+                Some(last) => self.next_by_key(key, &identity, last),
+            };
+            last = next;
+            next.map(|next| next.1)
         })
+    }
+
+    /// The best for `key`, with its draw. Most are out of the question at a glance: a logarithm is worked out for a
+    /// handful only.
+    #[inline]
+    fn first_by_key(&self, key: u64, identity: impl Fn(u32) -> u64) -> Option<(f64, u32)> {
+        if let [only] = self.arcs.as_slice() {
+            return Some((0.0, only.1));
+        }
+        let mut best: Option<(f64, u32)> = None;
+        // What has this times its weight, and a little more, to go to the end of its draw cannot be the best.
+        let mut limit = f64::INFINITY;
+        for (_, backend, weight) in &self.arcs {
+            let bits = hash::mix(key, identity(*backend));
+            if to_go(bits) >= limit * weight + SLACK {
+                continue;
+            }
+            let one = (draw(bits) / weight, *backend);
+            if best.is_none_or(|best| is_before(one, best)) {
+                best = Some(one);
+                limit = one.0 / PER_UNIT;
+            }
+        }
+        best
+    }
+
+    /// The best behind `last`. No list is kept, so that nothing is allocated.
+    fn next_by_key(&self, key: u64, identity: impl Fn(u32) -> u64, last: (f64, u32)) -> Option<(f64, u32)> {
+        let mut next: Option<(f64, u32)> = None;
+        let mut bound = f64::INFINITY;
+        for (_, backend, weight) in &self.arcs {
+            let bits = hash::mix(key, identity(*backend));
+            if least(bits) >= bound * weight {
+                continue;
+            }
+            let one = (draw(bits) / weight, *backend);
+            if next.is_none_or(|next| is_before(one, next)) && is_before(last, one) {
+                next = Some(one);
+                bound = one.0;
+            }
+        }
+        next
     }
 }
 
@@ -96,10 +121,22 @@ fn is_before(a: (f64, u32), b: (f64, u32)) -> bool {
 
 /// What [`draw`] is not below: -log2(u) is at least (1 - u) ÷ ln 2, less what its polynomial may be off.
 #[inline]
-#[allow(clippy::cast_precision_loss)]
 fn least(bits: u64) -> f64 {
-    (!bits >> 11) as f64 * (1.442 / (1_u64 << 53) as f64) - 1e-4
+    (to_go(bits) - SLACK) * PER_UNIT
 }
+
+/// 1 - u, in units of 2^-53.
+#[inline]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_wrap)]
+const fn to_go(bits: u64) -> f64 {
+    // Signed: there is an instruction for that, and the upper bits are zero.
+    (!bits >> 11) as i64 as f64
+}
+
+/// What such a unit adds to a draw, at least: 1 ÷ ln 2 of it.
+const PER_UNIT: f64 = 1.442 / (1_u64 << 53) as f64;
+/// Units that the polynomial may be off, and rounding besides.
+const SLACK: f64 = 1e-4 / PER_UNIT;
 
 /// -log2 of `bits` read as a fraction of 2^64: exponentially distributed, 0 and up. The polynomial for the mantissa
 /// is good to 0.00002, which shifts shares by less than that; a true logarithm costs several times as much.
@@ -184,11 +221,14 @@ mod tests {
             let bits = [hash::mix(n, 3), u64::MAX - n, u64::MAX - (n << 40), n, n << 30][n as usize % 5];
             assert!(least(bits) < draw(bits), "{bits:x}");
         }
-        let shares = Shares::new((0..50).map(|n| (n, 1.0 + f64::from(n % 7))));
-        for key in 0..2_000 {
+        for (key, count) in (0..900).flat_map(|key| [2, 50, 150].map(|count| (key, count))) {
+            let shares = Shares::new((0..count).map(|n| (n, 1.0 + f64::from(n % 7))));
             let score = |arc: &(u64, u32, f64)| (draw(hash::mix(key, u64::from(arc.1))) / arc.2, arc.1);
             let best = shares.arcs.iter().map(score).min_by(|a, b| a.partial_cmp(b).unwrap());
             assert_eq!(shares.by_key(key, u64::from).next(), best.map(|best| best.1));
+            let mut order: Vec<_> = shares.arcs.iter().map(score).collect();
+            order.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            assert!(shares.by_key(key, u64::from).eq(order.iter().map(|one| one.1)));
         }
     }
 
