@@ -205,6 +205,19 @@ fn a_session_whose_backend_is_full_is_served_elsewhere_and_a_strong_one_stays_ab
 }
 
 #[test]
+fn g_3_6_with_overload_reject_a_full_service_keeps_strong_sessions_and_refuses_new_ones() {
+    let near = toys(["near-1", "near-2"]);
+    let setup = of(Kind::Strong, &[group("ig-near", NEAR).members(&near).rate(2)]);
+    let lb = Lb::start(&setup.service("overload: REJECT").text());
+    let (header, member) = session(&lb, Kind::Strong);
+    wait_until("the service is full", || lb.get("/").status == 503);
+    for _ in 0..20 {
+        assert_eq!(ask(&lb, &header).backend(), member);
+    }
+    assert_eq!(losses(&lb), []);
+}
+
+#[test]
 fn a_session_whose_member_fails_a_request_is_served_elsewhere() {
     for kind in KINDS {
         let (mut toys, health) = (Vec::from(["a", "b"].map(toy)), toy("health"));
