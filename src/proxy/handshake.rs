@@ -142,7 +142,9 @@ fn failure(error: &io::Error) -> (Handshake, StatusDetail) {
             P::Tls12NotOffered
             | P::Tls12NotOfferedOrEnabled
             | P::Tls13RequiredForQuic
-            | P::SupportedVersionsExtensionRequired,
+            | P::SupportedVersionsExtensionRequired
+            // What clients before TLS 1.2 do not send.
+            | P::SignatureAlgorithmsExtensionRequired,
         )) => Handshake::NoCommonVersion,
         Some(Error::PeerIncompatible(_)) => Handshake::NoCommonCipher,
         Some(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => Handshake::ClientCertificate,

@@ -35,5 +35,6 @@ mod smuggling;
 mod support;
 mod tcp_proxy;
 mod timeouts;
+mod tls_front;
 mod utilization;
 mod websocket;

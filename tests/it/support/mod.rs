@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod lb;
 pub(crate) mod setup;
+pub(crate) mod tls;
 
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
