@@ -155,16 +155,28 @@ async fn drive<S: Channel>(client: &Rc<Client>, io: GuardedIo<S>) -> Option<Guar
             is_draining = true;
             Pin::new(&mut conn).graceful_shutdown();
         }
-        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() || is_over(client) {
+        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        Poll::Pending
+        if !is_over(client) {
+            return Poll::Pending;
+        }
+        // TLS has a message for an end in good order; without it, a client may think that it was cut off.
+        if client.secured.is_some() && is_idle(client) {
+            Pin::new(&mut conn).graceful_shutdown();
+            let _ = Pin::new(&mut conn).poll(cx);
+        }
+        Poll::Ready(())
     })
     .await;
     let is_owed =
         client.guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client);
     let parts = if is_owed { conn.into_parts() } else { None };
     parts.map(|parts| parts.io.into_inner())
+}
+
+fn is_idle(client: &Client) -> bool {
+    !client.is_in_flight.get() && client.guard.phase() == Phase::Idle
 }
 
 /// Whether a deadline has passed that ends the connection itself.

@@ -19,7 +19,7 @@ use crate::support::client::Client;
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, Setup, group, scripted, setup};
 use crate::support::tls::{Authority, Pair, Tls, block, der, https};
-use crate::support::wait_until;
+use crate::support::{let_pass, wait_until};
 use crate::websocket;
 
 /// Our word for how a handshake failed.
@@ -317,9 +317,9 @@ fn a_handshake_that_trickles_is_cut_and_nobody_else_waits() {
     let mut hello = Vec::new();
     let name = "web.example".try_into().unwrap();
     ClientConnection::new(client.clone(), name).unwrap().write_tls(&mut hello).unwrap();
+    let (start, mut sent) = (Instant::now(), 0);
     let mut slow = TcpStream::connect(lb.address()).unwrap();
     slow.set_nonblocking(true).unwrap();
-    let (start, mut sent) = (Instant::now(), 0);
     // Never the whole of it, however long this takes.
     let is_cut = |slow: &mut TcpStream| match slow.read(&mut [0; 64]) {
         Ok(_) => true,
@@ -332,10 +332,26 @@ fn a_handshake_that_trickles_is_cut_and_nobody_else_waits() {
             sent += 1;
         }
         assert_eq!(connect(&lb, &client, "web.example").get("/").unwrap().status, 200);
-        std::thread::sleep(Duration::from_millis(100));
+        let_pass(Duration::from_millis(100));
     }
     assert!(start.elapsed() >= Duration::from_secs(9), "cut after {:?}", start.elapsed());
     wait_failures(&lb, "timed_out", 1.0);
+}
+
+#[test]
+fn an_idle_connection_ends_in_good_order() {
+    let (_toy, setup) = one_toy();
+    let authority = Authority::new("ca");
+    let pair = authority.server(&["web.example"]);
+    let lb = Lb::start(&https(&setup, &[("web", &pair)], ", httpKeepAliveTimeoutSec: 5", ""));
+    let mut tls = connect(&lb, &Arc::new(authority.trusting(None)), "web.example");
+    assert_eq!(tls.get("/").unwrap().status, 200);
+    tls.stream.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(
+        tls.stream.read(&mut [0; 64]).unwrap(),
+        0,
+        "rustls tells a mere end of the socket as an error"
+    );
 }
 
 #[test]
