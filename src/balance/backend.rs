@@ -17,6 +17,11 @@ use crate::model::unit::{PerSecond, Ratio, Span, Tick};
 /// Over what time a rate is measured.
 const RATE_WINDOW: Span = Span::secs(1);
 
+/// Requests that a limit by load lets through at once: two, so that even arrivals can follow one another; up to five
+/// where fewer than 40 a second come: random arrivals that are so rare would leave a tenth of the limit unused.
+const GAPS: (f64, f64) = (2.0, 5.0);
+const FEW: f64 = 80.0;
+
 /// Ticks that fit the window; more often than every 10 ms is not looked.
 const MAX_HISTORY: usize = 128;
 
@@ -175,7 +180,7 @@ impl Backend {
         self.learned.governor.update(look, target);
         self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
         let limit = self.learned.governor.limit(self.healthy)?;
-        let gaps = Span::secs(2).as_secs() / limit.get();
+        let gaps = (FEW / limit.get()).clamp(GAPS.0, GAPS.1) / limit.get();
         Some((limit, Span::millis(20).max(burst::span(gaps.min(1.0)))))
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Reading {
     pub(super) rate: f64,
     /// What one request more or less makes of the rate.
     pub(super) grain: f64,
+    /// Since the reading before.
+    pub(super) seconds: f64,
 }
 
 /// Reads the members. Owned by the planner, one per UTILIZATION backend; adopted over a reload.
@@ -42,8 +44,13 @@ pub(super) struct Reader {
 pub(super) enum Look {
     /// Nothing new yet.
     Wait,
-    /// The period is over without a report that says anything: requests per second and member.
-    Unknown(f64),
+    /// The period is over without a report that says anything.
+    Unknown {
+        /// Requests per second and member.
+        rate: f64,
+        /// Since the reading before.
+        seconds: f64,
+    },
     /// New reports.
     Known(Reading),
 }
@@ -77,12 +84,13 @@ impl Reader {
             // What comes after an idle time is not spread over it.
             self.start(now, members);
             self.shown = self.shown.filter(|_| fresh > 0);
-            return Look::Unknown(0.0);
+            return Look::Unknown { rate: 0.0, seconds: period.as_secs() };
         }
         if fresh > 0 && (new == 0 || (new < fresh && period < MAX_PERIOD)) {
             return Look::Wait;
         }
-        let grain = 1.0 / period.as_secs() / count as f64;
+        let seconds = period.as_secs();
+        let grain = 1.0 / seconds / count as f64;
         let rate = finished as f64 * grain;
         let (sum, known) = healthy()
             .filter_map(|(before, member)| utilization(before, member, is_fresh(member)))
@@ -90,8 +98,8 @@ impl Reader {
         self.start(now, members);
         self.shown = (known > 0.0).then(|| Ratio::new(sum / known));
         match self.shown {
-            Some(utilization) if fresh > 0 => Look::Known(Reading { utilization, rate, grain }),
-            _ => Look::Unknown(rate),
+            Some(utilization) if fresh > 0 => Look::Known(Reading { utilization, rate, grain, seconds }),
+            _ => Look::Unknown { rate, seconds },
         }
     }
 
@@ -185,7 +193,7 @@ mod tests {
         let members = [member(0, 0, Some((1, 1, 0.5)))];
         assert_eq!(reader.look(Tick(SECOND), &members), Look::Wait);
         assert_eq!(reader.look(Tick(3 * SECOND), &members), Look::Wait);
-        assert_eq!(reader.look(Tick(12 * SECOND), &members), Look::Unknown(0.0));
+        assert_eq!(reader.look(Tick(12 * SECOND), &members), Look::Unknown { rate: 0.0, seconds: 11.0 });
         assert_eq!(reader.shown(), None);
     }
 }

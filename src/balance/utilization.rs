@@ -17,10 +17,10 @@
 //! Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
 
 mod curve;
-
-use std::collections::VecDeque;
+mod history;
 
 use self::curve::{Curve, Lag};
+use self::history::History;
 use super::reading::{Look, Reading};
 use crate::model::unit::{PerSecond, Ratio};
 
@@ -29,9 +29,6 @@ const START: f64 = 40.0;
 
 /// Looks with traffic and without any report after which the backend is not limited.
 const PATIENCE: u32 = 10;
-
-/// Readings that a report may be late, with the one of now.
-const LATE: usize = 4;
 
 /// The most by which a limit exceeds a rate whose cost is known.
 const GROWTH: f64 = 4.0;
@@ -50,6 +47,10 @@ const UNLIKELY: f64 = 9.0;
 
 /// Lags whose rates differ by less than this factor agree: then the likeliest is right.
 const AGREED: f64 = 1.1;
+
+/// Where one request is so large a part of a reading, lags never agree: while they do not, the limit leans towards the
+/// likeliest by this part of the way (as a ratio) at each reading.
+const LEANING: (f64, f64) = (0.1, 0.1);
 
 /// Where random arrivals find no room for a moment, a few are placed above the limit. So much of a limit is held back
 /// for them at most, and this part of what came above it is added at each reading. While everything is full, all
@@ -71,8 +72,7 @@ pub struct Governor {
     limit: Admitted,
     /// From here on a load says no more what a request costs; `None` where there is no such point.
     saturated: Option<f64>,
-    /// Rates of the last readings, newest first.
-    rates: VecDeque<f64>,
+    history: History,
     curves: Vec<Curve>,
     /// The load has met the target: from now on the limit is raised only when it is used.
     is_proven: bool,
@@ -102,6 +102,8 @@ struct Estimate {
     /// Utilization now, by the best curve.
     utilization: f64,
     is_surprised: bool,
+    /// A reading holds a few requests only.
+    is_coarse: bool,
 }
 
 impl Default for Governor {
@@ -118,8 +120,8 @@ impl Governor {
         Self {
             limit: Admitted::Start { looks: 0 },
             saturated,
-            rates: VecDeque::with_capacity(LATE),
-            curves: Lag::ALL.map(Curve::new).into(),
+            history: History::default(),
+            curves: Lag::all().map(Curve::new).collect(),
             is_proven: false,
             held_back: 0.0,
             is_asked: false,
@@ -150,17 +152,12 @@ impl Governor {
         self.is_asked = true;
         match look {
             Look::Wait => {}
-            Look::Unknown(rate) => {
-                self.remember(rate);
+            Look::Unknown { rate, seconds } => {
+                self.history.push(seconds, rate);
                 self.wait(rate);
             }
             Look::Known(reading) => self.learn(reading, target.get()),
         }
-    }
-
-    fn remember(&mut self, rate: f64) {
-        self.rates.truncate(LATE - 1);
-        self.rates.push_front(rate);
     }
 
     fn wait(&mut self, used: f64) {
@@ -172,7 +169,8 @@ impl Governor {
     }
 
     fn learn(&mut self, reading: Reading, target: f64) {
-        self.remember(reading.rate);
+        self.history.push(reading.seconds, reading.rate);
+        self.history.report(reading.seconds);
         let limit = match self.limit {
             Admitted::Learned(limit) => limit,
             Admitted::Start { .. } => START,
@@ -185,7 +183,7 @@ impl Governor {
             // gone.
             self.is_proven = true;
             self.curves.iter_mut().for_each(Curve::forget_level);
-            let most = self.rates.iter().fold(0.0_f64, |most, rate| most.max(*rate));
+            let most = self.history.rates().readings.iter().fold(0.0_f64, |most, rate| most.max(*rate));
             limit.min(most * target * DRAIN)
         } else {
             match self.estimate(reading, target) {
@@ -198,21 +196,24 @@ impl Governor {
 
     /// Teaches the curves, and asks those that explain what was seen.
     fn estimate(&mut self, reading: Reading, target: f64) -> Option<Estimate> {
-        let rates = self.rates.make_contiguous();
-        // Where nothing came, nothing can be said of its cost.
-        let is_idle = rates.len() < LATE || rates.iter().any(|rate| *rate <= 0.0);
+        let likeliest = |one: &&Curve, other: &&Curve| one.cost().total_cmp(&other.cost());
+        let rates = self.history.rates();
+        let is_idle = !self.curves.iter().min_by(likeliest)?.has_traffic(rates);
         let grain = reading.grain / reading.rate.max(reading.grain);
         for curve in &mut self.curves {
             let rate = curve.belongs_to(rates);
-            if !is_idle {
+            if !is_idle && curve.has_traffic(rates) {
                 curve.learn(rate, reading.utilization.get().max(LEAST), grain);
+            } else if !is_idle {
+                curve.miss();
             }
         }
-        let best = self.curves.iter().min_by(|one, other| one.cost().total_cmp(&other.cost()))?;
+        let best = self.curves.iter().min_by(likeliest)?;
         if is_idle || !best.is_known() {
             return None;
         }
-        let believed = self.curves.iter().filter(|curve| curve.cost() < best.cost() + UNLIKELY);
+        let is_believed = |curve: &&Curve| curve.is_known() && curve.cost() < best.cost() + UNLIKELY;
+        let believed = self.curves.iter().filter(is_believed);
         let (least, most) = believed
             .map(|curve| curve.rate_at(target, GROWTH))
             .fold((f64::INFINITY, 0.0_f64), |(least, most), rate| (least.min(rate), most.max(rate)));
@@ -222,6 +223,7 @@ impl Governor {
             best: best.rate_at(target, GROWTH),
             utilization: best.utilization(),
             is_surprised: best.is_surprised(),
+            is_coarse: grain > LEANING.0,
         })
     }
 
@@ -231,7 +233,12 @@ impl Governor {
             self.held_back = (self.held_back + HELD_BACK.1 * (rate / limit - 1.0)).clamp(0.0, HELD_BACK.0);
         }
         self.is_proven |= is_used && by.utilization > target * USED;
-        let next = if by.most < by.least * AGREED { by.best } else { limit.clamp(by.least, by.most) };
+        let next = if by.most < by.least * AGREED {
+            by.best
+        } else {
+            let within = limit.clamp(by.least, by.most);
+            if by.is_coarse { within * (by.best / within).powf(LEANING.1) } else { within }
+        };
         if next > limit {
             let may_rise = !by.is_surprised && (is_used || !self.is_proven);
             if may_rise { next } else { limit }
@@ -252,7 +259,7 @@ mod tests {
     fn run(mut governor: Governor, target: f64, load: impl Fn(f64) -> f64) -> f64 {
         for _ in 0..60 {
             let rate = governor.limit(1).unwrap().get();
-            let reading = Reading { utilization: Ratio::new(load(rate)), rate, grain: 0.1 };
+            let reading = Reading { utilization: Ratio::new(load(rate)), rate, grain: 0.1, seconds: 1.0 };
             governor.update(Look::Known(reading), Ratio::new(target));
         }
         governor.limit(1).unwrap().get()
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn a_saturated_backend_is_drained_below_what_it_finished() {
         let mut governor = Governor::default();
-        let reading = Reading { utilization: Ratio::ONE, rate: 30.0, grain: 0.1 };
+        let reading = Reading { utilization: Ratio::ONE, rate: 30.0, grain: 0.1, seconds: 1.0 };
         governor.update(Look::Known(reading), Ratio::new(0.8));
         assert!((governor.limit(1).unwrap().get() - 30.0 * 0.8 * DRAIN).abs() < 1e-9);
     }
@@ -282,7 +289,7 @@ mod tests {
         governor.update(Look::Wait, Ratio::ONE);
         assert!(governor.is_learned());
         for _ in 0..PATIENCE {
-            governor.update(Look::Unknown(5.0), Ratio::ONE);
+            governor.update(Look::Unknown { rate: 5.0, seconds: 0.5 }, Ratio::ONE);
         }
         assert!(!governor.is_learned() && governor.limit(3).is_none(), "silent means not limited");
     }

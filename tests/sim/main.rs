@@ -6,6 +6,7 @@ mod conduct;
 mod fleet;
 mod lab;
 mod laws;
+mod loops;
 mod metrics;
 mod on_answers;
 mod order;

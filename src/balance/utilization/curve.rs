@@ -5,6 +5,8 @@
 //! rate has shown yet stays uncertain, and [`Curve::rate_at`] is careful in proportion. How probable the readings were
 //! before they came is added up: that tells how well a [`Lag`] explains what was seen.
 
+use super::history::Rates;
+
 /// Slope before anything is known, and its variance: mostly in proportion or somewhat steeper.
 const SLOPE: (f64, f64) = (1.15, 0.2);
 
@@ -29,7 +31,7 @@ const CHANGE: (f64, f64) = (0.08, 2.0);
 /// Part of the evidence that is kept from reading to reading.
 const MEMORY: f64 = 0.98;
 
-/// Which rates a report of now belongs to, by readings before now.
+/// Which rates a report of now belongs to: by readings before now, or, when it is later, by slots of time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lag {
     /// The mean of `over` readings, after leaving out `late`.
@@ -40,9 +42,34 @@ pub(super) enum Lag {
     Fading(f64),
 }
 
+/// Slots that the longest lag reaches back: half a minute of reports a second apart.
+pub(super) const LONGEST: usize = 32;
+
+/// Readings that the usual lags reach back, with the one of now.
+pub(super) const SHORT: usize = 4;
+
+/// That a report is later than the usual lags, it must show: as −2 ln p.
+const LATE: f64 = 15.0;
+
 impl Lag {
-    /// Those that are tried.
-    pub(super) const ALL: [Self; 12] = [
+    /// Those that are tried: the usual ones first, then those that are later.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let late = |over| move |late| Self::Mean { late, over };
+        Self::USUAL
+            .into_iter()
+            .chain((SHORT..LONGEST).map(late(1)))
+            .chain((SHORT - 1..LONGEST - 1).map(late(2)))
+    }
+
+    /// Readings or slots that it reaches back.
+    const fn reach(self) -> usize {
+        match self {
+            Self::Mean { late, over } if late + over > SHORT => late + over,
+            _ => SHORT,
+        }
+    }
+
+    const USUAL: [Self; 12] = [
         Self::Mean { late: 0, over: 1 },
         Self::Mean { late: 1, over: 1 },
         Self::Mean { late: 2, over: 1 },
@@ -72,17 +99,42 @@ pub(super) struct Curve {
     surprised: i32,
     /// How improbable the readings were, as −2 ln p; forgets.
     cost: f64,
+    /// How improbable the lag is by itself.
+    prior: f64,
     faded: f64,
 }
 
 impl Curve {
     pub(super) fn new(lag: Lag) -> Self {
         let variance = (UNKNOWN, SLOPE.1, 0.0);
-        Self { lag, at: f64::NAN, level: 0.0, slope: SLOPE.0, variance, surprised: 0, cost: 0.0, faded: 0.0 }
+        let prior = if lag.reach() > SHORT { LATE } else { 0.0 };
+        Self {
+            lag,
+            at: f64::NAN,
+            level: 0.0,
+            slope: SLOPE.0,
+            variance,
+            surprised: 0,
+            cost: 0.0,
+            prior,
+            faded: 0.0,
+        }
     }
 
-    /// Takes in the rate of a reading; returns the one that its report belongs to. `rates`: newest first.
-    pub(super) fn belongs_to(&mut self, rates: &[f64]) -> f64 {
+    /// Whether there was traffic all the time that its lag reaches back: else nothing can be said of its cost.
+    pub(super) fn has_traffic(&self, rates: Rates<'_>) -> bool {
+        let has_traffic =
+            |of: &[f64], reach| of.get(..reach).is_some_and(|of| of.iter().all(|rate| *rate > 0.0));
+        has_traffic(rates.readings, SHORT) && (!self.is_late() || has_traffic(rates.slots, self.lag.reach()))
+    }
+
+    const fn is_late(&self) -> bool {
+        self.lag.reach() > SHORT
+    }
+
+    /// Takes in the rate of a reading; returns the one that its report belongs to.
+    pub(super) fn belongs_to(&mut self, rates: Rates<'_>) -> f64 {
+        let rates = if self.is_late() { rates.slots } else { rates.readings };
         let at = |back: usize| rates.get(back).or(rates.last()).copied().unwrap_or(0.0);
         match self.lag {
             #[allow(clippy::cast_precision_loss)]
@@ -117,6 +169,11 @@ impl Curve {
         self.slope = (self.slope + gain.1 * off).clamp(0.0, STEEPEST);
         self.variance =
             ((level - gain.0 * level).max(0.0), (slope - gain.1 * both).max(0.0), both - gain.0 * both);
+    }
+
+    /// A report of a time that nothing is known of: what others explain, this lag does not.
+    pub(super) fn miss(&mut self) {
+        self.cost = self.cost * MEMORY + UNKNOWN.ln();
     }
 
     /// The next report says what a request costs, as at first. How cost grows and which lag is right stay known.
@@ -159,7 +216,7 @@ impl Curve {
 
     /// How improbable the readings were, as −2 ln p.
     pub(super) const fn cost(&self) -> f64 {
-        self.cost
+        self.cost + self.prior
     }
 
     /// Utilization as expected at the rate of now.
@@ -218,11 +275,11 @@ mod tests {
         for right in 0..4 {
             let mut rates = vec![30.0; 20];
             rates.extend([60.0; 10]);
-            let mut curves = Lag::ALL.map(Curve::new);
+            let mut curves: Vec<_> = Lag::USUAL.into_iter().map(Curve::new).collect();
             for now in 4..rates.len() {
                 let newest_first: Vec<_> = rates[..=now].iter().rev().take(4).copied().collect();
                 for curve in &mut curves {
-                    let rate = curve.belongs_to(&newest_first);
+                    let rate = curve.belongs_to(Rates { readings: &newest_first, slots: &[] });
                     curve.learn(rate, rates[now - right] / 100.0, 0.01);
                 }
             }

@@ -1,0 +1,179 @@
+//! Closed loops beside the scenarios of `config/scenarios/`: reports of any delay, a cold start under full demand,
+//! members that serve a few requests a second, weights that follow load (design.md 3.6).
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use overspill::cli::check::render;
+use overspill::cli::simulate::scenario;
+use overspill::model::config::Config;
+use overspill::model::policy::{Locality, Policies};
+use overspill::model::resolve::document;
+use overspill::model::service::Service;
+use overspill::model::unit::Span;
+use overspill::simulate::record::Record;
+use overspill::simulate::{Model, run};
+
+use crate::fleet::{backend, group_rate, places, service, utilization};
+use crate::lab::{Curve, Lab, Reporting};
+
+const TARGET: f64 = 0.6;
+
+/// The example configuration, with so much room far away that the near group alone is full.
+fn config(change: impl Fn(String) -> String) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulate.yaml");
+    let text = fs::read_to_string(path).unwrap();
+    let text = change(text.replace("maxRatePerInstance: 400", "maxRatePerInstance: 100000"));
+    let resolved = document(&text);
+    assert_eq!(render(&resolved.problems, "config", &text), "");
+    resolved.config.unwrap()
+}
+
+fn play(config: &Config, text: &str) -> Record {
+    let scenario =
+        scenario(text, config).unwrap_or_else(|problems| panic!("{}", render(&problems, "scenario", text)));
+    run(&config.services, &scenario, Model::Requests)
+}
+
+/// Fullness of the near group, row by row.
+fn near(record: &Record) -> Vec<f64> {
+    record.rows.iter().map(|row| row.services[0].backends[0].fullness).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// On time at first, then late by some seconds, while demand is steady; then demand falls and rises.
+#[test]
+fn a_delay_of_any_length_is_learned_and_swings_nothing() {
+    let rate = 60.0;
+    let curve: Curve = Arc::new(move |r: f64| (TARGET * r / rate).min(1.0));
+    for lag in [4, 6, 10, 15, 20] {
+        for noise in [0.0, 0.05] {
+            let near = backend(0, 0, 3, utilization(TARGET));
+            let reporting = Reporting {
+                curve: Arc::clone(&curve),
+                most: rate / TARGET,
+                interval: Span::secs(1),
+                lag: 0,
+                noise,
+            };
+            let mut lab = Lab::new(service(vec![near, backend(1, 1, 2, group_rate(1e7))]), places(2))
+                .jittered(7)
+                .reporting(reporting);
+            let full = 3.0 * rate;
+            lab.even(2.0 * full, 40.0);
+            lab.reporting.as_mut().unwrap().lag = lag;
+            for (demand, seconds) in [(2.0, 40.0), (0.5, 60.0), (2.0, 60.0), (0.3, 60.0), (2.0, 60.0)] {
+                lab.even(demand * full, seconds);
+            }
+            for from in [40, 140, 260] {
+                let parts: Vec<_> =
+                    (from..from + 40).map(f64::from).map(|at| lab.rate(0, at, at + 1.0) / full).collect();
+                println!("{lag} s late, noise {noise}, from {from} s: {parts:.2?}");
+                assert!(parts.iter().all(|part| *part <= 1.05), "above the target");
+                // What a step shows is seen so much later.
+                assert!(parts[10 + lag..].iter().all(|part| *part >= 0.95), "below the target");
+            }
+        }
+    }
+}
+
+/// No reading yet, all demand at once: 40 requests a second and member until reports say more.
+#[test]
+fn a_process_that_starts_under_full_demand_is_on_the_target_within_ten_reports() {
+    let config = config(|text| text);
+    for (cpu_ms, rate) in [(0.5, 12_000.0), (2.0, 3000.0), (5.0, 1200.0), (20.0, 300.0)] {
+        for arrivals in ["EVEN", "RANDOM"] {
+            for interval in if rate > 2000.0 { vec![0.5, 1.0] } else { vec![0.5, 1.0, 5.0] } {
+                let text = format!(
+                    "{{durationSec: {}, rowSec: {interval}, reports: {{intervalSec: {interval}}},
+                      demand: [{{region: us-central1, rate: {rate}, arrivals: {arrivals}}}],
+                      members: [{{serviceMs: 20, cpuMs: {cpu_ms}, times: CONSTANT}},
+                                {{group: far, serviceMs: 1, cpuMs: 0}}]}}",
+                    25.0 * interval
+                );
+                let history = near(&play(&config, &text));
+                println!("{cpu_ms} ms, {arrivals}, every {interval} s: {history:.2?}");
+                assert!(history[10..].iter().all(|part| (part - 1.0).abs() <= 0.05));
+            }
+        }
+    }
+}
+
+/// A reading holds one to ten requests. Random arrivals a quarter above the target do not leave a part of it unused.
+#[test]
+fn members_that_serve_a_few_requests_a_second_rest_on_the_target() {
+    let config = config(|text| text);
+    for (cpu_ms, cores) in [(100.0, 1), (150.0, 1), (300.0, 1), (500.0, 4)] {
+        for (arrivals, demand) in [("EVEN", 2.5), ("EVEN", 1.25), ("RANDOM", 2.5), ("RANDOM", 1.25)] {
+            for interval in [1.0, 5.0] {
+                let rate = demand * 4.0 * TARGET * 1000.0 / cpu_ms * f64::from(cores);
+                let text = format!(
+                    "{{durationSec: {}, rowSec: {interval}, reports: {{intervalSec: {interval}}},
+                      demand: [{{region: us-central1, rate: {rate}, arrivals: {arrivals}}}],
+                      members: [{{serviceMs: {cpu_ms}, cpuMs: {cpu_ms}, cores: {cores}, times: CONSTANT}},
+                                {{group: far, serviceMs: 1, cpuMs: 0}}]}}",
+                    150.0 * interval
+                );
+                let history = near(&play(&config, &text));
+                let parts: Vec<_> = [20..60, 60..100, 100..150].map(|rows| mean(&history[rows])).into();
+                println!(
+                    "{cpu_ms} ms, {cores} cores, {arrivals} × {demand}, every {interval} s: {parts:.3?}"
+                );
+                // Random arrivals just above the target leave a gap now and then that cannot be made good.
+                let least = if (arrivals, demand) == ("RANDOM", 1.25) { 0.92 } else { 0.95 };
+                assert!(parts.iter().all(|part| (least..=1.05).contains(part)));
+            }
+        }
+    }
+}
+
+/// WEIGHTED_ROUND_ROBIN: members of unlike size report how busy they are, and their weights follow; what they get
+/// changes what they report.
+#[test]
+fn weights_that_follow_load_make_members_alike_busy_and_do_not_swing() {
+    const SIZES: [f64; 4] = [50.0, 100.0, 200.0, 400.0];
+    for (base, power) in [(0.0, 1.0), (0.2, 1.0), (0.0, 1.5), (0.1, 2.0)] {
+        for late in [0, 2, 5] {
+            let busy = |rate: f64, size: f64| (base + (1.0 - base) * (rate / size).powf(power)).min(1.0);
+            let policies = Policies { locality: Locality::WeightedRoundRobin, ..Policies::default() };
+            let mut lab =
+                Lab::new(Service { policies, ..service(vec![backend(0, 0, 4, group_rate(1e9))]) }, places(1));
+            let (mut reported, mut spreads, mut history) = (Vec::new(), Vec::new(), Vec::new());
+            for second in 0..120 {
+                let before: Vec<_> = lab.members[0].iter().map(|member| member.served).collect();
+                lab.even(if second < 60 { 300.0 } else { 550.0 }, 1.0);
+                let rates: Vec<_> = lab.members[0]
+                    .iter()
+                    .zip(before)
+                    .map(|(one, before)| (one.served - before) as f64)
+                    .collect();
+                let loads: Vec<_> = rates.iter().zip(SIZES).map(|(rate, size)| busy(*rate, size)).collect();
+                reported.push(rates.iter().zip(&loads).map(|(rate, load)| rate / load).collect::<Vec<_>>());
+                if let Some(weights) = reported.len().checked_sub(late + 1).map(|at| &reported[at]) {
+                    for (member, weight) in lab.members[0].iter_mut().zip(weights) {
+                        member.conduct.weight = Some(*weight);
+                    }
+                }
+                let most = loads.iter().fold(0.0_f64, |most, load| most.max(*load));
+                spreads.push(most / mean(&loads) - 1.0);
+                history.push(loads);
+            }
+            println!("base {base}, power {power}, {late} s late: {spreads:.2?}");
+            // Smoothed over about two looks, and late: so much later all are alike, whatever demand does then.
+            let settled = 15 + 10 * late;
+            assert!(spreads[settled..].iter().all(|spread| *spread <= 0.1), "unlike: {:.2?}", history.last());
+            let swing = |member: usize, from: usize, to: usize| {
+                let of = || history[from..to].iter().map(|loads| loads[member]);
+                of().fold(0.0, f64::max) - of().fold(f64::INFINITY, f64::min)
+            };
+            for (member, size) in SIZES.iter().enumerate() {
+                // A request more or less in a second, either way; utilization may grow with the square of it.
+                assert!(swing(member, 65 + 5 * late, 120) <= 0.05 + 4.0 / size);
+            }
+        }
+    }
+}
