@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::machine::Machine;
-use super::scenario::{Action, Event, Profile, Rule};
+use super::scenario::{Action, Event, Profile, Rule, Target};
 use crate::model::service::{Backend, Group, Member, Service};
 use crate::model::unit::{Span, Tick};
 
@@ -166,6 +166,26 @@ impl Fleet {
         effects
     }
 
+    /// The first group of that name, with a service and its backend.
+    #[must_use]
+    pub(super) fn find(&self, name: &str) -> Option<(usize, usize, usize)> {
+        let index = self.sites.iter().position(|site| *site.group.name == *name)?;
+        let backend = |sites: &Vec<usize>| sites.iter().position(|site| *site == index);
+        let of_service = |(service, sites)| Some((index, service, backend(sites)?));
+        (0..).zip(&self.backends).find_map(of_service)
+    }
+
+    /// Members join a group or leave it, until there are `wanted`.
+    pub(super) fn resize(&mut self, index: usize, wanted: u32, now: Tick) -> Effects {
+        let mut effects = Effects::default();
+        let size = self.sites.get(index).map_or(0, |site| site.slots.len());
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let action = if wanted > size { Action::Add(wanted - size) } else { Action::Remove(size - wanted) };
+        self.version += 1;
+        self.reconfigure(index, &Event { at: now, target: Target::default(), action }, now, &mut effects);
+        effects
+    }
+
     /// Probes have found something out. Void when the member has changed since.
     pub(super) fn judge(&mut self, verdict: Verdict) {
         let (site, machine) = verdict.about;
@@ -260,7 +280,9 @@ impl Fleet {
             let name: Arc<str> = format!("joined-{}", site.joined).into();
             if n == 0 || *grain == Grain::Single {
                 let profile = profile(rules, (&site.group, &site.users), &name);
-                site.machines.push(Machine::new(profile, site.probing.is_none(), now));
+                let mut machine = Machine::new(profile, site.probing.is_none(), now);
+                machine.joined = Some(now);
+                site.machines.push(machine);
                 site.parents.push(None);
                 let verdict = |(_, back): (Span, Span)| Verdict {
                     at: now + back,

@@ -22,6 +22,8 @@ const DENSE: f64 = 0.99;
 pub(super) struct Machine {
     /// How it serves.
     pub(super) profile: Profile,
+    /// When it joined its group; `None` = there from the start.
+    pub(super) joined: Option<Tick>,
     /// What events made of it.
     pub(super) condition: Condition,
     /// When each core has worked off what it has.
@@ -97,6 +99,7 @@ impl Machine {
         };
         Self {
             profile,
+            joined: None,
             condition,
             free: vec![0; profile.cores.max(1) as usize],
             assigned: 0.0,

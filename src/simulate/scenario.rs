@@ -31,8 +31,40 @@ pub struct Scenario {
     pub rules: Vec<Rule>,
     /// What happens, in the order of time.
     pub events: Vec<Event>,
+    /// Groups that grow and shrink with their load.
+    pub autoscalers: Vec<Autoscaler>,
     /// Regions of the configuration and those that clients come from; its origins are the clients' regions.
     pub places: Places,
+}
+
+/// A group's autoscaler, by load balancing utilization [G 11].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Autoscaler {
+    /// Name of the group, which is of one service.
+    pub group: Arc<str>,
+    /// Part of the serving capacity that is to be used; above 0.
+    pub utilization_target: f64,
+    /// Least members.
+    pub min: u32,
+    /// Most members.
+    pub max: u32,
+    /// `coolDownPeriodSec`: members younger than this do not count for scaling out.
+    pub initialization: Span,
+    /// Scaling in goes by the greatest recommendation in it.
+    pub stabilization: Span,
+    /// Limits to scaling in.
+    pub scale_in: Option<ScaleIn>,
+}
+
+/// `scaleInControl`: how many members may go in a window [G 11.5].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaleIn {
+    /// So many.
+    pub fixed: Option<u32>,
+    /// Or such a part of the group.
+    pub percent: Option<f64>,
+    /// In this time.
+    pub window: Span,
 }
 
 /// How members report their utilization.

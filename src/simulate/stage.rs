@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::autoscaler::Scaling;
 use super::fleet::{Effects, Fleet, Grain, Site, Verdict};
 use super::proxy::Served;
 use super::record::{BackendRow, Counts, OriginRow, Record, Row, ServiceRow};
@@ -29,6 +30,7 @@ pub(super) struct Stage<'a> {
     /// Draws of members' times.
     pub(super) rng: Rng,
     noise: Rng,
+    autoscalers: Vec<Scaling>,
     /// Verdicts of probes to come, in the order of time.
     verdicts: BTreeSet<Verdict>,
     row_began: Tick,
@@ -66,6 +68,7 @@ impl<'a> Stage<'a> {
             record: Record::default(),
             rng: Rng::new(scenario.seed ^ 0x5EED_0001),
             noise: Rng::new(scenario.seed ^ 0x5EED_0002),
+            autoscalers: scenario.autoscalers.iter().map(Scaling::new).collect(),
             verdicts: BTreeSet::new(),
             row_began: Tick(0),
             ticks: 0.0,
@@ -75,7 +78,11 @@ impl<'a> Stage<'a> {
 
     /// An event of the scenario.
     pub(super) fn happen(&mut self, event: &Event, now: Tick) {
-        let Effects { changed, verdicts } = self.fleet.apply(event, now);
+        let effects = self.fleet.apply(event, now);
+        self.follow(effects);
+    }
+
+    fn follow(&mut self, Effects { changed, verdicts }: Effects) {
         self.verdicts.extend(verdicts);
         for index in changed {
             let Some(service) = self.fleet.services.get(index) else { continue };
@@ -92,9 +99,15 @@ impl<'a> Stage<'a> {
         fleet.report(now, reports.delay, || reports.noise * (2.0 * noise.unit() - 1.0));
     }
 
-    /// All planners tick.
+    /// Autoscalers look, and all planners tick.
     pub(super) fn tick(&mut self, now: Tick) {
         self.fleet.look(now);
+        for number in 0..self.autoscalers.len() {
+            let scaling = self.autoscalers.get_mut(number);
+            if let Some(effects) = scaling.and_then(|scaling| scaling.tick(now, &mut self.fleet)) {
+                self.follow(effects);
+            }
+        }
         for proxy in &mut self.proxies {
             for ((index, served), counts) in proxy.iter_mut().enumerate().zip(&mut self.counts) {
                 served.tick(now, index, &self.fleet);

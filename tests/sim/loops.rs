@@ -177,3 +177,76 @@ fn weights_that_follow_load_make_members_alike_busy_and_do_not_swing() {
         }
     }
 }
+
+/// A group of `near` behind this target, with an autoscaler that uses 0.8 of it, played for an hour: (rate per member,
+/// utilization, members) row by row, 30 s each.
+fn autoscaled(target: &str) -> Vec<(f64, f64, u32)> {
+    let config = config(|text| text.replace("balancingMode: UTILIZATION, maxUtilization: 0.6", target));
+    // Demand doubles, and falls to three quarters of that.
+    let text = "{durationSec: 3600, rowSec: 30, tickMs: 500, demand: [{region: us-central1, rate: 710,
+        changes: [{atSec: 900, rate: 1350}, {atSec: 2400, rate: 1030}]}],
+      members: [{serviceMs: 20, cpuMs: 8}, {group: far, serviceMs: 1, cpuMs: 0}],
+      autoscalers: [{group: near, autoscalingPolicy: {minNumReplicas: 2, maxNumReplicas: 40,
+        loadBalancingUtilization: {utilizationTarget: 0.8}}}]}";
+    let scenario =
+        scenario(text, &config).unwrap_or_else(|problems| panic!("{}", render(&problems, "scenario", text)));
+    let of = |row: &overspill::simulate::record::Row| {
+        let near = &row.services[0].backends[0];
+        (near.traffic.rate() / f64::from(near.members), near.utilization, near.members)
+    };
+    run(&config.services, &scenario, Model::Fluid).rows.iter().map(of).collect()
+}
+
+/// Demand is 710, 1350 and 1030 requests a second, 125 of which keep a member busy.
+#[test]
+fn w17_a_utilization_target_of_0_8_over_a_maximum_of_0_8_holds_64_percent_cpu() {
+    let rows = autoscaled("balancingMode: UTILIZATION, maxUtilization: 0.8");
+    println!("{rows:.3?}");
+    for settled in [&rows[20..30], &rows[60..80], &rows[105..120]] {
+        assert!(settled.iter().all(|row| (row.1 / 0.64 - 1.0).abs() <= 0.05), "{settled:.3?}");
+    }
+    assert_eq!([rows[25].2, rows[70].2, rows[119].2], [9, 17, 13]);
+}
+
+#[test]
+fn g_11_1_a_utilization_target_of_0_8_over_100_per_instance_gives_80_requests_a_second_each() {
+    let rows = autoscaled("balancingMode: RATE, maxRatePerInstance: 100");
+    println!("{rows:.3?}");
+    for settled in [&rows[20..30], &rows[60..80], &rows[105..120]] {
+        assert!(settled.iter().all(|row| (row.0 / 80.0 - 1.0).abs() <= 0.05), "{settled:.3?}");
+    }
+    assert_eq!([rows[25].2, rows[70].2, rows[119].2], [9, 17, 13]);
+}
+
+/// Until new members are past their initialization, the group is above the autoscaler's target, and not above its own:
+/// the excess spills.
+#[test]
+fn g_11_9_while_members_initialize_the_group_is_above_the_autoscalers_target_and_the_excess_spills() {
+    let rows = autoscaled("balancingMode: UTILIZATION, maxUtilization: 0.8");
+    let climbing = &rows[30..34];
+    println!("{climbing:.3?}");
+    let placed = |row: &(f64, f64, u32)| row.0 * f64::from(row.2);
+    assert!(placed(&climbing[0]) < 1300.0, "of 1350: some spill at first");
+    assert!(climbing.iter().all(|row| row.1 > 0.67 && row.1 <= 0.84));
+    assert!((placed(&rows[40]) - 1350.0).abs() < 1.0, "and then none");
+}
+
+#[test]
+fn g_11_2_groups_without_a_target_per_member_cannot_be_autoscaled() {
+    let refusal = |target: &str, policy: &str| {
+        let config = config(|text| text.replace("balancingMode: UTILIZATION, maxUtilization: 0.6", target));
+        let text = format!(
+            "{{durationSec: 60, demand: [{{rate: 5}}], autoscalers: [{{group: near, autoscalingPolicy: {policy}}}]}}"
+        );
+        scenario(&text, &config).unwrap_err().into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let policy = "{maxNumReplicas: 5, loadBalancingUtilization: {}}";
+    let of_group = refusal("balancingMode: RATE, maxRate: 100", policy);
+    assert!(of_group[0].starts_with("UNSUPPORTED_MAX_RATE_LOAD_BALANCING_CONFIGURATION"), "{of_group:?}");
+    let of_count =
+        refusal("balancingMode: IN_FLIGHT, trafficDuration: LONG, maxInFlightRequestsPerInstance: 5", policy);
+    assert_eq!(of_count.len(), 1);
+    let policy = "{maxNumReplicas: 5, minNumReplicas: 6, loadBalancingUtilization: {}, scaleInControl:
+        {maxScaledInReplicas: {}, timeWindowSec: 60}}";
+    assert_eq!(refusal("balancingMode: UTILIZATION", policy).len(), 2);
+}

@@ -139,8 +139,12 @@ fn a_flapping_member_neither_overfills_the_others_nor_fails_requests() {
 }
 
 #[test]
-fn autoscaled_members_are_filled_as_the_others() {
-    let record = play("autoscaled");
+fn members_that_join_are_filled_as_the_others_and_those_that_leave_are_not_missed() {
+    let config = config(&read("config/simulate.yaml"));
+    let text = "{durationSec: 140, rowSec: 1, demand: [{region: us-central1, rate: 1200, arrivals: EVEN}],
+        members: [{serviceMs: 20, cpuMs: 5, times: CONSTANT}, {group: far, serviceMs: 20, cpuMs: 5, cores: 4}],
+        events: [{atSec: 40, what: ADD, count: 4, group: near}, {atSec: 90, what: REMOVE, count: 4, group: near}]}";
+    let record = run(&config.services, &scenario(text, &config).unwrap(), Model::Requests);
     let history = near(&record);
     settles(&history, 20, 40, 1.0);
     settles(&history, 40 + PROBING, 90, 1.0);
@@ -148,6 +152,20 @@ fn autoscaled_members_are_filled_as_the_others() {
     let rate = backend(&record, 0, |row| row.traffic.rate());
     assert!((rate[85] / rate[35] - 2.0).abs() < 0.05 && (rate[130] / rate[35] - 1.0).abs() < 0.05);
     assert!(errors(&record, 0, 140) == 0.0);
+}
+
+/// 0.8 of 60 %: 48 %, once the autoscaler has found how many members that takes, up and down.
+#[test]
+fn an_autoscaled_group_is_held_below_its_target_and_never_overfilled() {
+    let record = play("autoscaled");
+    let history = near(&record);
+    let members: Vec<_> = record.rows.iter().map(|row| row.services[0].backends[0].members).collect();
+    println!("{members:?}\n{history:.2?}");
+    assert!(history[60..].iter().all(|fullness| *fullness <= 1.0 + SWING));
+    settles(&history, 260, 300, 0.8);
+    settles(&history, 480, 600, 0.8);
+    assert_eq!([members[299], members[599]], [16, 7]);
+    assert!(errors(&record, 0, 600) == 0.0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `overspill simulate FILE --scenario S.yaml`: reads both, plays, and writes a table, CSV, a page or a summary.
 
+mod autoscaler;
 mod chart;
 mod csv;
 mod event;

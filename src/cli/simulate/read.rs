@@ -77,7 +77,12 @@ pub(super) struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// What the scenario is for.
+    pub(super) const fn config(&self) -> &'a Config {
+        self.config
+    }
+
     fn scenario(&mut self, written: &schema::Scenario) -> Scenario {
         let (demand, members, events) =
             (Path::Root.key("demand"), Path::Root.key("members"), Path::Root.key("events"));
@@ -91,6 +96,9 @@ impl Reader<'_> {
         for (n, one) in written.events.iter().enumerate() {
             self.event(one, &events.item(n), &mut happening);
         }
+        let at = Path::Root.key("autoscalers");
+        let numbered = written.autoscalers.iter().enumerate();
+        let autoscalers = numbered.map(|(n, one)| self.autoscaler(one, &at.item(n))).collect();
         happening.sort_by_key(|event| event.at);
         self.moments(written);
         if written.demand.is_empty() {
@@ -112,6 +120,7 @@ impl Reader<'_> {
             demand: read,
             rules,
             events: happening,
+            autoscalers,
             places: Places::default(),
         }
     }
@@ -302,7 +311,7 @@ impl Reader<'_> {
         OriginId(u16::try_from(index).unwrap_or(u16::MAX))
     }
 
-    fn unknown(&mut self, noun: &str, name: &str, mut known: Vec<&str>, at: &Path<'_>) {
+    pub(super) fn unknown(&mut self, noun: &str, name: &str, mut known: Vec<&str>, at: &Path<'_>) {
         known.sort_unstable();
         known.dedup();
         let near = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));

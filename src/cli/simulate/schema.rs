@@ -26,7 +26,45 @@ pub(super) const SCENARIO: Table = Table {
         required("demand", Kind::List(&Kind::Object(&DEMAND), 10_000)),
         optional("members", Kind::List(&Kind::Object(&MEMBERS), 10_000)),
         optional("events", Kind::List(&Kind::Object(&EVENT), 10_000)),
+        optional("autoscalers", Kind::List(&Kind::Object(&AUTOSCALER), 1000)),
     ],
+};
+
+const MEMBERS_OF_GROUP: Kind = Kind::Integer(0, 100_000);
+
+const AUTOSCALER: Table = Table {
+    noun: "an autoscaler",
+    fields: &[required("group", NAME), required("autoscalingPolicy", Kind::Object(&POLICY))],
+};
+
+const POLICY: Table = Table {
+    noun: "an autoscaling policy",
+    fields: &[
+        required("maxNumReplicas", Kind::Integer(1, 100_000)),
+        optional("minNumReplicas", MEMBERS_OF_GROUP),
+        required("loadBalancingUtilization", Kind::Object(&LOAD_BALANCING_UTILIZATION)),
+        optional("coolDownPeriodSec", SECONDS),
+        optional("stabilizationPeriodSec", SECONDS),
+        optional("scaleInControl", Kind::Object(&SCALE_IN_CONTROL)),
+    ],
+};
+
+const LOAD_BALANCING_UTILIZATION: Table = Table {
+    noun: "a load balancing utilization",
+    fields: &[optional("utilizationTarget", Kind::Number(0.01, 10.0))],
+};
+
+const SCALE_IN_CONTROL: Table = Table {
+    noun: "a scale-in control",
+    fields: &[
+        required("maxScaledInReplicas", Kind::Object(&MAX_SCALED_IN)),
+        required("timeWindowSec", SECONDS),
+    ],
+};
+
+const MAX_SCALED_IN: Table = Table {
+    noun: "a number of replicas",
+    fields: &[optional("fixed", MEMBERS_OF_GROUP), optional("percent", Kind::Number(0.0, 100.0))],
 };
 
 const REPORTS: Table = Table {
@@ -163,6 +201,46 @@ pub(super) struct Scenario {
     pub(super) members: Vec<Members>,
     #[serde(default)]
     pub(super) events: Vec<Event>,
+    #[serde(default)]
+    pub(super) autoscalers: Vec<Autoscaler>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Autoscaler {
+    pub(super) group: String,
+    pub(super) autoscaling_policy: AutoscalingPolicy,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AutoscalingPolicy {
+    pub(super) max_num_replicas: u32,
+    pub(super) min_num_replicas: Option<u32>,
+    pub(super) load_balancing_utilization: LoadBalancingUtilization,
+    pub(super) cool_down_period_sec: Option<f64>,
+    pub(super) stabilization_period_sec: Option<f64>,
+    pub(super) scale_in_control: Option<ScaleInControl>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct LoadBalancingUtilization {
+    pub(super) utilization_target: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ScaleInControl {
+    pub(super) max_scaled_in_replicas: MaxScaledInReplicas,
+    pub(super) time_window_sec: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MaxScaledInReplicas {
+    pub(super) fixed: Option<u32>,
+    pub(super) percent: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
