@@ -7,6 +7,7 @@ use super::chart::{COLOURS, Chart, Line, escaped};
 use super::view::{Shown, View};
 use crate::balance::pick::Reason;
 use crate::simulate::record::{BackendRow, OriginRow};
+use crate::simulate::scenario::Autoscaler;
 
 /// Services with charts; the CSV has all.
 const MOST_SERVICES: usize = 8;
@@ -49,9 +50,16 @@ fn story(out: &mut String, view: View<'_>) {
     }
     out.push_str("</ul></div><div><h2>What happens</h2>");
     let events = &view.scenario.events;
-    if events.is_empty() {
+    let autoscalers = &view.scenario.autoscalers;
+    for scaler in autoscalers.iter().take(MOST_EVENTS) {
+        let Autoscaler { group, min, max, utilization_target, .. } = scaler;
+        let percent = utilization_target * 100.0;
+        let text = format!("group {group}: {min} to {max} members, held at {percent:.0} % of its capacity");
+        let _ = write!(out, "<p>{}</p>", escaped(&text));
+    }
+    if events.is_empty() && autoscalers.is_empty() {
         out.push_str("<p class=\"none\">Nothing but demand.</p>");
-    } else {
+    } else if !events.is_empty() {
         out.push_str("<ol>");
         for event in events.iter().take(MOST_EVENTS) {
             let at = event.at.0 as f64 / 1e9;
