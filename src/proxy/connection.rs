@@ -116,6 +116,7 @@ impl<'a> Connection<'a> {
                 tunnel: None,
                 edits: None,
                 fault: None,
+                retry: None,
             },
             of: (world.generation, relay.service),
             started: clock::now(),

@@ -123,7 +123,16 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
-    Ok(Session { service: service.clone(), origin, claim, upgrade, tunnel, edits, fault })
+    Ok(Session {
+        service: service.clone(),
+        origin,
+        claim,
+        upgrade,
+        tunnel,
+        edits,
+        fault,
+        retry: route.action.retry.clone(),
+    })
 }
 
 /// What is refused or redirected whatever the configuration says [G 6b].

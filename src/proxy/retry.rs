@@ -1,6 +1,7 @@
 //! Pure: after a failed attempt, once more? Built-in retries [G 5.7, 5.8].
 
 use super::failure::Stage;
+use crate::model::route::action::RetryPolicy;
 
 /// What became of the request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +30,43 @@ pub(crate) const fn may_replay(stage: Stage, body: BodyState, is_idempotent: boo
     }
 }
 
-/// Whether the request goes to another member. `retries`: how often it did already.
-pub(crate) const fn may_retry(stage: Stage, body: BodyState, is_idempotent: bool, retries: u32) -> bool {
+/// Whether the request goes to another member. `retries`: how often it did already. A refused connection moves it on
+/// whatever the route's policy says.
+pub(crate) fn may_retry(
+    stage: Stage,
+    body: BodyState,
+    is_idempotent: bool,
+    (retries, policy): (u32, Option<&RetryPolicy>),
+) -> bool {
+    let can_repeat = matches!(body, BodyState::None) && is_idempotent;
+    match (stage, policy) {
+        (Stage::Client | Stage::Pick, _) => false,
+        (Stage::Connect | Stage::Unsent, Some(policy)) => {
+            let said = policy.on_connect_failure || policy.on_server_error;
+            let most = if said { policy.most.max(MAX_CONNECT_RETRIES) } else { MAX_CONNECT_RETRIES };
+            !matches!(body, BodyState::Spent) && retries < most
+        }
+        (_, Some(policy)) => can_repeat && policy.on_server_error && retries < policy.most,
+        (_, None) => may_retry_unasked(stage, body, can_repeat, retries),
+    }
+}
+
+/// Whether an answer of this status is thrown away for one of another member.
+pub(crate) fn may_retry_answer(
+    status: u16,
+    body: BodyState,
+    is_idempotent: bool,
+    (retries, policy): (u32, Option<&RetryPolicy>),
+) -> bool {
+    let can_repeat = matches!(body, BodyState::None) && is_idempotent;
+    can_repeat && policy.is_some_and(|policy| retries < policy.most && policy.takes(status))
+}
+
+const fn may_retry_unasked(stage: Stage, body: BodyState, can_repeat: bool, retries: u32) -> bool {
     match stage {
         Stage::Client | Stage::Pick => false,
         Stage::Connect | Stage::Unsent => !matches!(body, BodyState::Spent) && retries < MAX_CONNECT_RETRIES,
-        Stage::Reused | Stage::Sent | Stage::Timeout | Stage::Answer => {
-            matches!(body, BodyState::None) && is_idempotent && retries < MAX_RETRIES
-        }
+        Stage::Reused | Stage::Sent | Stage::Timeout | Stage::Answer => can_repeat && retries < MAX_RETRIES,
     }
 }
 
@@ -47,22 +77,22 @@ mod tests {
     #[test]
     fn g_5_7_a_request_without_body_is_retried_once_on_another_member() {
         for stage in [Stage::Sent, Stage::Timeout, Stage::Answer, Stage::Reused] {
-            assert!(may_retry(stage, BodyState::None, true, 0));
-            assert!(!may_retry(stage, BodyState::None, true, 1));
+            assert!(may_retry(stage, BodyState::None, true, (0, None)));
+            assert!(!may_retry(stage, BodyState::None, true, (1, None)));
         }
     }
 
     #[test]
     fn g_5_7_a_request_with_a_body_is_not_retried_once_it_was_sent() {
-        assert!(!may_retry(Stage::Sent, BodyState::Spent, true, 0));
+        assert!(!may_retry(Stage::Sent, BodyState::Spent, true, (0, None)));
         assert!(!may_replay(Stage::Reused, BodyState::Spent, true));
     }
 
     #[test]
     fn a_refused_connection_moves_any_request_on() {
-        assert!(may_retry(Stage::Connect, BodyState::Untouched, false, 0));
-        assert!(!may_retry(Stage::Connect, BodyState::Untouched, false, MAX_CONNECT_RETRIES));
-        assert!(!may_retry(Stage::Connect, BodyState::Spent, true, 0));
+        assert!(may_retry(Stage::Connect, BodyState::Untouched, false, (0, None)));
+        assert!(!may_retry(Stage::Connect, BodyState::Untouched, false, (MAX_CONNECT_RETRIES, None)));
+        assert!(!may_retry(Stage::Connect, BodyState::Spent, true, (0, None)));
     }
 
     #[test]
@@ -79,13 +109,55 @@ mod tests {
 
     #[test]
     fn what_is_not_idempotent_is_never_sent_twice() {
-        assert!(!may_retry(Stage::Sent, BodyState::None, false, 0));
+        assert!(!may_retry(Stage::Sent, BodyState::None, false, (0, None)));
         assert!(!may_replay(Stage::Reused, BodyState::None, false));
     }
 
     #[test]
     fn what_the_client_did_wrong_is_never_tried_again() {
-        assert!(!may_retry(Stage::Client, BodyState::None, true, 0));
-        assert!(!may_retry(Stage::Pick, BodyState::None, true, 0));
+        assert!(!may_retry(Stage::Client, BodyState::None, true, (0, None)));
+        assert!(!may_retry(Stage::Pick, BodyState::None, true, (0, None)));
+    }
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        most: 5,
+        per_try: None,
+        on_server_error: false,
+        on_gateway_error: false,
+        on_connect_failure: false,
+        on_conflict: false,
+    };
+
+    #[test]
+    fn g_5_a_policy_says_which_answers_are_had_again_and_how_often() {
+        let again = |status, policy: RetryPolicy, retries| {
+            may_retry_answer(status, BodyState::None, true, (retries, Some(&policy)))
+        };
+        let gateway = RetryPolicy { on_gateway_error: true, ..POLICY };
+        let statuses = [409, 500, 501, 502, 503, 504, 505];
+        assert_eq!(statuses.map(|s| again(s, gateway, 0)), [false, false, false, true, true, true, false]);
+        let any = RetryPolicy { on_server_error: true, ..POLICY };
+        assert_eq!(statuses.map(|s| again(s, any, 4)), [false, true, true, true, true, true, true]);
+        assert!(!again(500, any, 5));
+        let conflict = RetryPolicy { on_conflict: true, ..POLICY };
+        assert!(again(409, conflict, 0) && !again(404, conflict, 0));
+        assert!(!may_retry_answer(500, BodyState::None, true, (0, None)), "5.8: not without a policy");
+        assert!(!may_retry_answer(500, BodyState::Spent, true, (0, Some(&any))));
+        assert!(!may_retry_answer(500, BodyState::None, false, (0, Some(&any))));
+    }
+
+    #[test]
+    fn g_5_a_policy_takes_the_place_of_the_built_in_rules() {
+        let may = |stage, policy: RetryPolicy, retries| {
+            may_retry(stage, BodyState::None, true, (retries, Some(&policy)))
+        };
+        let gateway = RetryPolicy { on_gateway_error: true, ..POLICY };
+        assert!(!may(Stage::Sent, gateway, 0) && !may(Stage::Timeout, gateway, 0));
+        let any = RetryPolicy { on_server_error: true, ..POLICY };
+        assert!(may(Stage::Sent, any, 4) && may(Stage::Timeout, any, 4) && !may(Stage::Sent, any, 5));
+        // Nothing was sent: always safe, and never less than without a policy.
+        assert!(may(Stage::Connect, gateway, 2) && !may(Stage::Connect, gateway, 3));
+        let connect = RetryPolicy { on_connect_failure: true, ..POLICY };
+        assert!(may(Stage::Connect, connect, 4) && !may(Stage::Sent, connect, 0));
     }
 }

@@ -1,5 +1,7 @@
 //! A routed request's attempts: pick → lease → connection → send → answer, another member, or failure.
 
+mod again;
+
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
@@ -17,7 +19,6 @@ use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::route_action::Ordered;
-use super::serve::HEAD_TIMEOUT;
 use super::session::{self, Claim};
 use super::{respond, retry, upgrade};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
@@ -32,10 +33,10 @@ use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
 use crate::model::policy::Locality;
-use crate::model::route::action::Timeout;
+use crate::model::route::action::RetryPolicy;
 use crate::model::route::edit::{self, HeaderEdits};
 use crate::model::service::UtilizationSource;
-use crate::model::unit::{Span, Tick};
+use crate::model::unit::Tick;
 use crate::world::{LiveMember, LiveService};
 
 /// A plan that names what is not there: a fault of ours.
@@ -66,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) tunnel: Option<OnUpgrade>,
     /// What the route does to the answer's headers.
     pub(crate) edits: Option<Arc<HeaderEdits>>,
+    /// What the route tries again.
+    pub(crate) retry: Option<Arc<RetryPolicy>>,
     /// What the route does instead of serving at once.
     pub(crate) fault: Option<Box<Ordered>>,
 }
@@ -102,6 +105,10 @@ impl Visit {
                 return respond::failure(self.record, last.unwrap_or(failure));
             }
             let failure = match self.attempt().await {
+                Ok(reached) if self.is_unwanted(&reached) && self.may_retry_now() => {
+                    self.throw_away(reached);
+                    continue;
+                }
                 Ok(reached) => return self.answer(reached),
                 Err(failure) if failure.stage == Stage::Pick => {
                     return respond::failure(self.record, failure);
@@ -113,25 +120,12 @@ impl Visit {
                 self.judge(Outcome::GatewayFailure);
             }
             self.record.bytes_up = self.outbound.bytes();
-            let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
-            let is_over =
-                failure.stage == Stage::Timeout && matches!(self.record.timeout, Some(Timeout::Whole(_)));
-            if is_over
-                || !retry::may_retry(failure.stage, body, is_idempotent, self.retries)
-                || !self.may_retry_now()
-            {
+            if !self.may_try_again(failure) || !self.may_retry_now() {
                 return respond::failure(self.record, failure);
             }
             self.exclude();
             last = Some(failure);
         }
-    }
-
-    /// Lets time pass, on purpose.
-    async fn wait(&mut self, delay: Span) {
-        self.record.client.watched.set_deadline(clock::now() + delay + HEAD_TIMEOUT);
-        tokio::time::sleep(delay.to_std()).await;
-        self.began = clock::now();
     }
 
     /// Room under `maxRequests`, kept until the request's record closes.
@@ -164,14 +158,19 @@ impl Visit {
             key: claim.key,
             pinned,
             turn: session.service.ledger.turn.next(),
-            tried: self.tried.get(..self.retries as usize).unwrap_or(&[]),
+            tried: self.tried.get(..MAX_TRIED.min(self.retries as usize)).unwrap_or(&[]),
         };
         self.began = now;
         let backends = &session.service.backends;
         let of = (record.world.generation, record.service.unwrap_or(ServiceId(u32::MAX)));
         let pools = &record.client.context.pools;
         let mut numbers = Numbers { backends, now, is_first, pools, of };
-        let pick = pick::choose(&session.service.plan.load(), ask, &mut numbers);
+        let plan = session.service.plan.load();
+        let mut pick = pick::choose(&plan, ask, &mut numbers);
+        if session.retry.is_some() && matches!(pick, Err(NoPick::AllTried)) {
+            // A route that asks for more attempts than there are members wants them all the same.
+            pick = pick::choose(&plan, Ask { tried: &[], ..ask }, &mut numbers);
+        }
         let pick = pick.map_err(|none| Failure {
             stage: Stage::Pick,
             detail: match none {
@@ -190,7 +189,9 @@ impl Visit {
         record.attempts += 1;
         let config = &session.service.config;
         record.client.watched.set_served_by(Some((member.numbered.number, config.draining_timeout)));
-        record.client.watched.set_deadline(record.deadline(config.timeout, now));
+        let deadline = record.deadline(config.timeout, now);
+        let per_try = session.retry.as_ref().and_then(|policy| policy.per_try);
+        record.client.watched.set_deadline(per_try.map_or(deadline, |span| deadline.min(now + span)));
         let lease = Lease::take(backend.ledger.clone(), member.numbered.member.clone(), worker);
         record.placed =
             Some(Placed { backend: pick.backend, member: pick.member, reason: pick.reason, lease });
@@ -278,8 +279,10 @@ impl Visit {
     /// other.
     fn exclude(&mut self) {
         let slot = self.tried.get_mut(self.retries as usize);
-        if let (Some(placed), Some(slot)) = (&mut self.record.placed, slot) {
-            *slot = (placed.backend, placed.member);
+        if let Some(placed) = &mut self.record.placed {
+            if let Some(slot) = slot {
+                *slot = (placed.backend, placed.member);
+            }
             placed.lease.pay_back();
         }
         self.retries += 1;

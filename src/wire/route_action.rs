@@ -16,6 +16,8 @@ resource! {
         url_rewrite: UrlRewrite,
         /// In place of the service's.
         timeout: Duration,
+        /// In place of the built-in rules.
+        retry_policy: RetryPolicy,
         /// Faults made on purpose.
         fault_injection_policy: FaultInjectionPolicy,
     }
@@ -48,6 +50,21 @@ resource! {
         path_prefix_rewrite: String,
         /// From the variables of a template.
         path_template_rewrite: String,
+    }
+}
+
+resource! {
+    /// `retryPolicy`.
+    RetryPolicy
+    required {
+        /// Words for what is tried again.
+        retry_conditions: Vec<String>,
+    }
+    optional {
+        /// After the first attempt.
+        num_retries: u32,
+        /// Of each attempt.
+        per_try_timeout: Duration,
     }
 }
 
@@ -148,11 +165,7 @@ pub(super) static ROUTE_ACTION: Table = Table {
         optional("urlRewrite", Kind::Object(&URL_REWRITE)).by("[G 7c]"),
         optional("timeout", Kind::Object(&DURATION)).by("[G 5.2]"),
         optional("faultInjectionPolicy", Kind::Object(&FAULT)).by("[G 7c]"),
-        later(
-            "retryPolicy",
-            "retries by rules of your own; the built-in ones are always on [G 5.7]",
-            &[Off::Empty],
-        ),
+        optional("retryPolicy", Kind::Object(&RETRY_POLICY)).by("[G 5]"),
         later("requestMirrorPolicy", "a copy of each request to another service", &[Off::Empty]),
         later("corsPolicy", "answers to browsers that ask for another origin", &[Off::Empty]),
         later("maxStreamDuration", "a time limit for streams", &[Off::Empty]),
@@ -180,6 +193,28 @@ static URL_REWRITE: Table = Table {
         later("regexRewrite", "rewrites by regular expressions", &[Off::Empty]),
     ],
 };
+
+static RETRY_POLICY: Table = Table {
+    noun: "a retry policy",
+    fields: &[
+        optional("numRetries", Kind::Integer(1, 25)).by("[G 5]"),
+        optional("perTryTimeout", Kind::Object(&DURATION)).by("[G 5]"),
+        required("retryConditions", Kind::List(&Kind::Word(RETRY_CONDITIONS), 100)).by("[G 5]"),
+    ],
+};
+
+const RETRY_CONDITIONS: &[Word] = &[
+    Word::Known("5xx"),
+    Word::Known("gateway-error"),
+    Word::Known("connect-failure"),
+    Word::Known("retriable-4xx"),
+    Word::Later("refused-stream", "HTTP/2 to members"),
+    Word::Later("cancelled", "gRPC"),
+    Word::Later("deadline-exceeded", "gRPC"),
+    Word::Later("internal", "gRPC"),
+    Word::Later("resource-exhausted", "gRPC"),
+    Word::Later("unavailable", "gRPC"),
+];
 
 pub(super) static URL_REDIRECT: Table = Table {
     noun: "a URL redirect",

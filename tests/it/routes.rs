@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use overspill::model::detail::StatusDetail;
 
@@ -161,6 +162,8 @@ const RULES: &str = "    defaultService: web
           - {priority: 6, matchRules: [{fullPathMatch: /broken}], service: web, routeAction: {faultInjectionPolicy: {abort: {httpStatus: 418, percentage: 100}}}}
           - {priority: 7, matchRules: [{fullPathMatch: /slow}], service: web, routeAction: {faultInjectionPolicy: {delay: {fixedDelay: {nanos: 200000000}, percentage: 100}}}}
           - {priority: 8, matchRules: [{prefixMatch: /hurry}], service: stuck, routeAction: {timeout: {seconds: 2}}}
+          - {priority: 9, matchRules: [{prefixMatch: /again}], service: odd, routeAction: {retryPolicy: {numRetries: 5, retryConditions: [gateway-error]}}}
+          - {priority: 10, matchRules: [{prefixMatch: /patience}], service: stuck, routeAction: {retryPolicy: {perTryTimeout: {seconds: 2}, retryConditions: [5xx]}}}
 ";
 
 struct Site {
@@ -168,16 +171,22 @@ struct Site {
     web: Scripted,
     canary: Scripted,
     stuck: Scripted,
+    odd: Scripted,
     _health: overspill::cli::toy::ToyBackend,
 }
 
 fn site(scheme: &str) -> Site {
     let (web, canary, health) = (named("web"), named("canary"), toy("health"));
     let stuck = Scripted::start(|conn| while conn.request().is_some() {});
-    let services =
-        [("web", web.address(), ""), ("canary", canary.address(), ""), ("stuck", stuck.address(), "")];
+    let odd = every_third();
+    let services = [
+        ("web", web.address(), ""),
+        ("canary", canary.address(), ""),
+        ("stuck", stuck.address(), ""),
+        ("odd", odd.address(), ""),
+    ];
     let lb = Lb::start(&text(RULES, &services, scheme, health.address()));
-    Site { lb, web, canary, stuck, _health: health }
+    Site { lb, web, canary, stuck, odd, _health: health }
 }
 
 #[test]
@@ -244,8 +253,8 @@ fn g_7c_redirects_are_answered_by_us() {
 fn g_7_8_redirects_are_not_logged_and_aborts_are() {
     let (web, canary, health) = (named("web"), named("canary"), toy("health"));
     let log = tempfile::NamedTempFile::new().unwrap();
-    let services =
-        [("web", web.address(), ""), ("canary", canary.address(), ""), ("stuck", canary.address(), "")];
+    let at = |name| (name, canary.address(), "");
+    let services = [("web", web.address(), ""), at("canary"), at("stuck"), at("odd")];
     let text = text(RULES, &services, "", health.address())
         .replace("path: none", &format!("path: {}", log.path().display()));
     let lb = Lb::start(&text);
@@ -285,6 +294,42 @@ fn g_5_2_the_timeout_of_a_route_is_for_all_attempts() {
     let answer = site.lb.get("/hurry");
     assert!(answer.status == 503 && answer.text().contains("backend_timeout"), "{answer:?}");
     assert!(site.stuck.requests() <= 1, "no time is left for a second attempt");
+}
+
+/// Two 503 and a 200, in turn.
+fn every_third() -> Scripted {
+    let turn = AtomicUsize::new(0);
+    Scripted::start(move |conn| {
+        while conn.request().is_some() {
+            if turn.fetch_add(1, SeqCst) % 3 == 2 {
+                conn.ok("third");
+            } else {
+                conn.write("HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy");
+            }
+        }
+    })
+}
+
+#[test]
+fn g_5_a_retry_policy_throws_bad_answers_away() {
+    let site = site("");
+    let mut client = site.lb.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/again").text(), "third");
+    }
+    assert_eq!(site.odd.requests(), 9, "a lone member is asked as often as the policy says");
+    // What may not be sent twice gets the answer that there is.
+    let answer = client.request("POST", "/again", "", b"body");
+    assert_eq!((answer.status, answer.text(), site.odd.requests()), (503, "busy".to_owned(), 10));
+}
+
+#[test]
+fn g_5_each_attempt_has_its_own_time() {
+    let site = site("");
+    // The service's own is 30 s for each attempt, longer than the client of this test waits.
+    let answer = site.lb.get("/patience");
+    assert!(answer.status == 503 && answer.text().contains("backend_timeout"), "{answer:?}");
+    assert!(site.stuck.requests() <= 2, "one retry");
 }
 
 #[test]

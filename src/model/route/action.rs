@@ -18,6 +18,8 @@ pub struct Action {
     pub rewrite: Option<Box<Rewrite>>,
     /// In place of the service's own [G 5.2].
     pub timeout: Option<Timeout>,
+    /// `retryPolicy`, in place of the built-in rules [G 5.7].
+    pub retry: Option<Arc<RetryPolicy>>,
     /// `faultInjectionPolicy`.
     pub fault: Option<Box<Fault>>,
 }
@@ -51,6 +53,33 @@ pub enum Timeout {
     Attempt(Span),
 }
 
+/// `retryPolicy`: what is tried again on another member, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// `numRetries`, 1 to 25. Default 1.
+    pub most: u32,
+    /// `perTryTimeout`; `None` = as long as the request has.
+    pub per_try: Option<Span>,
+    /// `5xx`: any 5xx, or no answer at all.
+    pub on_server_error: bool,
+    /// `gateway-error`: 502, 503, 504.
+    pub on_gateway_error: bool,
+    /// `connect-failure`.
+    pub on_connect_failure: bool,
+    /// `retriable-4xx`: 409.
+    pub on_conflict: bool,
+}
+
+impl RetryPolicy {
+    /// Whether an answer of this status is to be had again.
+    #[must_use]
+    pub const fn takes(&self, status: u16) -> bool {
+        (self.on_server_error && status >= 500 && status <= 599)
+            || (self.on_gateway_error && matches!(status, 502..=504))
+            || (self.on_conflict && status == 409)
+    }
+}
+
 impl Timeout {
     /// How long.
     #[must_use]
@@ -66,7 +95,7 @@ impl Action {
     #[must_use]
     pub const fn to(service: ServiceId) -> Self {
         let target = Target::Service(Destination { service, edits: None });
-        Self { target, rewrite: None, timeout: None, fault: None }
+        Self { target, rewrite: None, timeout: None, retry: None, fault: None }
     }
 
     /// All services that it may lead to, with their weights; 1 for a service alone.

@@ -1,12 +1,14 @@
 //! What becomes of a request: `service`, `routeAction`, `urlRedirect` [G 7.6, 7c].
 
+use std::sync::Arc;
+
 use http::uri::{Authority, PathAndQuery};
 
 use super::Routes;
 use crate::model::resolve::protection::span;
 use crate::model::route::RouteMatch;
 use crate::model::route::action::{
-    Action, Destination, Fault, NewPath, Redirect, Rewrite, Split, Target, Timeout,
+    Action, Destination, Fault, NewPath, Redirect, RetryPolicy, Rewrite, Split, Target, Timeout,
 };
 use crate::model::route::edit::HeaderEdits;
 use crate::model::route::template::TemplateRewrite;
@@ -79,7 +81,7 @@ impl Routes<'_, '_, '_> {
     ) -> Option<Action> {
         let [_, action_key, redirect_key] = said.keys;
         let action = said.action.filter(|action| **action != wire::RouteAction::default());
-        let bare = |target| Action { target, rewrite: None, timeout: None, fault: None };
+        let bare = |target| Action { target, rewrite: None, timeout: None, retry: None, fault: None };
         if let Some(redirect) = said.redirect.filter(|said| **said != wire::UrlRedirect::default()) {
             if let Some(key) = said.beside_redirect(action) {
                 let message = format!(
@@ -96,8 +98,9 @@ impl Routes<'_, '_, '_> {
         let inner = at.key(action_key);
         let rewrite = self.rewrite(action.url_rewrite.as_ref(), matches, &inner.key("urlRewrite"));
         let timeout = self.timeout(action, target.as_ref(), &inner.key("timeout"));
+        let retry = self.retry(action.retry_policy.as_ref(), &inner.key("retryPolicy"));
         let fault = fault(action.fault_injection_policy.as_ref());
-        Some(Action { target: target?, rewrite: rewrite?, timeout, fault })
+        Some(Action { target: target?, rewrite: rewrite?, timeout, retry, fault })
     }
 
     fn target(
@@ -287,6 +290,29 @@ impl Routes<'_, '_, '_> {
         timeouts.map(|placed| placed.value.timeout).max().map(Timeout::Attempt)
     }
 
+    fn retry(&mut self, said: Option<&wire::RetryPolicy>, at: &Path<'_>) -> Option<Arc<RetryPolicy>> {
+        let said = said?;
+        let has = |word: &str| said.retry_conditions.iter().any(|condition| condition == word);
+        if said.retry_conditions.is_empty() {
+            let expected = "at least one of 5xx, gateway-error, connect-failure and retriable-4xx [G 5]";
+            let at = at.key("retryConditions");
+            self.report.error(&at, "missing-field", "a retry policy that applies to nothing", expected);
+        }
+        let per_try = said.per_try_timeout.map(span);
+        if per_try == Some(Span::ZERO) {
+            let expected = "more than nothing; the time that the request has if absent [G 5]";
+            self.report.error(&at.key("perTryTimeout"), "out-of-range", "no attempt takes 0 s", expected);
+        }
+        Some(Arc::new(RetryPolicy {
+            most: said.num_retries.unwrap_or(1),
+            per_try,
+            on_server_error: has("5xx"),
+            on_gateway_error: has("gateway-error"),
+            on_connect_failure: has("connect-failure"),
+            on_conflict: has("retriable-4xx"),
+        }))
+    }
+
     #[allow(clippy::option_option)]
     fn host_text(&mut self, text: Option<&str>, at: &Path<'_>) -> Option<Option<Box<str>>> {
         let Some(text) = text else { return Some(None) };
@@ -319,7 +345,7 @@ impl Routes<'_, '_, '_> {
 }
 
 /// All levels, one behind the other.
-fn join<'a>(levels: impl Iterator<Item = &'a HeaderEdits>) -> Option<std::sync::Arc<HeaderEdits>> {
+fn join<'a>(levels: impl Iterator<Item = &'a HeaderEdits>) -> Option<Arc<HeaderEdits>> {
     let mut all = HeaderEdits::default();
     for level in levels {
         all.request.extend_from_slice(&level.request);

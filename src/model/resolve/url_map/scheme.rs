@@ -56,6 +56,7 @@ impl Refusing<'_, '_> {
         for (key, is_said) in [
             ("weightedBackendServices", !weighted.is_empty()),
             ("timeout", action.timeout.is_some()),
+            ("retryPolicy", action.retry_policy.is_some()),
             ("faultInjectionPolicy", action.fault_injection_policy.is_some()),
         ] {
             if is_said {

@@ -1,0 +1,57 @@
+//! What a route adds to a request's attempts: time that passes first, and attempts by its own rules [G 5.2, 7c].
+
+use super::{Reached, Visit};
+use crate::clock;
+use crate::ledger::conduct::Outcome;
+use crate::ledger::member::Count;
+use crate::model::route::action::Timeout;
+use crate::model::unit::Span;
+use crate::proxy::failure::{Failure, Stage};
+use crate::proxy::retry;
+use crate::proxy::serve::HEAD_TIMEOUT;
+
+impl Visit {
+    /// Lets time pass, on purpose.
+    pub(super) async fn wait(&mut self, delay: Span) {
+        self.record.client.watched.set_deadline(clock::now() + delay + HEAD_TIMEOUT);
+        tokio::time::sleep(delay.to_std()).await;
+        self.began = clock::now();
+    }
+
+    /// Whether a failed attempt is followed by another one.
+    pub(super) fn may_try_again(&self, failure: Failure) -> bool {
+        if failure.stage == Stage::Timeout && self.is_late() {
+            return false;
+        }
+        let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
+        retry::may_retry(failure.stage, body, is_idempotent, (self.retries, self.session.retry.as_deref()))
+    }
+
+    /// Whether the time that the route lets all attempts take is over.
+    fn is_late(&self) -> bool {
+        match self.record.timeout {
+            Some(Timeout::Whole(span)) => clock::now() >= self.record.started + span,
+            Some(Timeout::Attempt(_)) | None => false,
+        }
+    }
+
+    /// Whether the route wants another answer than this one.
+    pub(super) fn is_unwanted(&self, reached: &Reached) -> bool {
+        let policy = self.session.retry.as_deref();
+        policy.is_some() && {
+            let (body, is_idempotent) = (self.outbound.state(), self.outbound.is_idempotent());
+            let status = reached.response.status().as_u16();
+            retry::may_retry_answer(status, body, is_idempotent, (self.retries, policy)) && !self.is_late()
+        }
+    }
+
+    /// Another member is to answer. The connection ends with the answer that nobody reads.
+    pub(super) fn throw_away(&mut self, reached: Reached) {
+        let status = reached.response.status();
+        self.judge(Outcome::of_status(status.as_u16()));
+        if let (true, Some(placed)) = (status.is_server_error(), &self.record.placed) {
+            placed.lease.count(Count::ServerErrors);
+        }
+        self.exclude();
+    }
+}
