@@ -120,8 +120,7 @@ mod tests {
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let head = Head { host: Some(host.as_bytes()), method: "GET", path, query, headers: &headers };
         let local = IpAddr::from([127, 0, 0, 1]);
-        let (facts, end) =
-            lead(&world, (front, front.http().unwrap()), &head, (local, local), None);
+        let (facts, end) = lead(&world, (front, front.http().unwrap()), &head, (local, local), None);
         match end {
             End::Service(_) => (facts, None),
             End::Answer(outcome) => (facts, Some(outcome)),
