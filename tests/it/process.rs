@@ -188,7 +188,7 @@ fn simulate_writes_what_it_is_asked_for_and_exits_as_check_does() {
     std::fs::create_dir_all(&folder).unwrap();
     let [csv, html, bad] = ["a.csv", "a.html", "bad.yaml"].map(|name| folder.join(name));
     let (code, out, err) = simulate(&[
-        "scenarios/autoscaled.yaml",
+        "scenarios/region-loss.yaml",
         "--interval",
         "10",
         "--csv",
@@ -197,13 +197,13 @@ fn simulate_writes_what_it_is_asked_for_and_exits_as_check_does() {
         html.to_str().unwrap(),
     ]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains("requests model") && out.contains("group near: 4 more members"), "{out}");
+    assert!(out.contains("requests model") && out.contains("region us-central1: lost"), "{out}");
     let rows = std::fs::read_to_string(&csv).unwrap();
     assert_eq!(rows.lines().count(), 1 + 14 * 3, "fourteen rows of two backends and one region");
     assert!(std::fs::read_to_string(&html).unwrap().contains("<svg"));
 
     let (code, out, _) =
-        simulate(&["scenarios/autoscaled.yaml", "--model", "fluid", "--seed", "7", "--format", "json"]);
+        simulate(&["scenarios/region-loss.yaml", "--model", "fluid", "--seed", "7", "--format", "json"]);
     let summary: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &summary["model"], &summary["seed"]), (Some(0), &"fluid".into(), &7.into()));
     assert_eq!(summary["services"][0]["backends"][0]["group"], "near");
@@ -214,6 +214,6 @@ fn simulate_writes_what_it_is_asked_for_and_exits_as_check_does() {
     assert!(err.contains("bad.yaml:3:1: error[unknown-key]") && err.contains("`members`"), "{err}");
     assert_eq!(simulate(&["there-is-no-such-file.yaml"]).0, Some(2));
     let nowhere = folder.join("no-such-folder/a.csv");
-    assert_eq!(simulate(&["scenarios/autoscaled.yaml", "--csv", nowhere.to_str().unwrap()]).0, Some(2));
+    assert_eq!(simulate(&["scenarios/region-loss.yaml", "--csv", nowhere.to_str().unwrap()]).0, Some(2));
     let _ = std::fs::remove_dir_all(&folder);
 }
