@@ -4,7 +4,7 @@
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
 //! what is wrong with it. `backend` is the [`toy`] alone. `backend-services` asks a running process over its admin
-//! address.
+//! address, and `upgrade` makes it give its sockets to a new binary. [`systemd`] is told of all that.
 
 pub mod args;
 pub mod check;
@@ -20,6 +20,9 @@ pub mod explain;
 mod get_health;
 mod run;
 mod serve;
+mod systemd;
+mod upgrade;
+mod user;
 mod words;
 
 use std::process::ExitCode;
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
             crate::telemetry::log::init(LogLevel::Warn.as_str());
             backend::run(&toy)
         }
+        Command::Upgrade(ask) => upgrade::run(&ask),
         Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
     })
 }

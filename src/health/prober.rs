@@ -31,11 +31,15 @@ use crate::ledger::member::{Health, Member, ProbeDetail};
 use crate::ledger::registry::Numbered;
 use crate::model::probe::HealthCheck;
 use crate::model::service::Group;
+use crate::model::unit::Span;
 use crate::net::tls;
 use crate::world::{LiveMember, LiveService, World};
 
 /// Probes under way at once, each with a descriptor: enough for 1000 members that never answer within 5 s.
 pub const PROBES_AT_ONCE: usize = 1024;
+
+/// From a probe that could not be made, for want of descriptors, to the next try.
+pub const RETRY: Span = Span::secs(1);
 
 /// Owned by the supervisor, on the control runtime. Dropping it stops all probes.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct Prober {
     shared: Arc<Shared>,
     /// By the member's number.
     tasks: HashMap<u32, Task>,
+    /// Verdicts of the process before, by the member's number, until the member's task starts.
+    inherited: HashMap<u32, (Health, ProbeDetail)>,
 }
 
 /// Asks a member once. A value, so that tests can script the answers; boxed, so that a sleeping task is small.
@@ -90,7 +96,14 @@ impl Prober {
             at_once: Semaphore::new(PROBES_AT_ONCE),
             sweep: watch::Sender::default(),
         };
-        Self { seed, shared: Arc::new(shared), tasks: HashMap::new() }
+        Self { seed, shared: Arc::new(shared), tasks: HashMap::new(), inherited: HashMap::new() }
+    }
+
+    /// Verdicts that another process has come to, by the member's number; call it before the first [`Self::reconcile`].
+    /// Such a member has its verdict at once, and its next probe at its phase.
+    pub fn inherit(&mut self, verdicts: impl IntoIterator<Item = (u32, Health, ProbeDetail)>) {
+        self.inherited =
+            verdicts.into_iter().map(|(number, health, detail)| (number, (health, detail))).collect();
     }
 
     /// Starts probes of members that are new in `world`, stops those of members that are gone, hands changed checks
@@ -116,6 +129,7 @@ impl Prober {
             kept.insert(number, task);
         }
         self.tasks = kept;
+        self.inherited.clear();
     }
 
     /// Whether the first sweep is over: since the first [`Self::reconcile`] there was a moment at which every member
@@ -137,16 +151,23 @@ impl Prober {
     }
 
     fn start(
-        &self,
+        &mut self,
         (service, check): Checked<'_>,
         group: &Group,
         member: &LiveMember,
         newcomers: usize,
     ) -> Task {
         let schedule = Schedule::new(self.seed, member.numbered.number);
+        let inherited = self.inherited.remove(&member.numbered.number);
+        let is_inherited = inherited.is_some();
+        let mut hysteresis = Hysteresis::new(check.healthy_threshold, check.unhealthy_threshold);
         let (sender, receiver) = watch::channel(check.clone());
-        // A verdict from before a time without probes is worth nothing: the member begins anew.
-        if member.numbered.member.health() != Health::Unknown {
+        if let Some((health, detail)) = inherited {
+            let state = if health == Health::Healthy { State::Healthy } else { State::Unhealthy };
+            hysteresis = hysteresis.resume(state, detail.succeeded, detail.streak);
+            member.numbered.member.record_probe(health, detail);
+        } else if member.numbered.member.health() != Health::Unknown {
+            // A verdict from before a time without probes is worth nothing: the member begins anew.
             member.numbered.member.record_probe(Health::Unknown, ProbeDetail::default());
         }
         let watcher = Watcher {
@@ -157,12 +178,12 @@ impl Prober {
             numbered: member.numbered.clone(),
             shared: self.shared.clone(),
             checks: receiver,
-            hysteresis: Hysteresis::new(check.healthy_threshold, check.unhealthy_threshold),
+            hysteresis,
             schedule,
-            quick_left: Schedule::quick_probes(check),
-            pending: Some(Pending::new(&self.shared)),
+            quick_left: if is_inherited { 0 } else { Schedule::quick_probes(check) },
+            pending: (!is_inherited).then(|| Pending::new(&self.shared)),
         };
-        let first = schedule.first(newcomers);
+        let first = if is_inherited { schedule.phase(check.interval) } else { schedule.first(newcomers) };
         let handle = tokio::spawn(async move {
             tokio::time::sleep(first.to_std()).await;
             watcher.run().await;
@@ -252,7 +273,7 @@ impl Watcher {
         }
     }
 
-    fn pause(&self, check: &HealthCheck) -> crate::model::unit::Span {
+    fn pause(&self, check: &HealthCheck) -> Span {
         if self.quick_left > 0 {
             Schedule::quick(check.interval)
         } else {
@@ -261,9 +282,18 @@ impl Watcher {
     }
 
     async fn ask(&self, check: &Arc<HealthCheck>) -> Outcome {
-        // Never closed; were it, probing without a permit would be the lesser evil.
-        let _permit = self.shared.at_once.acquire().await;
-        (self.shared.ask)(check.clone(), self.serving).await
+        loop {
+            let outcome = {
+                // Never closed; were it, probing without a permit would be the lesser evil.
+                let _permit = self.shared.at_once.acquire().await;
+                (self.shared.ask)(check.clone(), self.serving).await
+            };
+            if !outcome.is_ours {
+                return outcome;
+            }
+            // Clients that use up our descriptors must not fell the members: the last verdict stands.
+            tokio::time::sleep(RETRY.to_std()).await;
+        }
     }
 
     fn record(&mut self, outcome: Outcome) -> State {
@@ -376,7 +406,6 @@ mod tests {
     use super::*;
     use crate::ledger::registry::Registry;
     use crate::model::service::Service;
-    use crate::model::unit::Span;
 
     /// Members that answer as scripted, and a record of who was asked when. Time is virtual.
     #[derive(Default)]
@@ -397,8 +426,9 @@ mod tests {
         Good,
         Bad,
         Late,
+        NoDescriptor,
     }
-    use Answer::{Bad, Good, Late};
+    use Answer::{Bad, Good, Late, NoDescriptor};
 
     /// tokio's virtual time: the only clock of these tests.
     #[allow(clippy::disallowed_methods)]
@@ -430,7 +460,13 @@ mod tests {
             let next = self.answers.lock().unwrap().get_mut(&who).and_then(VecDeque::pop_front);
             let answer = next.unwrap_or(*self.rest.lock().unwrap());
             let reason = if answer == Good { "200 OK" } else { "scripted" }.to_owned();
-            Outcome { success: answer == Good, timed_out: answer == Late, reason, latency: Span::ZERO }
+            Outcome {
+                success: answer == Good,
+                is_ours: answer == NoDescriptor,
+                timed_out: answer == Late,
+                reason,
+                latency: Span::ZERO,
+            }
         }
 
         fn will(&self, who: SocketAddr, answers: &[Answer]) {

@@ -21,6 +21,7 @@ use super::headers::Hop;
 use super::watch::Watched;
 use super::{record, respond};
 use crate::clock;
+use crate::ledger::doors::Place;
 use crate::ledger::process::Traffic;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
@@ -49,6 +50,8 @@ pub(crate) struct Client {
     guard: Arc<guard::Shared>,
     keep_alive: Cell<Span>,
     is_in_flight: Cell<bool>,
+    /// Until its last request, or its tunnel, has ended.
+    _place: Place,
 }
 
 impl Client {
@@ -56,6 +59,10 @@ impl Client {
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
         self.watched.set_deadline(now + HEAD_TIMEOUT);
+        if self.context.is_draining.get() {
+            // Its answer says that it was the last.
+            self.watched.drain.set(true);
+        }
         if let Some(front) = world.front(self.listener).and_then(Front::http) {
             self.keep_alive.set(front.keep_alive);
         }
@@ -95,7 +102,12 @@ impl Drop for Open {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
+pub(crate) async fn serve(
+    context: Rc<Context>,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: Place,
+    listener: u32,
+) {
     let Ok(local) = stream.local_addr() else { return };
     let world = context.world();
     let front = world.front(listener);
@@ -109,6 +121,7 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
         hop: Hop::new(peer.ip(), local.ip(), false),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
+        _place: place,
         context,
     });
     drop(world);
