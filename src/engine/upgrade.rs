@@ -133,9 +133,12 @@ pub(super) struct Goods {
 pub(super) struct Letter {
     pub(super) listeners: Vec<Listener>,
     /// The admin listener's address as configured; its socket is the last one.
+    #[serde(default)]
     pub(super) admin: Option<SocketAddr>,
     /// The key of strong cookies where it is in no file.
+    #[serde(default)]
     pub(super) session_key: Option<String>,
+    #[serde(default)]
     pub(super) estate: Value,
 }
 
@@ -175,7 +178,10 @@ impl Inheritance {
     }
 
     fn open(letter: Letter, sockets: Vec<OwnedFd>) -> io::Result<(Self, Option<(SocketAddr, TcpListener)>)> {
-        let mut sockets = sockets.into_iter().map(TcpListener::from);
+        let sockets: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
+        // A worker that waits in accept would serve nobody.
+        sockets.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+        let mut sockets = sockets.into_iter();
         let listeners: Vec<_> = letter
             .listeners
             .into_iter()

@@ -1,7 +1,7 @@
 //! A binary upgrade, seen from outside: real processes, signals, sockets that are handed over, systemd's protocol.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use overspill::net::inherit::Channel;
 
 use crate::support::backend::toy;
 use crate::support::client::Client;
@@ -208,6 +210,37 @@ fn a_successor_that_is_not_ready_in_time_is_ended_and_two_at_once_are_refused() 
     assert!(why.contains("not ready within 3 s"), "{why}");
     assert_eq!(installed.status()["upgrade"]["failed"], 1);
     assert_eq!((installed.pid(), installed.get()), (served.child.id().into(), "a".to_owned()));
+}
+
+#[test]
+fn a_successor_that_does_not_understand_the_state_finds_out_by_itself_before_it_accepts() {
+    let a = toy("a");
+    let installed = Installation::new("stranger", &setup(&[group("ig", NEAR).member("a", &a)]));
+    let socket = TcpListener::bind(installed.front).unwrap();
+    let mut early = Client::to(installed.front);
+    early.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let (old, its_end) = Channel::pair().unwrap();
+    let mut command = installed.prepare(Command::new(installed.binary()));
+    command.env("OVERSPILL_HANDOVER", "1").stdin(its_end);
+    let mut child = command.spawn().unwrap();
+    // Ours too: or the end of the child would not be heard.
+    drop(command);
+    let letter = serde_json::json!({
+        "listeners": [{"name": "web", "configured": installed.front, "sockets": 1}],
+        "estate": {"version": 99, "members": "a word that no version knows"},
+        "more": "than this version knows",
+    });
+    old.send(letter.to_string().as_bytes(), &[socket.as_fd()]).unwrap();
+    drop(socket);
+    let (answer, _) = old.receive().unwrap();
+    assert_eq!(answer, br#"{"ready":true}"#, "{}", installed.log());
+    // With its own verdict: a member that is not known to be healthy would have meant 503.
+    assert_eq!(early.answer().backend(), "a");
+    old.send(b"{}", &[]).unwrap();
+    wait_until("it serves the admin address", || installed.is_ready());
+    assert!(installed.log().contains("starting afresh"), "{}", installed.log());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! `overspill serve` as an installation has it: a folder, a link to the binary, a file, a log, and processes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,18 +18,22 @@ pub(crate) struct Installation {
     pub(crate) folder: PathBuf,
     pub(crate) front: SocketAddr,
     pub(crate) admin: SocketAddr,
+    successors: RefCell<Vec<u64>>,
 }
 
-/// An address that was free a moment ago.
+/// An address of this machine that nobody else uses: a port of 127.0.0.1 could be another's client's a moment later.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Relaxed));
+    TcpListener::bind((own, 0)).unwrap().local_addr().unwrap()
 }
 
 impl Installation {
     pub(crate) fn new(name: &str, setup: &Setup) -> Self {
         let folder = std::env::temp_dir().join(format!("overspill-it-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let new = Self { folder, front: free(), admin: free() };
+        let new = Self { folder, front: free(), admin: free(), successors: RefCell::default() };
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_overspill"), new.binary()).unwrap();
         new.write(&new.text(setup));
         new
@@ -42,7 +48,8 @@ impl Installation {
     }
 
     pub(crate) fn text(&self, setup: &Setup) -> String {
-        setup.clone().fronts(&[("web", &self.front.port().to_string())]).text()
+        let text = setup.clone().fronts(&[("web", &self.front.port().to_string())]).text();
+        text.replace("IPAddress: 127.0.0.1", &format!("IPAddress: {}", self.front.ip()))
     }
 
     /// As editors write: a new file in the old one's place.
@@ -83,7 +90,7 @@ impl Installation {
         served
     }
 
-    fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let up = std::net::TcpStream::connect(self.admin).is_ok();
         up && Client::to_admin(self.admin).get("/readyz").status == 200
     }
@@ -126,7 +133,9 @@ impl Installation {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}\n{}", self.log());
         let new = String::from_utf8(output.stdout).unwrap();
-        new.split(' ').nth(1).unwrap().parse().unwrap()
+        let new = new.split(' ').nth(1).unwrap().parse().unwrap();
+        self.successors.borrow_mut().push(new);
+        new
     }
 
     /// Why it was not upgraded.
@@ -171,12 +180,11 @@ impl Served<'_> {
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
-        if std::net::TcpStream::connect(self.of.admin).is_ok() {
-            let pid = self.of.pid();
-            if pid != u64::from(self.child.id()) {
-                signal("KILL", pid);
-                // It is nobody's child here; its port tells that it is gone.
-                wait_until("the successor is gone", || std::net::TcpStream::connect(self.of.admin).is_err());
+        for pid in self.of.successors.borrow_mut().drain(..) {
+            // Its number may be another's by now; its command line names this folder.
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if line.contains(&*self.of.folder.to_string_lossy()) {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
             }
         }
         let _ = self.child.kill();
