@@ -1,7 +1,7 @@
 //! A new binary takes the place of the running one, and no client notices.
 //!
 //! The old process starts the new one with the same arguments and one end of a Unix socket as standard input, and sends
-//! its listening sockets, the admin listener and its [`estate`](super::estate) over it. The new process reads the
+//! its listening sockets, the admin listener and what it knows (`estate`) over it. The new process reads the
 //! configuration by itself and serves the very same sockets, so that what waits in their queues is not lost, whatever
 //! the number of workers. It says that it is ready when its health is known; only then does it accept, and only then
 //! does the old one stop accepting, and drain. If the new one ends or is not ready in time, the old one has given

@@ -530,6 +530,43 @@ mod tests {
         assert_eq!((detail.succeeded, detail.reason.as_str(), detail.streak), (true, "200 OK", 2));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_we_have_no_descriptor_for_decide_nothing_and_are_made_again() {
+        let (script, mut registry) = (Arc::new(Script::default()), Registry::new(1));
+        let world = world(web(&[address(1)]), &mut registry);
+        let mut prober = script.prober();
+        prober.reconcile(&world);
+        first_verdict().await;
+        script.then_all(NoDescriptor);
+        pass(20_000).await;
+        assert_eq!(health(&world, 0), Health::Healthy);
+        let asked = script.starts(address(1)).len();
+        script.then_all(Bad);
+        pass(20_000).await;
+        assert_eq!(health(&world, 0), Health::Unhealthy);
+        assert!(asked > 8, "asked {asked} times in 20 s, {RETRY:?} apart");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inherited_verdict_stands_at_once_with_its_streak_and_is_no_part_of_the_first_sweep() {
+        let (script, mut registry) = (Arc::new(Script::default()), Registry::new(1));
+        let world = world(web(&[address(1), address(2)]), &mut registry);
+        let number = |nth: usize| world.services[0].backends[0].members[nth].numbered.number;
+        script.then_all(Bad);
+        let mut prober = script.prober();
+        let well = ProbeDetail { succeeded: true, streak: 9, ..ProbeDetail::default() };
+        // One more failure is the second in a row.
+        let failed_once = ProbeDetail { succeeded: false, streak: 1, ..ProbeDetail::default() };
+        prober.inherit([(number(0), Health::Healthy, well), (number(1), Health::Healthy, failed_once)]);
+        prober.reconcile(&world);
+        assert!(prober.sweep_done());
+        assert_eq!([0, 1].map(|nth| health(&world, nth)), [Health::Healthy; 2]);
+        // Within an interval each is asked once, at its phase.
+        pass(check().interval.0 / 1_000_000).await;
+        assert_eq!([1, 2].map(|n| script.starts(address(n)).len()), [1, 1]);
+        assert_eq!([0, 1].map(|nth| health(&world, nth)), [Health::Healthy, Health::Unhealthy]);
+    }
+
     /// [G 4.12]
     #[tokio::test(start_paused = true)]
     async fn results_in_a_row_change_the_state_and_an_opposite_one_starts_the_row_anew() {
