@@ -222,7 +222,7 @@ fn a_successor_that_does_not_understand_the_state_finds_out_by_itself_before_it_
     let (old, its_end) = Channel::pair().unwrap();
     let mut command = installed.prepare(Command::new(installed.binary()));
     command.env("OVERSPILL_HANDOVER", "1").stdin(its_end);
-    let mut child = command.spawn().unwrap();
+    let _served = installed.own(command.spawn().unwrap());
     // Ours too: or the end of the child would not be heard.
     drop(command);
     let letter = serde_json::json!({
@@ -239,8 +239,6 @@ fn a_successor_that_does_not_understand_the_state_finds_out_by_itself_before_it_
     old.send(b"{}", &[]).unwrap();
     wait_until("it serves the admin address", || installed.is_ready());
     assert!(installed.log().contains("starting afresh"), "{}", installed.log());
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

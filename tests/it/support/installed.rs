@@ -85,9 +85,14 @@ impl Installation {
     }
 
     pub(crate) fn spawn(&self, mut command: Command) -> Served<'_> {
-        let served = Served { child: command.spawn().unwrap(), of: self };
+        let served = self.own(command.spawn().unwrap());
         wait_until("it is ready", || self.is_ready());
         served
+    }
+
+    /// Ends with the test, however that ends.
+    pub(crate) fn own(&self, child: Child) -> Served<'_> {
+        Served { child, of: self }
     }
 
     pub(crate) fn is_ready(&self) -> bool {
