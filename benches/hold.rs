@@ -289,7 +289,7 @@ impl Lb {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let overrides = Overrides { workers: Some(2), seed: Some(7), name_server: None };
+                let overrides = Overrides { workers: Some(2), seed: Some(7), ..Overrides::default() };
                 let handle = start_resolved(Arc::new(config), Path::new("bench"), overrides).await.unwrap();
                 handle.ready().await;
                 started.send(handle.listeners()[0].bound).unwrap();

@@ -14,15 +14,21 @@ use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::{dashboard, explain, guard, health, status};
+use crate::clock;
 use crate::engine::handle::Handle;
+use crate::engine::upgrade::Phase;
+use crate::ledger::complaints::Complaints;
 use crate::telemetry::metrics;
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: u32 = 64;
+/// How long clients that were let in have, when another process takes over.
+const LINGER: Duration = Duration::from_secs(1);
 /// For a head, and for the wait between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -31,6 +37,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct AdminServer {
     address: SocketAddr,
     task: JoinHandle<()>,
+    places: Arc<Semaphore>,
 }
 
 impl AdminServer {
@@ -39,10 +46,27 @@ impl AdminServer {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(handle: Handle, address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Self::on(handle, TcpListener::bind(address).await?.into_std()?)
+    }
+
+    /// Serves on a listener that is there already; call it inside the control runtime.
+    ///
+    /// # Errors
+    /// When it is no listener.
+    pub fn on(handle: Handle, listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(serve(listener, router(handle, address)));
-        Ok(Self { address, task })
+        let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        let task = tokio::spawn(serve(listener, places.clone(), router(handle, address)));
+        Ok(Self { address, task, places })
+    }
+
+    /// Closes the listener, since another process has it too, and waits until who was let in has an answer.
+    pub async fn retire(self) {
+        self.task.abort();
+        // Idle ones hold their places until the time is over.
+        let _ = tokio::time::timeout(LINGER, self.places.acquire_many(CONNECTIONS)).await;
     }
 
     /// As bound.
@@ -58,14 +82,16 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
+    let complaints = Complaints::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "admin: accept");
+                if complaints.is_due(clock::now()) {
+                    tracing::warn!(%error, "admin: accept");
+                }
                 // Out of descriptors, most likely: others must end first.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -94,6 +120,7 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
         .route("/status", get(|State(handle): State<Handle>| async move { Json(status::of(&handle)) }))
         .route("/metrics", get(metrics_page))
         .route("/explain", post(explain::ask))
+        .route("/upgrade", post(upgrade))
         .route(
             "/compute/{version}/projects/{project}/global/backendServices/{name}/getHealth",
             post(health::answer),
@@ -102,6 +129,21 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
         .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
         .layer(middleware::from_fn_with_state(address, guard::check))
         .with_state(handle)
+}
+
+/// Only asks; `/status` tells how it goes.
+async fn upgrade(State(handle): State<Handle>) -> Response {
+    let failed = handle.upgrade().failed;
+    match handle.ask_upgrade() {
+        Ok(()) => {
+            (StatusCode::ACCEPTED, Json(json!({"pid": std::process::id(), "failed": failed}))).into_response()
+        }
+        Err(Phase::Unavailable) => {
+            let message = "This process was not started by serve or run, and cannot be upgraded";
+            health::error(StatusCode::NOT_IMPLEMENTED, "notImplemented", message)
+        }
+        Err(_) => health::error(StatusCode::CONFLICT, "conflict", "An upgrade is under way already"),
+    }
 }
 
 async fn readyz(State(handle): State<Handle>) -> (StatusCode, &'static str) {

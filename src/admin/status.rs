@@ -8,6 +8,7 @@ use crate::balance::pick::Reason;
 use crate::balance::plan::MetricFigures;
 use crate::clock;
 use crate::engine::handle::{Handle, Listening, ReloadState};
+use crate::engine::upgrade::{Phase, UpgradeState};
 use crate::ledger::breaker::Limit;
 use crate::ledger::gauge::Gauge;
 use crate::ledger::handshake::Handshake;
@@ -36,7 +37,9 @@ pub(super) fn of(handle: &Handle) -> Value {
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptimeSeconds": uptime.as_secs_f64(),
+        "pid": std::process::id(),
         "ready": handle.is_ready(),
+        "upgrade": upgrade(&handle.upgrade()),
         "reload": reload(&handle.reload()),
         "listeners": listeners.collect::<Vec<_>>(),
         "process": process(handle.process()),
@@ -104,6 +107,22 @@ fn reload(state: &ReloadState) -> Value {
     })
 }
 
+fn upgrade(state: &UpgradeState) -> Value {
+    let (pid, why) = match &state.phase {
+        Phase::HandedOver(pid) => (Some(*pid), None),
+        Phase::Failed(why) => (None, Some(why)),
+        _ => (None, None),
+    };
+    json!({
+        "phase": state.phase.as_str(),
+        "at": Timestamp(state.at).to_string(),
+        "failed": state.failed,
+        // The process that serves instead.
+        "pid": pid,
+        "why": why,
+    })
+}
+
 fn problem(problem: &Problem) -> Value {
     json!({
         "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
@@ -122,6 +141,8 @@ fn process(process: &Process) -> Value {
         "workers": process.workers,
         "connectionsAccepted": accepted,
         "connectionsOpen": accepted.saturating_sub(closed),
+        "connectionsWaited": process.sum(Traffic::Waited),
+        "connectionsRefusedByAddress": process.sum(Traffic::RefusedByAddress),
         "acceptErrors": process.sum(Traffic::AcceptErrors),
         "backendConnections": process.sum(Traffic::BackendConnections),
         "logLinesDropped": process.sum(Traffic::LogLinesDropped),

@@ -36,6 +36,13 @@ impl Hysteresis {
         }
     }
 
+    /// Decided before, by another process: `streak` results in a row, the last of which succeeded or not.
+    #[must_use]
+    pub const fn resume(mut self, state: State, succeeds: bool, streak: u32) -> Self {
+        (self.state, self.succeeds, self.streak) = (state, succeeds, streak);
+        self
+    }
+
     /// Takes in one result; the state after it. An opposite result starts the count anew.
     pub fn record(&mut self, success: bool) -> State {
         self.streak =

@@ -40,6 +40,8 @@ pub enum Command {
     /// Certificates for development
     #[command(subcommand)]
     Cert(Cert),
+    /// Put a new binary into a running proxy's place, without losing a request
+    Upgrade(Upgrade),
     /// Look at the backend services of a running proxy
     #[command(subcommand)]
     BackendServices(BackendServices),
@@ -65,6 +67,9 @@ pub struct Process {
     /// Data-plane threads, instead of the file's; 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers)]
     pub workers: Option<usize>,
+    /// Go on as this user once all addresses are bound; for those who start as root
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Lowest level of log lines on standard error; OVERSPILL_LOG overrides it, by module where needed
     #[arg(long, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
     pub log_level: LogLevel,
@@ -293,6 +298,17 @@ pub struct CertDev {
     pub names: Vec<String>,
 }
 
+/// `overspill upgrade`.
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// Admin address of the running proxy; waits until the new process serves
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
+    pub admin: String,
+    /// The running process, where it has no admin address; it is sent SIGUSR2 and not waited for
+    #[arg(long, value_name = "N", conflicts_with = "admin", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+}
+
 /// `overspill backend-services`.
 #[derive(Debug, Subcommand)]
 pub enum BackendServices {
@@ -341,6 +357,8 @@ mod tests {
             "overspill backend --report xml",
             "overspill simulate a.yaml",
             "overspill simulate a.yaml --scenario b.yaml --interval 0",
+            "overspill upgrade --pid 0",
+            "overspill upgrade --pid 1 --admin http://127.0.0.1:1",
             "overspill nonsense",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -3,8 +3,9 @@
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
-//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services` asks a running process over its admin
-//! address.
+//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services`
+//! asks a running process over its admin address, and `upgrade` makes it give its sockets to a new binary. [`systemd`]
+//! is told of all that.
 
 pub mod args;
 pub mod check;
@@ -21,6 +22,9 @@ pub mod explain;
 mod get_health;
 mod run;
 mod serve;
+mod systemd;
+mod upgrade;
+mod user;
 mod words;
 
 use std::process::ExitCode;
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
             backend::run(&toy)
         }
         Command::Cert(Cert::Dev(asked)) => cert::dev(&asked),
+        Command::Upgrade(ask) => upgrade::run(&ask),
         Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
     })
 }

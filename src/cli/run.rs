@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::args;
-use super::serve::{Document, on_runtime, proxy};
+use super::serve::{Beginning, Document, on_runtime, proxy};
 use super::words::AdminAt;
 use crate::model::config::DEFAULT_ADMIN;
 use crate::model::place::{google_region, google_region_names, region_of_zone};
@@ -55,7 +55,14 @@ pub(super) fn run(run: &args::Run) -> u8 {
     }
     crate::telemetry::log::init(run.process.log_level.as_str());
     let origin = PathBuf::from("targets of the command line");
-    on_runtime(proxy(Document { text, origin, is_file: false }, &run.process))
+    let beginning = match Beginning::new() {
+        Ok(beginning) => beginning,
+        Err(error) => {
+            eprintln!("overspill: cannot start: {error}");
+            return 1;
+        }
+    };
+    on_runtime(proxy(Document { text, origin, is_file: false }, &run.process, beginning))
 }
 
 /// The document that the command line stands for; `check` finds no error in it.

@@ -6,13 +6,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::files::Seen;
+use super::upgrade::{Goods, UpgradeState};
 use crate::ledger::process::Process;
 use crate::model::problem::{Problem, Severity};
+use crate::model::unit::Span;
 use crate::proxy::session::strong::Signer;
 use crate::world::World;
+
+/// How long idle connections of a process that was replaced may still send a request.
+pub const LINGER: Span = Span::secs(5);
 
 /// Cheap to clone; every clone speaks to the same engine.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct Shared {
     pub(super) listeners: ArcSwap<Vec<Listening>>,
     pub(super) files: ArcSwap<Vec<Seen>>,
     pub(super) ready: watch::Receiver<bool>,
+    pub(super) upgrade: ArcSwap<UpgradeState>,
+    pub(super) upgrade_asked: Notify,
     /// Strong cookies; empty until one is needed.
     pub(super) signer: Arc<OnceLock<Signer>>,
     /// Numbers of the process.
@@ -70,8 +77,10 @@ pub struct ReloadState {
 pub(super) enum Change {
     /// A new document.
     Apply { text: String, origin: String, answer: oneshot::Sender<Result<Applied, Refused>> },
-    /// Stop: finish what runs, then answer.
-    Stop { answer: oneshot::Sender<()> },
+    /// Give away copies of the sockets and what is known.
+    HandOver { answer: oneshot::Sender<Goods> },
+    /// Stop: finish what runs, then answer. Idle connections may ask once more for `linger`.
+    Stop { linger: Span, answer: oneshot::Sender<()> },
 }
 
 /// A change that was taken.
@@ -184,8 +193,19 @@ impl Handle {
 
     /// Stops taking connections, lets running requests finish (at most the drain limit), and returns when all is done.
     pub async fn stop(&self) {
+        self.end(Span::ZERO).await;
+    }
+
+    /// The same when another process serves the sockets already: connections that wait for their next request may
+    /// send it for [`LINGER`], and learn with the answer that it was the last, so that none is closed in a client's
+    /// face.
+    pub async fn retire(&self) {
+        self.end(LINGER).await;
+    }
+
+    async fn end(&self, linger: Span) {
         let (answer, done) = oneshot::channel();
-        if self.changes.send(Change::Stop { answer }).await.is_ok() {
+        if self.changes.send(Change::Stop { linger, answer }).await.is_ok() {
             let _ = done.await;
         }
     }

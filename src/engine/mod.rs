@@ -8,9 +8,12 @@
 //! The way of a plan: about every 100 ms, and at once when a member's health has changed, the planner's shell samples
 //! the ledger, calls `balance`, and publishes limits and plans.
 //!
+//! The way of a new binary: [`upgrade`] starts it, gives it the sockets and what is known, and drains.
+//!
 //! The way of a connection: each worker is one thread with one runtime, its own listening sockets and its own kept
 //! connections to members. What a worker logs goes in chunks to the thread of [`log_writer`].
 
+mod estate;
 pub mod files;
 pub mod handle;
 pub mod log_writer;
@@ -18,4 +21,5 @@ mod planner;
 mod session_key;
 pub mod start;
 mod supervisor;
+pub mod upgrade;
 mod worker;

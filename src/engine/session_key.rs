@@ -12,12 +12,20 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::service::Affinity;
 use crate::proxy::session::strong::{KEY_LENGTH, Signer};
 
+/// A key that is in no file; only [`provide`] and a successor see it.
+pub(super) type InMemory = OnceLock<[u8; KEY_LENGTH]>;
+
 /// Fills `signer` when a service of `config` gives out strong cookies and nobody has filled it before. `origin` is the
-/// configuration file; where there is none, the key lives as long as the process.
+/// configuration file; where there is none, the key lives as long as the process, and
+/// its successors: it is the one in `memory`, or put there.
 ///
 /// # Errors
 /// [`Problem`] when the key's file cannot be read or made, or holds something else.
-pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path) -> Result<(), Vec<Problem>> {
+pub(super) fn provide(
+    (signer, memory): (&OnceLock<Signer>, &InMemory),
+    config: &Config,
+    origin: &Path,
+) -> Result<(), Vec<Problem>> {
     if !wants_key(config) || signer.get().is_some() {
         return Ok(());
     }
@@ -26,7 +34,13 @@ pub(super) fn provide(signer: &OnceLock<Signer>, config: &Config, origin: &Path)
     let key = match (session_key, session_key.file(origin).filter(|_| !is_beside_nothing)) {
         (SessionKey::Given(key), _) => *key,
         (_, Some(path)) => kept(&path).map_err(|error| vec![problem(&path.display().to_string(), &error)])?,
-        (_, None) => fresh().map_err(|error| vec![problem("", &error)])?,
+        (_, None) => match memory.get() {
+            Some(key) => *key,
+            None => {
+                let key = fresh().map_err(|error| vec![problem("", &error)])?;
+                *memory.get_or_init(|| key)
+            }
+        },
     };
     // Of two that provide one at the same time the first stands; there is one writer anyway.
     let _ = signer.set(Signer::new(&key));

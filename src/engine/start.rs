@@ -12,9 +12,10 @@ use super::files;
 use super::handle::{Handle, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::Planners;
-use super::session_key;
 pub(crate) use super::session_key::problem_of_file as key_problem;
+use super::session_key::{self, InMemory};
 use super::supervisor::{STOP_GRACE, Supervisor};
+use super::upgrade::{Inheritance, UpgradeState};
 use super::worker::{self, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
@@ -34,8 +35,8 @@ use crate::world::World;
 /// Changes that may wait in the queue.
 const QUEUE: usize = 16;
 
-/// What the command line overrides.
-#[derive(Debug, Clone, Default)]
+/// What the command line overrides, and what was there before the process.
+#[derive(Default)]
 pub struct Overrides {
     /// `--workers N`.
     pub workers: Option<usize>,
@@ -43,6 +44,22 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// The name server for host names of members; `None` = as the system is configured.
     pub name_server: Option<SocketAddr>,
+    /// Sockets that are open already, and what a predecessor knew.
+    pub inheritance: Inheritance,
+    /// Called when all listeners are bound, before any file is made: gives up privileges.
+    pub when_bound: Option<WhenBound>,
+}
+
+/// See [`Overrides::when_bound`].
+pub type WhenBound = Box<dyn FnOnce() -> std::io::Result<()> + Send>;
+
+impl std::fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Overrides")
+            .field("workers", &self.workers)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Starts workers, planner and prober for `text`. Must be called on the control runtime (a current-thread tokio
@@ -82,16 +99,24 @@ pub async fn start_resolved(
 fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<Handle, Refused> {
     let workers = overrides.workers.or(config.proxy.workers).unwrap_or_else(cores);
     let seed = overrides.seed.unwrap_or_else(random_seed);
-    let log = LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?;
-    let dns = Dns { server: overrides.name_server };
-    let (mut supervisor, ready) = prepare(config, workers, origin, log, dns);
-    session_key::provide(&supervisor.shared.signer, config, origin)
+    let mut inheritance = overrides.inheritance;
+    let (mut supervisor, ready) = prepare(config, workers, origin, Dns { server: overrides.name_server });
+    let opened =
+        supervisor.open_first(&config.fronts, &mut inheritance).map_err(|problems| Refused { problems })?;
+    inheritance.discard();
+    overrides.when_bound.map_or(Ok(()), |give_up| give_up()).map_err(|error| no_user(&error))?;
+    supervisor.log = Some(LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?);
+    supervisor.memory = inheritance.session_key.map_or_else(InMemory::new, InMemory::from);
+    session_key::provide((&supervisor.shared.signer, &supervisor.memory), config, origin)
         .map_err(|problems| Refused { problems })?;
     supervisor.workers = start_workers(&supervisor, workers, seed)?;
-    let opened = supervisor.open(&config.fronts).map_err(|problems| Refused { problems })?;
     let world = supervisor.shared.world.load_full();
+    if let Some(estate) = inheritance.estate {
+        supervisor.prober.inherit(estate.settle(&world, clock::now()));
+    }
     supervisor.prober.reconcile(&world);
     supervisor.names.reconcile(&world);
+    supervisor.held = inheritance.is_upgrade.then(Vec::new);
     supervisor.settle(&world, opened);
     let (probed, resolved) = (supervisor.prober.first_sweep(), supervisor.names.first_round());
     let first_sweep = async move {
@@ -109,7 +134,6 @@ fn prepare(
     config: &Arc<Config>,
     workers: usize,
     origin: &Path,
-    log: LogWriter,
     dns: Dns,
 ) -> (Supervisor, watch::Sender<bool>) {
     let mut registry = Registry::new(workers);
@@ -130,6 +154,8 @@ fn prepare(
         listeners: ArcSwap::default(),
         files: ArcSwap::default(),
         ready,
+        upgrade: ArcSwap::from_pointee(UpgradeState::new()),
+        upgrade_asked: Notify::new(),
         signer: Arc::default(),
         process: Arc::new(Process::new(workers)),
         started: clock::wall(),
@@ -144,9 +170,12 @@ fn prepare(
         agents: Agents::new(random_seed()),
         names: Names::new(dns, move || on_resolved.notify_one()),
         workers: Vec::new(),
+        count: workers,
         bound: HashMap::new(),
+        held: None,
         wake,
-        log: Some(log),
+        log: None,
+        memory: InMemory::new(),
         access_log: config.proxy.access_log.clone(),
         origin: origin.to_owned(),
         grace: STOP_GRACE,
@@ -178,6 +207,19 @@ fn no_log(error: &std::io::Error) -> Refused {
             position: None,
             message: format!("the access log cannot be written: {error}"),
             expected: Some("stdout, none, or a file that this user may append to".to_owned()),
+        }],
+    }
+}
+
+fn no_user(error: &std::io::Error) -> Refused {
+    Refused {
+        problems: vec![Problem {
+            severity: Severity::Error,
+            code: "no-user",
+            path: String::new(),
+            position: None,
+            message: format!("cannot go on as the user of --user: {error}"),
+            expected: Some("to be started as root, or as that user".to_owned()),
         }],
     }
 }
@@ -247,10 +289,11 @@ mod tests {
         let resolved = resolve::document(text);
         let config = resolved.config.map(Arc::new).unwrap_or_else(|| panic!("{:#?}", resolved.problems));
         let log = LogWriter::start(&AccessLogTarget::None).unwrap();
-        let (mut supervisor, _) = prepare(&config, 1, Path::new("test"), log, Dns { server: None });
+        let (mut supervisor, _) = prepare(&config, 1, Path::new("test"), Dns { server: None });
+        supervisor.log = Some(log);
         supervisor.grace = grace;
         supervisor.workers = start_workers(&supervisor, 1, 7).unwrap();
-        let opened = supervisor.open(&config.fronts).unwrap();
+        let opened = supervisor.open(&config.fronts, |_| None).unwrap();
         let world = supervisor.shared.world.load_full();
         supervisor.prober.reconcile(&world);
         supervisor.settle(&world, opened);
@@ -273,7 +316,7 @@ mod tests {
         // Both have reached the member.
         let _reached = [member.accept().unwrap(), member.accept().unwrap()];
         let began = clock::now();
-        supervisor.stop().await;
+        supervisor.stop(Span::ZERO).await;
         assert!(clock::now().since(began) >= Span::millis(300), "it waits as long as it may");
         for (client, front) in clients.iter_mut().zip(fronts.iter()) {
             let mut rest = Vec::new();

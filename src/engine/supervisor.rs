@@ -1,18 +1,21 @@
 //! The single writer: one change at a time, from text to swap. Everything that can fail stands before the swap.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::estate::Estate;
 use super::files;
 use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
-use super::session_key;
+use super::session_key::{self, InMemory};
+use super::upgrade::{Goods, Inheritance, Letter, Listener};
 use super::worker::{Command, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
@@ -42,11 +45,17 @@ pub(super) struct Supervisor {
     pub(super) agents: Agents,
     pub(super) names: Names,
     pub(super) workers: Vec<Worker>,
+    /// How many there are, or will be.
+    pub(super) count: usize,
     /// Bound sockets by forwarding rule.
     pub(super) bound: HashMap<(Arc<str>, SocketAddr), Bound>,
+    /// While another process still serves: what the workers are told once this one is ready.
+    pub(super) held: Option<Vec<(usize, Command)>>,
     /// Woken when a member's health changes.
     pub(super) wake: Arc<Notify>,
     pub(super) log: Option<LogWriter>,
+    /// The key of strong cookies where it is in no file.
+    pub(super) memory: InMemory,
     /// `--workers` and the like cannot change while running; the file's own value is kept to warn.
     pub(super) access_log: AccessLogTarget,
     /// The configuration file.
@@ -56,17 +65,26 @@ pub(super) struct Supervisor {
 }
 
 /// A front's listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Bound {
-    pub(super) listener: u32,
-    pub(super) address: SocketAddr,
+    listener: u32,
+    address: SocketAddr,
+    /// Kept for a successor; the workers have copies.
+    sockets: Vec<TcpListener>,
 }
 
 /// Workers that still have a listener to leave; each answers, or drops its end, when it has.
 type Retiring = Vec<oneshot::Receiver<()>>;
 
 /// Sockets opened for a change and not yet given away; dropping them undoes the opening.
-type Opened = Vec<(Arc<str>, SocketAddr, Vec<std::net::TcpListener>)>;
+#[derive(Debug)]
+pub(super) struct Opened {
+    name: Arc<str>,
+    configured: SocketAddr,
+    sockets: Vec<TcpListener>,
+    /// Copies by worker.
+    dealt: Vec<(usize, TcpListener)>,
+}
 
 impl Supervisor {
     /// Changes, health changes and ticks, until stopped. Says `ready` when `first_sweep` has ended and its verdicts are
@@ -89,6 +107,7 @@ impl Supervisor {
                 () = &mut first_sweep, if !is_swept => {
                     is_swept = true;
                     self.tick();
+                    self.let_accept();
                     ready.send_replace(true);
                 }
                 change = changes.recv() => match change {
@@ -101,12 +120,17 @@ impl Supervisor {
                             let _ = answer.send(verdict);
                         });
                     }
-                    Some(Change::Stop { answer }) => {
-                        self.stop().await;
+                    Some(Change::HandOver { answer }) => {
+                        if let Ok(goods) = self.goods() {
+                            let _ = answer.send(goods);
+                        }
+                    }
+                    Some(Change::Stop { linger, answer }) => {
+                        self.stop(linger).await;
                         let _ = answer.send(());
                         return;
                     }
-                    None => return self.stop().await,
+                    None => return self.stop(Span::ZERO).await,
                 },
             }
         }
@@ -155,8 +179,8 @@ impl Supervisor {
             return Ok((Applied { generation: old.generation, changed: false, warnings }, Retiring::new()));
         }
         self.fixed_at_start(&old.config, &config)?;
-        session_key::provide(&self.shared.signer, &config, &self.origin)?;
-        let opened = self.open(&config.fronts)?;
+        session_key::provide((&self.shared.signer, &self.memory), &config, &self.origin)?;
+        let opened = self.open(&config.fronts, |_| None)?;
         let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
         self.prober.reconcile(&world);
         self.names.reconcile(&world);
@@ -170,21 +194,21 @@ impl Supervisor {
     }
 
     /// After the swap nothing can fail: new sockets are served, old ones retired, probes brought in line.
-    pub(super) fn settle(&mut self, world: &Arc<World>, opened: Opened) -> Retiring {
-        for (name, configured, sockets) in opened {
+    pub(super) fn settle(&mut self, world: &Arc<World>, opened: Vec<Opened>) -> Retiring {
+        for Opened { name, configured, sockets, dealt } in opened {
             let listener = self.registry.listener(&name, configured);
             let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(configured);
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                let _ = worker.commands.send(Command::Listen { listener, socket });
+            for (worker, socket) in dealt {
+                self.tell(worker, Command::Listen { listener, socket });
             }
-            self.bound.insert((name, configured), Bound { listener, address });
+            self.bound.insert((name, configured), Bound { listener, address, sockets });
         }
         let gone: Vec<_> = self.bound.extract_if(|_, bound| world.front(bound.listener).is_none()).collect();
         let mut retiring = Retiring::new();
         for (_, bound) in gone {
-            for worker in &self.workers {
+            for worker in 0..self.workers.len() {
                 let (left, answer) = oneshot::channel();
-                let _ = worker.commands.send(Command::Retire { listener: bound.listener, left });
+                self.tell(worker, Command::Retire { listener: bound.listener, left });
                 retiring.push(answer);
             }
         }
@@ -214,18 +238,36 @@ impl Supervisor {
         if changed.is_empty() { Ok(()) } else { Err(changed) }
     }
 
-    /// Opens the sockets of fronts that are not bound yet.
-    pub(super) fn open(&self, fronts: &[Front]) -> Result<Opened, Vec<Problem>> {
-        let mut opened = Opened::new();
+    /// Opens the sockets of the first world, as far as they are not inherited.
+    pub(super) fn open_first(
+        &self,
+        fronts: &[Front],
+        inheritance: &mut Inheritance,
+    ) -> Result<Vec<Opened>, Vec<Problem>> {
+        self.open(fronts, |front| inheritance.take(front))
+    }
+
+    /// Opens the sockets of fronts that are not bound yet, unless they are `held`.
+    pub(super) fn open(
+        &self,
+        fronts: &[Front],
+        mut held: impl FnMut(&Front) -> Option<Vec<TcpListener>>,
+    ) -> Result<Vec<Opened>, Vec<Problem>> {
+        let mut opened = Vec::new();
         let mut problems = Vec::new();
         for front in fronts {
             if self.bound.contains_key(&(front.name.clone(), front.address)) {
                 continue;
             }
-            let is_ours = self.bound.values().any(|bound| bound.address.port() == front.address.port());
-            let beside = if is_ours { Beside::Ourselves } else { Beside::Nobody };
-            match listen::bind(front.address, self.workers.len(), beside) {
-                Ok(sockets) => opened.push((front.name.clone(), front.address, sockets)),
+            let sockets = held(front).map_or_else(|| self.bind(front.address), Ok);
+            let dealt = sockets.and_then(|sockets| Ok((listen::deal(&sockets, self.count)?, sockets)));
+            match dealt {
+                Ok((dealt, sockets)) => opened.push(Opened {
+                    name: front.name.clone(),
+                    configured: front.address,
+                    sockets,
+                    dealt,
+                }),
                 Err(error) => problems.push(Problem {
                     path: format!("forwardingRules[{}]", front.name),
                     expected: Some("an address of this machine that no other process uses".to_owned()),
@@ -234,6 +276,49 @@ impl Supervisor {
             }
         }
         if problems.is_empty() { Ok(opened) } else { Err(problems) }
+    }
+
+    fn bind(&self, address: SocketAddr) -> std::io::Result<Vec<TcpListener>> {
+        let is_ours = self.bound.values().any(|bound| bound.address.port() == address.port());
+        let beside = if is_ours { Beside::Ourselves } else { Beside::Nobody };
+        listen::bind(address, self.count, beside)
+    }
+
+    fn tell(&mut self, worker: usize, command: Command) {
+        match (&mut self.held, self.workers.get(worker)) {
+            (Some(held), _) => held.push((worker, command)),
+            (None, Some(worker)) => drop(worker.commands.send(command)),
+            (None, None) => {}
+        }
+    }
+
+    /// What was held back is told now.
+    fn let_accept(&mut self) {
+        for (worker, command) in self.held.take().unwrap_or_default() {
+            self.tell(worker, command);
+        }
+    }
+
+    /// For a successor.
+    fn goods(&self) -> std::io::Result<Goods> {
+        let mut sockets = Vec::new();
+        let mut listeners = Vec::new();
+        for ((name, configured), bound) in &self.bound {
+            let (name, count) = (name.to_string(), bound.sockets.len());
+            listeners.push(Listener { name, configured: *configured, sockets: count });
+            for socket in &bound.sockets {
+                sockets.push(OwnedFd::from(socket.try_clone()?));
+            }
+        }
+        let world = self.shared.world.load();
+        let key = self.memory.get().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect());
+        let letter = Letter {
+            listeners,
+            admin: None,
+            session_key: key,
+            estate: Estate::of(&world, clock::now()).write(),
+        };
+        Ok(Goods { letter, sockets })
     }
 
     fn refuse(&self, origin: String, problems: Vec<Problem>) {
@@ -252,11 +337,13 @@ impl Supervisor {
         }));
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self, linger: Span) {
+        // Copies that are kept would let clients connect to nobody.
+        self.bound.clear();
         let mut waiting = Vec::new();
         for worker in &self.workers {
             let (done, answer) = oneshot::channel();
-            if worker.commands.send(Command::Stop { grace: self.grace, done }).is_ok() {
+            if worker.commands.send(Command::Stop { linger, grace: self.grace, done }).is_ok() {
                 waiting.push(answer);
             }
         }

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::ledger::breaker::Limit;
+use crate::ledger::doors::Place;
 use crate::ledger::process::Traffic;
 use crate::model::config::FrontKind;
 use crate::model::unit::{Span, Tick};
@@ -28,6 +29,9 @@ const PASSES_PER_SWEEP: u64 = 10;
 /// Turns that connections which are cut at the end have to end by themselves.
 const MAX_TURNS: u32 = 1000;
 
+/// From look to look for room under `maxConnections`.
+const LOOK_FOR_ROOM: Span = Span::millis(10);
+
 /// What the supervisor asks of a worker.
 pub(super) enum Command {
     /// Accept on this socket; the number is the listener's in the world.
@@ -35,8 +39,8 @@ pub(super) enum Command {
     /// Stop accepting, serve what is queued already, end idle connections and the others after their request; answer
     /// when the socket is closed and connections know.
     Retire { listener: u32, left: oneshot::Sender<()> },
-    /// Retire all; after `grace` cut what still runs, then answer.
-    Stop { grace: Span, done: oneshot::Sender<()> },
+    /// Retire all, idle connections after `linger`; after `grace` cut what still runs, then answer.
+    Stop { linger: Span, grace: Span, done: oneshot::Sender<()> },
 }
 
 /// A running worker.
@@ -93,13 +97,13 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                 context.watch.drain(Some(listener));
                 let _ = left.send(());
             }
-            Command::Stop { grace, done } => {
+            Command::Stop { linger, grace, done } => {
                 context.is_draining.set(true);
                 for (_, retire, task) in accepting.drain(..) {
                     let _ = retire.send(());
                     let _ = task.await;
                 }
-                finish(&context, grace).await;
+                finish(&context, linger, grace).await;
                 ticking.abort();
                 context.flush_log();
                 let _ = done.send(());
@@ -110,10 +114,18 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
 }
 
 /// Waits until all connections have ended, and cuts them when the grace has passed.
-async fn finish(context: &Rc<Context>, grace: Span) {
-    context.watch.drain(None);
-    let deadline = clock::now() + grace;
+async fn finish(context: &Rc<Context>, linger: Span, grace: Span) {
+    let start = clock::now();
+    let (idle_end, deadline) = (start + linger, start + grace);
+    // Those that were accepted last begin now, and are in the watch.
+    tokio::task::yield_now().await;
+    context.watch.drain_busy();
+    let mut is_lingering = true;
     while context.watch.len() > 0 {
+        if is_lingering && clock::now() >= idle_end {
+            is_lingering = false;
+            context.watch.drain(None);
+        }
         if clock::now() >= deadline {
             tracing::warn!(connections = context.watch.len(), "drain limit reached: connections cut");
             context.watch.kill();
@@ -147,39 +159,84 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 backoff.succeeded();
-                welcome(&context, stream, peer, listener);
+                let (place, is_retired) = find_place(&context, &mut retired).await;
+                welcome(&context, (stream, peer), place, listener);
+                if is_retired {
+                    break;
+                }
             }
             Err(error) => {
                 context.process.count(context.worker, Traffic::AcceptErrors);
-                let pause = backoff.failed(&error, clock::now());
+                let pause = backoff.failed(&error);
+                if pause > Span::ZERO && context.process.doors.complaints.is_due(clock::now()) {
+                    tracing::error!(%error, "cannot accept connections; trying again with pauses up to 1 s");
+                }
                 tokio::time::sleep(pause.to_std()).await;
             }
         }
     }
     poll_fn(|cx| {
-        while let Poll::Ready(Ok((stream, peer))) = socket.poll_accept(cx) {
-            welcome(&context, stream, peer, listener);
+        while let Poll::Ready(Ok(accepted)) = socket.poll_accept(cx) {
+            welcome(&context, accepted, context.process.doors.enter_anyway(), listener);
         }
         Poll::Ready(())
     })
     .await;
 }
 
-fn welcome(context: &Rc<Context>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: u32) {
+/// A place under `maxConnections`. While there is none nothing more is accepted here, and idle connections are given
+/// up one by one. Whether the listener was retired meanwhile, which ends the wait.
+async fn find_place(context: &Context, retired: &mut oneshot::Receiver<()>) -> (Place, bool) {
+    let doors = &context.process.doors;
+    let enter = || doors.enter(doors.most(context.world().config.proxy.limits.max_connections));
+    if let Some(place) = enter() {
+        return (place, false);
+    }
+    context.process.count(context.worker, Traffic::Waited);
+    if doors.complaints.is_due(clock::now()) {
+        tracing::warn!(open = doors.open(), "maxConnections are open; new connections wait");
+    }
+    loop {
+        context.watch.give_up_idle();
+        tokio::select! {
+            biased;
+            _ = &mut *retired => return (doors.enter_anyway(), true),
+            () = tokio::time::sleep(LOOK_FOR_ROOM.to_std()) => {}
+        }
+        if let Some(place) = enter() {
+            return (place, false);
+        }
+    }
+}
+
+fn welcome(context: &Rc<Context>, (stream, peer): (TcpStream, SocketAddr), mut place: Place, listener: u32) {
+    let world = context.world();
+    let proxy = &world.config.proxy;
+    let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
+    if let Some(most) = proxy.limits.max_connections_per_address
+        && !is_trusted()
+        && !place.count_for(peer.ip(), most)
+    {
+        context.process.count(context.worker, Traffic::RefusedByAddress);
+        tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
+        return;
+    }
     listen::prepare(&stream);
     context.process.count(context.worker, Traffic::Accepted);
-    let world = context.world();
     let context = context.clone();
     // Boxed: a task's future is moved six times on its way into the runtime.
     match world.front(listener).map(|front| &front.kind) {
         Some(FrontKind::Tcp(_) | FrontKind::Ssl(_)) => {
-            tokio::task::spawn_local(Box::pin(tcp::serve(context, stream, peer, listener)));
+            tokio::task::spawn_local(Box::pin(async move {
+                tcp::serve(context, stream, peer, listener).await;
+                drop(place);
+            }));
         }
         Some(FrontKind::Https(_)) => {
-            tokio::task::spawn_local(Box::pin(https::serve(context, stream, peer, listener)));
+            tokio::task::spawn_local(Box::pin(https::serve(context, (stream, peer), place, listener)));
         }
         Some(FrontKind::Http(_)) | None => {
-            tokio::task::spawn_local(Box::pin(serve(context, stream, peer, listener)));
+            tokio::task::spawn_local(Box::pin(serve(context, (stream, peer), place, listener)));
         }
     }
 }

@@ -14,6 +14,7 @@ use super::fetch::{Answer, Get, Progress, Stage, get, io_words, reach, within};
 use crate::clock;
 use crate::model::probe::{HealthCheck, Probe, ProbePort};
 use crate::model::unit::Span;
+use crate::net::connect::EXHAUSTED;
 
 /// How much of a body is searched for `response`, in bytes [G 4.4].
 pub const SEARCHED: usize = 1024;
@@ -23,6 +24,8 @@ pub const SEARCHED: usize = 1024;
 pub struct Outcome {
     /// Whether the member passed.
     pub success: bool,
+    /// Whether it failed for want of something here, which says nothing about the member.
+    pub is_ours: bool,
     /// Whether it failed by not answering in time.
     pub timed_out: bool,
     /// Why, in words for people: `200 OK`, `answered 503`, `connection refused`.
@@ -48,10 +51,14 @@ pub async fn probe(check: &HealthCheck, serving: SocketAddr, tls: &Arc<ClientCon
     let verdict = within(check.timeout, &progress, ask(check, target(check, serving), tls, &progress)).await;
     let latency = clock::now().since(began);
     match verdict {
-        Ok(reason) => Outcome { success: true, timed_out: false, reason, latency },
-        Err(failure) => {
-            Outcome { success: false, timed_out: failure.timed_out, reason: failure.reason, latency }
-        }
+        Ok(reason) => Outcome { success: true, is_ours: false, timed_out: false, reason, latency },
+        Err(failure) => Outcome {
+            success: false,
+            is_ours: failure.reason.starts_with(EXHAUSTED),
+            timed_out: failure.timed_out,
+            reason: failure.reason,
+            latency,
+        },
     }
 }
 

@@ -94,6 +94,7 @@ pub(super) fn world(services: Vec<Service>, registry: &mut Registry) -> World {
         access_log: AccessLogTarget::None,
         trusted_proxies: Vec::new(),
         session_key: SessionKey::Kept,
+        limits: Default::default(),
     };
     let config = Config {
         proxy,

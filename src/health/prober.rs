@@ -46,6 +46,8 @@ const STOOD_STILL: Span = Span::millis(250);
 
 /// Probes in a row without a verdict for that reason; the next one counts, whatever it says.
 const MAX_VOID: u32 = 2;
+/// From a probe that could not be made, for want of descriptors, to the next try.
+pub const RETRY: Span = Span::secs(1);
 
 /// Owned by the supervisor, on the control runtime. Dropping it stops all probes.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Prober {
     shared: Arc<Shared>,
     /// By the member's number.
     tasks: HashMap<u32, Task>,
+    /// Verdicts of the process before, by the member's number, until the member's task starts.
+    inherited: HashMap<u32, (Health, ProbeDetail)>,
 }
 
 /// Asks a member once. A value, so that tests can script the answers; boxed, so that a sleeping task is small.
@@ -100,7 +104,14 @@ impl Prober {
             at_once: Semaphore::new(PROBES_AT_ONCE),
             sweep: watch::Sender::default(),
         };
-        Self { seed, shared: Arc::new(shared), tasks: HashMap::new() }
+        Self { seed, shared: Arc::new(shared), tasks: HashMap::new(), inherited: HashMap::new() }
+    }
+
+    /// Verdicts that another process has come to, by the member's number; call it before the first [`Self::reconcile`].
+    /// Such a member has its verdict at once, and its next probe at its phase.
+    pub fn inherit(&mut self, verdicts: impl IntoIterator<Item = (u32, Health, ProbeDetail)>) {
+        self.inherited =
+            verdicts.into_iter().map(|(number, health, detail)| (number, (health, detail))).collect();
     }
 
     /// Starts probes of members that are new in `world`, stops those of members that are gone, hands changed checks
@@ -126,6 +137,7 @@ impl Prober {
             kept.insert(number, task);
         }
         self.tasks = kept;
+        self.inherited.clear();
     }
 
     /// Whether the first sweep is over: since the first [`Self::reconcile`] there was a moment at which every member
@@ -147,16 +159,23 @@ impl Prober {
     }
 
     fn start(
-        &self,
+        &mut self,
         (service, check): Checked<'_>,
         group: &Group,
         member: &LiveMember,
         newcomers: usize,
     ) -> Task {
         let schedule = Schedule::new(self.seed, member.numbered.number);
+        let inherited = self.inherited.remove(&member.numbered.number);
+        let is_inherited = inherited.is_some();
+        let mut hysteresis = Hysteresis::new(check.healthy_threshold, check.unhealthy_threshold);
         let (sender, receiver) = watch::channel(check.clone());
-        // A verdict from before a time without probes is worth nothing: the member begins anew.
-        if member.numbered.member.health() != Health::Unknown {
+        if let Some((health, detail)) = inherited {
+            let state = if health == Health::Healthy { State::Healthy } else { State::Unhealthy };
+            hysteresis = hysteresis.resume(state, detail.succeeded, detail.streak);
+            member.numbered.member.record_probe(health, detail);
+        } else if member.numbered.member.health() != Health::Unknown {
+            // A verdict from before a time without probes is worth nothing: the member begins anew.
             member.numbered.member.record_probe(Health::Unknown, ProbeDetail::default());
         }
         let watcher = Watcher {
@@ -167,12 +186,12 @@ impl Prober {
             numbered: member.numbered.clone(),
             shared: self.shared.clone(),
             checks: receiver,
-            hysteresis: Hysteresis::new(check.healthy_threshold, check.unhealthy_threshold),
+            hysteresis,
             schedule,
-            quick_left: Schedule::quick_probes(check),
-            pending: Some(Pending::new(&self.shared)),
+            quick_left: if is_inherited { 0 } else { Schedule::quick_probes(check) },
+            pending: (!is_inherited).then(|| Pending::new(&self.shared)),
         };
-        let first = schedule.first(newcomers);
+        let first = if is_inherited { schedule.phase(check.interval) } else { schedule.first(newcomers) };
         let handle = tokio::spawn(async move {
             tokio::time::sleep(first.to_std()).await;
             watcher.run().await;
@@ -271,16 +290,23 @@ impl Watcher {
     }
 
     async fn ask(&self, check: &Arc<HealthCheck>) -> Outcome {
-        // Never closed; were it, probing without a permit would be the lesser evil.
-        let _permit = self.shared.at_once.acquire().await;
         let limit = check.timeout + STOOD_STILL;
-        for _ in 0..MAX_VOID {
-            let outcome = (self.shared.ask)(check.clone(), self.serving).await;
-            if !outcome.timed_out || outcome.latency < limit {
+        let mut void = 0;
+        loop {
+            let outcome = {
+                // Never closed; were it, probing without a permit would be the lesser evil.
+                let _permit = self.shared.at_once.acquire().await;
+                (self.shared.ask)(check.clone(), self.serving).await
+            };
+            if outcome.is_ours {
+                // Clients that use up our descriptors must not fell the members: the last verdict stands.
+                tokio::time::sleep(RETRY.to_std()).await;
+            } else if outcome.timed_out && outcome.latency >= limit && void < MAX_VOID {
+                void += 1;
+            } else {
                 return outcome;
             }
         }
-        (self.shared.ask)(check.clone(), self.serving).await
     }
 
     fn record(&mut self, outcome: Outcome) -> State {
@@ -415,8 +441,9 @@ mod tests {
         Late,
         /// Late, and found to be so only much later.
         StoodStill,
+        NoDescriptor,
     }
-    use Answer::{Bad, Good, Late, StoodStill};
+    use Answer::{Bad, Good, Late, NoDescriptor, StoodStill};
 
     /// tokio's virtual time: the only clock of these tests.
     #[allow(clippy::disallowed_methods)]
@@ -449,8 +476,13 @@ mod tests {
             let answer = next.unwrap_or(*self.rest.lock().unwrap());
             let reason = if answer == Good { "200 OK" } else { "scripted" }.to_owned();
             let latency = if answer == StoodStill { check().timeout + STOOD_STILL } else { Span::ZERO };
-            let timed_out = matches!(answer, Late | StoodStill);
-            Outcome { success: answer == Good, timed_out, reason, latency }
+            Outcome {
+                success: answer == Good,
+                is_ours: answer == NoDescriptor,
+                timed_out: matches!(answer, Late | StoodStill),
+                reason,
+                latency,
+            }
         }
 
         fn will(&self, who: SocketAddr, answers: &[Answer]) {
@@ -512,6 +544,43 @@ mod tests {
         assert_eq!(script.changes.load(SeqCst), 1);
         let detail = world.services[0].backends[0].members[0].numbered.member.probe_detail();
         assert_eq!((detail.succeeded, detail.reason.as_str(), detail.streak), (true, "200 OK", 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_that_we_have_no_descriptor_for_decide_nothing_and_are_made_again() {
+        let (script, mut registry) = (Arc::new(Script::default()), Registry::new(1));
+        let world = world(web(&[address(1)]), &mut registry);
+        let mut prober = script.prober();
+        prober.reconcile(&world);
+        first_verdict().await;
+        script.then_all(NoDescriptor);
+        pass(20_000).await;
+        assert_eq!(health(&world, 0), Health::Healthy);
+        let asked = script.starts(address(1)).len();
+        script.then_all(Bad);
+        pass(20_000).await;
+        assert_eq!(health(&world, 0), Health::Unhealthy);
+        assert!(asked > 8, "asked {asked} times in 20 s, {RETRY:?} apart");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inherited_verdict_stands_at_once_with_its_streak_and_is_no_part_of_the_first_sweep() {
+        let (script, mut registry) = (Arc::new(Script::default()), Registry::new(1));
+        let world = world(web(&[address(1), address(2)]), &mut registry);
+        let number = |nth: usize| world.services[0].backends[0].members[nth].numbered.number;
+        script.then_all(Bad);
+        let mut prober = script.prober();
+        let well = ProbeDetail { succeeded: true, streak: 9, ..ProbeDetail::default() };
+        // One more failure is the second in a row.
+        let failed_once = ProbeDetail { succeeded: false, streak: 1, ..ProbeDetail::default() };
+        prober.inherit([(number(0), Health::Healthy, well), (number(1), Health::Healthy, failed_once)]);
+        prober.reconcile(&world);
+        assert!(prober.sweep_done());
+        assert_eq!([0, 1].map(|nth| health(&world, nth)), [Health::Healthy; 2]);
+        // Within an interval each is asked once, at its phase.
+        pass(check().interval.0 / 1_000_000).await;
+        assert_eq!([1, 2].map(|n| script.starts(address(n)).len()), [1, 1]);
+        assert_eq!([0, 1].map(|nth| health(&world, nth)), [Health::Healthy, Health::Unhealthy]);
     }
 
     /// [G 4.12]

@@ -146,6 +146,11 @@ impl Gate {
         self.due.load(Relaxed).saturating_sub(gcra::units(now))
     }
 
+    /// Goes on where another process's gate was: `due` is so far ahead of now, in the units of [`Limit`].
+    pub fn resume(&self, backlog: u64, now: Tick) {
+        self.due.store(gcra::units(now).saturating_add(backlog), Relaxed);
+    }
+
     /// Whether the next request would be refused.
     #[must_use]
     pub fn is_full(&self, now: Tick) -> bool {

@@ -8,8 +8,10 @@
 pub mod backend;
 pub mod breaker;
 pub mod cell;
+pub mod complaints;
 pub mod conduct;
 pub mod departed;
+pub mod doors;
 pub mod endpoint;
 pub mod gate;
 pub mod gauge;

@@ -1,6 +1,9 @@
 //! What concerns no single service: connections, and requests that no service was found for.
 
+use std::sync::Arc;
+
 use super::cell::{Cells, WorkerId};
+use super::doors::Doors;
 use super::handshake::Handshakes;
 use super::member::Count;
 use crate::model::detail::StatusDetail;
@@ -15,6 +18,8 @@ pub struct Process {
     traffic: Cells<{ Traffic::ALL.len() }>,
     details: Cells<{ StatusDetail::ALL.len() }>,
     unrouted: Cells<6>,
+    /// Who may come in.
+    pub doors: Arc<Doors>,
 }
 
 /// What is counted per process.
@@ -33,17 +38,23 @@ pub enum Traffic {
     LogLinesDropped,
     /// Panics caught in a connection.
     Panics,
+    /// Client connections that had to wait because `maxConnections` were open.
+    Waited,
+    /// Client connections closed at once because their address had `maxConnectionsPerAddress` open.
+    RefusedByAddress,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
         Self::BackendConnections,
         Self::LogLinesDropped,
         Self::Panics,
+        Self::Waited,
+        Self::RefusedByAddress,
     ];
 }
 
@@ -57,6 +68,7 @@ impl Process {
             traffic: Cells::new(workers),
             details: Cells::new(workers),
             unrouted: Cells::new(workers),
+            doors: Arc::default(),
         }
     }
 

@@ -174,6 +174,25 @@ pub struct ProxySettings {
     pub trusted_proxies: Vec<Cidr>,
     /// What strong cookies are signed with.
     pub session_key: SessionKey,
+    /// What the process may take up.
+    pub limits: ProcessLimits,
+}
+
+/// Limits of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// `maxConnections`: client connections at a time; `None` = what the file descriptors suffice for.
+    pub max_connections: Option<u32>,
+    /// `maxConnectionsPerAddress`; `None` = not limited.
+    pub max_connections_per_address: Option<u32>,
+    /// `upgradeTimeoutSec`: how long a new binary may take to be ready, 1 s to 1 h. Default 60 s.
+    pub upgrade_timeout: Span,
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self { max_connections: None, max_connections_per_address: None, upgrade_timeout: Span::secs(60) }
+    }
 }
 
 /// The secret behind STRONG_COOKIE_AFFINITY [G 3.6]. Proxies that share it share their sessions.

@@ -191,7 +191,7 @@ impl fmt::Display for ConnectError {
             Self::Reset => f.write_str("connection reset while connecting"),
             Self::Tls(words) => write!(f, "TLS handshake failed: {words}"),
             Self::Exhausted(error) => {
-                write!(f, "no descriptor, port or memory left here for a connection: {error}")
+                write!(f, "{EXHAUSTED}: {error}")
             }
             Self::Unresolved => f.write_str("the host name has not been resolved"),
             Self::Io(error) => write!(f, "cannot connect: {error}"),
@@ -200,6 +200,9 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
+
+/// How the words of [`ConnectError::Exhausted`] begin.
+pub const EXHAUSTED: &str = "no descriptor, port or memory left here for a connection";
 
 /// Too many open files in this process; std has no name for it. The same number on Linux, macOS and the BSDs.
 const EMFILE: i32 = 24;

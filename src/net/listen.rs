@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::model::unit::{Span, Tick};
+use crate::model::unit::Span;
 
 /// Connections that may wait for `accept` per listener. The kernel caps it at `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
@@ -19,9 +19,6 @@ pub const FIRST_PAUSE: Span = Span::millis(5);
 
 /// Longest pause between two tries of `accept`.
 pub const LONGEST_PAUSE: Span = Span::secs(1);
-
-/// Failures closer together than this belong to one episode, which is logged once.
-pub const EPISODE_GAP: Span = Span::secs(10);
 
 /// `copies` (at least one) listeners on `address`: non-blocking, `SO_REUSEPORT`, backlog [`BACKLOG`].
 ///
@@ -40,6 +37,19 @@ pub fn bind(address: SocketAddr, copies: usize, beside: Beside) -> io::Result<Ve
     let first = bind_one(address)?;
     let bound = first.local_addr()?;
     std::iter::once(Ok(first)).chain((1..copies).map(|_| bind_one(bound))).collect()
+}
+
+/// Who of `workers` (at least one) accepts on which socket: each has at least one, and each socket somebody. Where
+/// there are fewer sockets than workers, as when another process opened them, some share one.
+///
+/// # Errors
+///
+/// When the system has no more descriptors.
+pub fn deal(sockets: &[TcpListener], workers: usize) -> io::Result<Vec<(usize, TcpListener)>> {
+    let workers = workers.max(1);
+    let turns = 0..workers.max(sockets.len());
+    let dealt = turns.zip(sockets.iter().cycle());
+    dealt.map(|(turn, socket)| Ok((turn % workers, socket.try_clone()?))).collect()
 }
 
 /// Who may listen there already.
@@ -93,7 +103,6 @@ pub fn prepare(stream: &tokio::net::TcpStream) {
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
-    last: Option<Tick>,
 }
 
 impl Backoff {
@@ -104,15 +113,11 @@ impl Backoff {
     }
 
     /// Takes note of a failed `accept`: how long to wait before the next. Zero when only that connection was at
-    /// fault, as when the client gave up while it waited. Logs the first failure of an episode.
-    pub fn failed(&mut self, error: &io::Error, now: Tick) -> Span {
+    /// fault, as when the client gave up while it waited.
+    pub fn failed(&mut self, error: &io::Error) -> Span {
         if is_of_connection(error) {
             return Span::ZERO;
         }
-        if self.begins_episode(now) {
-            tracing::error!(%error, "cannot accept connections; trying again with pauses up to 1 s");
-        }
-        self.last = Some(now);
         let pause = FIRST_PAUSE.0 << self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
         Span(pause).min(LONGEST_PAUSE)
@@ -121,10 +126,6 @@ impl Backoff {
     /// Takes note of an accepted connection: the next pause is the first again.
     pub fn succeeded(&mut self) {
         self.failures = 0;
-    }
-
-    fn begins_episode(&self, now: Tick) -> bool {
-        self.last.is_none_or(|last| now.since(last) > EPISODE_GAP)
     }
 }
 
@@ -195,27 +196,27 @@ mod tests {
     #[test]
     fn want_of_descriptors_doubles_the_pause_up_to_a_second_and_success_resets_it() {
         let (mut backoff, error) = (Backoff::new(), io::Error::from_raw_os_error(TOO_MANY_FILES));
-        let pauses: Vec<u64> = (0..10).map(|i| backoff.failed(&error, Tick(i)).0 / 1_000_000).collect();
+        let pauses: Vec<u64> = (0..10).map(|_| backoff.failed(&error).0 / 1_000_000).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         backoff.succeeded();
-        assert_eq!(backoff.failed(&error, Tick(11)), FIRST_PAUSE);
+        assert_eq!(backoff.failed(&error), FIRST_PAUSE);
     }
 
     #[test]
     fn a_client_that_gave_up_costs_no_pause() {
         let mut backoff = Backoff::new();
-        assert_eq!(backoff.failed(&io::ErrorKind::ConnectionAborted.into(), Tick(1)), Span::ZERO);
+        assert_eq!(backoff.failed(&io::ErrorKind::ConnectionAborted.into()), Span::ZERO);
     }
 
     #[test]
-    fn an_episode_is_logged_once_even_when_some_connections_get_through() {
-        let (mut backoff, error) = (Backoff::new(), io::Error::from_raw_os_error(TOO_MANY_FILES));
-        let start = Tick(1);
-        assert!(backoff.begins_episode(start));
-        backoff.failed(&error, start);
-        backoff.succeeded();
-        assert!(!backoff.begins_episode(start + Span::secs(9)));
-        assert!(backoff.begins_episode(start + Span::secs(11)));
+    fn every_worker_gets_a_socket_and_every_socket_a_worker() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3, Beside::Nobody).unwrap();
+        for (workers, expected) in
+            [(1, vec![0, 0, 0]), (2, vec![0, 1, 0]), (3, vec![0, 1, 2]), (5, vec![0, 1, 2, 3, 4])]
+        {
+            let dealt: Vec<_> = deal(&sockets, workers).unwrap().into_iter().map(|(who, _)| who).collect();
+            assert_eq!(dealt, expected, "{workers} workers");
+        }
     }
 
     #[test]

@@ -13,12 +13,18 @@ use super::context::Context;
 use super::handshake::{self, Failed, Secured};
 use super::serve::{Ends, converse, part};
 use super::{record, respond};
+use crate::ledger::doors::Place;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::net::connect;
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
+pub(crate) async fn serve(
+    context: Rc<Context>,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: Place,
+    listener: u32,
+) {
     let open = Open::new(context, listener);
     let terms = open.context.world().front(listener).and_then(Front::tls).cloned();
     let Some((terms, local)) = terms.zip(stream.local_addr().ok()) else {
@@ -32,7 +38,7 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
         None => {}
         Some(Ok(stream)) => {
             let secured = Secured::of(stream.get_ref().1);
-            converse(&open, stream, Ends { listener, peer, local, secured: Some(secured) }).await;
+            converse(&open, (stream, place), Ends { listener, peer, local, secured: Some(secured) }).await;
         }
         Some(Err(failed)) => Box::pin(refuse(&open, failed, (listener, peer))).await,
     }

@@ -23,6 +23,7 @@ use super::headers::Hop;
 use super::watch::Watched;
 use super::{record, respond};
 use crate::clock;
+use crate::ledger::doors::Place;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Scheme;
@@ -52,6 +53,8 @@ pub(crate) struct Client {
     guard: Arc<guard::Shared>,
     keep_alive: Cell<Span>,
     is_in_flight: Cell<bool>,
+    /// Until its last request, or its tunnel, has ended.
+    _place: Place,
 }
 
 impl Client {
@@ -59,6 +62,10 @@ impl Client {
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
         self.watched.set_deadline(now + HEAD_TIMEOUT);
+        if self.context.is_draining.get() {
+            // Its answer says that it was the last.
+            self.watched.drain.set(true);
+        }
         if let Some(front) = world.front(self.listener).and_then(Front::http) {
             self.keep_alive.set(front.keep_alive);
         }
@@ -102,14 +109,19 @@ pub(crate) trait Channel: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel for S {}
 
 /// Serves a connection in clear until it ends.
-pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
+pub(crate) async fn serve(
+    context: Rc<Context>,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: Place,
+    listener: u32,
+) {
     let open = Open::new(context, listener);
     let Ok(local) = stream.local_addr() else { return };
-    converse(&open, stream, Ends { listener, peer, local, secured: None }).await;
+    converse(&open, (stream, place), Ends { listener, peer, local, secured: None }).await;
 }
 
 /// Speaks HTTP/1 until the connection ends.
-pub(crate) async fn converse<S: Channel>(open: &Open, stream: S, ends: Ends) {
+pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
     let Ends { listener, peer, local, secured } = ends;
     let context = open.context.clone();
     let world = context.world();
@@ -125,6 +137,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, stream: S, ends: Ends) {
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
+        _place: place,
         context,
     });
     drop(world);

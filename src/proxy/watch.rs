@@ -165,6 +165,26 @@ impl Watch {
         self.each(listener, |watched| watched.drain.set(true));
     }
 
+    /// Asks the connections whose request is with a member to end after it.
+    pub(crate) fn drain_busy(&self) {
+        for watched in self.all.borrow().iter().filter(|watched| watched.served_by.get().is_some()) {
+            watched.drain.set(true);
+            watched.wake();
+        }
+    }
+
+    /// Asks the oldest connection that has no request with a member to end, so that another client finds room.
+    pub(crate) fn give_up_idle(&self) {
+        let all = self.all.borrow();
+        let is_idle = |watched: &Watched| {
+            watched.served_by.get().is_none() && !watched.drain.get() && !watched.is_gone.get()
+        };
+        if let Some(watched) = all.iter().find(|watched| is_idle(watched)) {
+            watched.drain.set(true);
+            watched.wake();
+        }
+    }
+
     /// Asks all connections to end now.
     pub(crate) fn kill(&self) {
         self.each(None, |watched| watched.kill.set(true));

@@ -16,7 +16,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use siphasher::sip::SipHasher13;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::beside::Beside;
 use crate::clock;
@@ -63,17 +63,20 @@ pub async fn read(path: &Path) -> io::Result<String> {
     })
 }
 
+/// Answered when the file was read anew and has its verdict.
+pub type Forced = oneshot::Sender<()>;
+
 /// Applies every change of the file until the process ends. `force` makes it read and apply at once (SIGHUP).
 /// Files that it names are followed with it: when one has changed, the whole is applied once more.
-pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<()>, render: Render) {
+pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<Forced>, render: Render) {
     let mut beside = Beside::default();
     loop {
-        let (seen, cause) = tokio::select! {
-            seen = watch.changed() => (seen, "file changed"),
+        let (seen, cause, done) = tokio::select! {
+            seen = watch.changed() => (seen, "file changed", None),
             () = beside.changed(handle.files()) => {
-                (watch.read_anew().await, "a file that it names changed")
+                (watch.read_anew().await, "a file that it names changed", None)
             }
-            Some(()) = force.recv() => (watch.read_anew().await, "SIGHUP"),
+            Some(done) = force.recv() => (watch.read_anew().await, "SIGHUP", Some(done)),
         };
         match seen {
             Seen::Text(text) => apply(&handle, &watch.path, text, (cause, render)).await,
@@ -82,6 +85,10 @@ pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<
                 tracing::error!(%file, %why, cause, "configuration cannot be read; nothing changes");
                 handle.report_unreadable(file.to_string(), why);
             }
+        }
+        if let Some(done) = done {
+            // Whoever asked may not wait.
+            let _ = done.send(());
         }
     }
 }

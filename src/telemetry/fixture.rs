@@ -56,6 +56,7 @@ pub(crate) fn world(members: u16) -> World {
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
             session_key: SessionKey::Kept,
+            limits: Default::default(),
         },
         places: Places {
             regions: vec![region("us-central1"), region("europe-west1")],

@@ -33,6 +33,7 @@ struct View<'a> {
     world: &'a World,
     process: &'a Process,
     reload: &'a ReloadState,
+    upgrades_failed: u64,
     is_ready: bool,
     started: SystemTime,
 }
@@ -51,6 +52,7 @@ pub fn page(handle: &Handle) -> String {
         world: &handle.world(),
         process: handle.process(),
         reload: &handle.reload(),
+        upgrades_failed: handle.upgrade().failed,
         is_ready: handle.is_ready(),
         started: handle.started(),
     })
@@ -252,6 +254,24 @@ const FAMILIES: &[Family] = &[
     counter("overspill_accept_errors_total", "Errors of accept.", |view, page| {
         page.count(&[], view.process.sum(Traffic::AcceptErrors));
     }),
+    gauge(
+        "overspill_connections_limit",
+        "Client connections that may be open: maxConnections.",
+        |view, page| {
+            let most = view.process.doors.most(view.world.config.proxy.limits.max_connections);
+            page.number(&[], if most == u64::MAX { f64::INFINITY } else { most as f64 });
+        },
+    ),
+    counter(
+        "overspill_connections_waited_total",
+        "Client connections that had to wait because maxConnections were open.",
+        |view, page| page.count(&[], view.process.sum(Traffic::Waited)),
+    ),
+    counter(
+        "overspill_connections_refused_by_address_total",
+        "Client connections closed at once because their address had maxConnectionsPerAddress open.",
+        |view, page| page.count(&[], view.process.sum(Traffic::RefusedByAddress)),
+    ),
     counter("overspill_backend_connections_total", "Connections opened to members.", |view, page| {
         page.count(&[], view.process.sum(Traffic::BackendConnections));
     }),
@@ -275,6 +295,13 @@ const FAMILIES: &[Family] = &[
         page.count(&[("result", "taken")], view.reload.taken);
         page.count(&[("result", "refused")], view.reload.refused);
     }),
+    counter(
+        "overspill_upgrades_failed_total",
+        "Binary upgrades that left this process in place.",
+        |view, page| {
+            page.count(&[], view.upgrades_failed);
+        },
+    ),
     gauge("overspill_config_generation", "Number of the world that serves, from 1.", |view, page| {
         page.count(&[], view.world.generation);
     }),
@@ -483,7 +510,8 @@ mod tests {
             taken: 3,
             refused: 1,
         };
-        render(&View { world, process, reload: &reload, is_ready: true, started: clock::wall() })
+        let started = clock::wall();
+        render(&View { world, process, reload: &reload, upgrades_failed: 0, is_ready: true, started })
     }
 
     #[test]

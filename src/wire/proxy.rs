@@ -28,6 +28,12 @@ resource! {
         session_key: String,
         /// The same in a file.
         session_key_file: String,
+        /// Client connections at a time.
+        max_connections: u32,
+        /// The same of one address.
+        max_connections_per_address: u32,
+        /// How long a new binary may take to be ready.
+        upgrade_timeout_sec: u32,
     }
 }
 
@@ -114,6 +120,9 @@ pub static PROXY: Table = Table {
         optional("trustedProxies", Kind::List(&Kind::Text(64), 1000)),
         optional("sessionKey", Kind::Text(1024)),
         optional("sessionKeyFile", Kind::Text(1024)),
+        optional("maxConnections", Kind::Integer(1, 10_000_000)),
+        optional("maxConnectionsPerAddress", Kind::Integer(1, 10_000_000)),
+        optional("upgradeTimeoutSec", Kind::Integer(1, 3600)),
     ],
 };
 

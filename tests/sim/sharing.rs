@@ -28,6 +28,7 @@ fn world(backends: [Backend; 2]) -> World {
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
             session_key: SessionKey::Kept,
+            limits: Default::default(),
         },
         places: places(1),
         fronts: Vec::new(),

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use super::front::Placed;
 use super::place::{PROXY, cidr};
 use super::report::Report;
-use crate::model::config::{AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, ProxySettings, SessionKey};
+use crate::model::config::{
+    AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, ProcessLimits, ProxySettings, SessionKey,
+};
 use crate::model::place::RegionId;
+use crate::model::unit::Span;
 use crate::wire::flaw::quote;
 use crate::wire::proxy::{Admin, AdminAddress, Proxy, Workers};
 use crate::wire::read::Section;
@@ -142,7 +145,19 @@ pub(super) fn settings(
         _ => None,
     };
     let Checked { admin, access_log, trusted_proxies, session_key } = checked;
-    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key }
+    let limits = limits(proxy);
+    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key, limits }
+}
+
+fn limits(proxy: &Section<Proxy>) -> ProcessLimits {
+    let Section::Sound(proxy) = proxy else { return ProcessLimits::default() };
+    ProcessLimits {
+        max_connections: proxy.max_connections,
+        max_connections_per_address: proxy.max_connections_per_address,
+        upgrade_timeout: proxy
+            .upgrade_timeout_sec
+            .map_or(ProcessLimits::default().upgrade_timeout, |seconds| Span::secs(seconds.into())),
+    }
 }
 
 /// The settings that can be wrong, checked.
