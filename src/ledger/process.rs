@@ -30,17 +30,36 @@ pub enum Traffic {
     LogLinesDropped,
     /// Panics caught in a connection.
     Panics,
+    /// Client connections of HTTP/2.
+    Http2Connections,
+    /// Streams that clients opened and that the protocol's own rules refused: malformed, over a limit, cut.
+    Http2Refused,
+    /// Connections ended for too many RST_STREAM frames.
+    Http2OverResets,
+    /// Connections ended for too many frames that carry nothing.
+    Http2OverControl,
+    /// Connections sent away for too many requests in a second.
+    Http2OverRequests,
+    /// Connections ended for what the protocol's implementation bounds by itself: streams reset before they were
+    /// served, broken rules on streams, CONTINUATION frames, small DATA frames.
+    Http2OverFaults,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
         Self::BackendConnections,
         Self::LogLinesDropped,
         Self::Panics,
+        Self::Http2Connections,
+        Self::Http2Refused,
+        Self::Http2OverResets,
+        Self::Http2OverControl,
+        Self::Http2OverRequests,
+        Self::Http2OverFaults,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! The way of a request, on one worker, without locks. The steps in order:
 //!
-//! [`serve`] one client connection → [`guard`] strict framing → [`handle`] route, session key, pick, lease →
+//! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
 //! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own.
@@ -19,6 +19,7 @@ pub mod forward;
 pub mod guard;
 pub mod handle;
 pub mod headers;
+mod http2;
 mod live;
 pub mod outbound;
 pub mod pool;

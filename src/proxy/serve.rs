@@ -1,4 +1,6 @@
-//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw.
+//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw. A client that
+//! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with [`super::http2`]:
+//! so it costs HTTP/1 nothing to listen for it.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -11,15 +13,15 @@ use std::task::Poll;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::context::Context;
 use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
 use super::handle::handle;
 use super::headers::Hop;
-use super::watch::Watched;
-use super::{record, respond};
+use super::watch::{NEVER, Watched};
+use super::{http2, record, respond};
 use crate::clock;
 use crate::ledger::process::Traffic;
 use crate::model::config::Front;
@@ -35,7 +37,7 @@ const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A client's connection, as its requests see it.
+/// Whoever has one request at a time: a connection of HTTP/1, or a stream of HTTP/2.
 pub(crate) struct Client {
     pub(crate) context: Rc<Context>,
     /// Number of the listener that it came in by.
@@ -46,18 +48,69 @@ pub(crate) struct Client {
     pub(crate) watched: Rc<Watched>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
-    guard: Arc<guard::Shared>,
+    link: Link,
     keep_alive: Cell<Span>,
     is_in_flight: Cell<bool>,
 }
 
+/// What brings a client's requests.
+enum Link {
+    Connection(Arc<guard::Shared>),
+    Stream(http2::Stream),
+}
+
+/// A connection that has come in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Number of its listener.
+    pub(crate) listener: u32,
+    pub(crate) peer: SocketAddr,
+    /// The address that was asked for.
+    pub(crate) local: SocketAddr,
+    pub(crate) is_https: bool,
+    pub(crate) spoken: Spoken,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// HTTP/1, or HTTP/2 if it begins so.
+    Unknown,
+    /// HTTP/2, as agreed on in TLS.
+    #[allow(dead_code)]
+    Http2,
+}
+
 impl Client {
+    /// A stream of this connection.
+    pub(super) fn of_stream(connection: &Self, stream: http2::Stream) -> Self {
+        let watched = Rc::new(Watched::new(connection.listener));
+        connection.context.watch.add(watched.clone());
+        Self {
+            context: connection.context.clone(),
+            listener: connection.listener,
+            peer: connection.peer,
+            local: connection.local,
+            watched,
+            hop: connection.hop.clone(),
+            link: Link::Stream(stream),
+            keep_alive: Cell::new(Span::ZERO),
+            is_in_flight: Cell::new(false),
+        }
+    }
+
     /// A request has come.
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
         self.watched.set_deadline(now + HEAD_TIMEOUT);
-        if let Some(front) = world.front(self.listener).and_then(Front::http) {
-            self.keep_alive.set(front.keep_alive);
+        let front = world.front(self.listener).and_then(Front::http);
+        match &self.link {
+            Link::Connection(_) => {
+                if let Some(front) = front {
+                    self.keep_alive.set(front.keep_alive);
+                }
+            }
+            Link::Stream(stream) => stream.begin(front.map(|front| front.keep_alive)),
         }
     }
 
@@ -65,18 +118,53 @@ impl Client {
     pub(crate) fn end_request(&self, now: Tick) {
         self.is_in_flight.set(false);
         self.watched.set_served_by(None);
-        self.watched.set_deadline(now + self.keep_alive.get());
-        self.guard.request_done();
+        match &self.link {
+            Link::Connection(guard) => {
+                self.watched.set_deadline(now + self.keep_alive.get());
+                guard.request_done();
+            }
+            Link::Stream(stream) => {
+                self.watched.set_deadline(NEVER);
+                self.watched.forget();
+                stream.end(now);
+            }
+        }
     }
 
     /// Why the body of the request under way is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<StatusDetail> {
-        self.guard.refusal().map(|refusal| refusal.answer().1)
+        self.guard()?.refusal().map(|refusal| refusal.answer().1)
     }
 
     /// The connection becomes a tunnel.
     pub(crate) fn pass_through(&self) {
-        self.guard.pass_through();
+        if let Some(guard) = self.guard() {
+            guard.pass_through();
+        }
+    }
+
+    /// The stream of HTTP/2, if it is one.
+    pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
+        match &self.link {
+            Link::Connection(_) => None,
+            Link::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// How long the connection may be idle.
+    pub(super) fn keep_alive(&self) -> Span {
+        self.keep_alive.get()
+    }
+
+    pub(super) fn set_keep_alive(&self, keep_alive: Span) {
+        self.keep_alive.set(keep_alive);
+    }
+
+    const fn guard(&self) -> Option<&Arc<guard::Shared>> {
+        match &self.link {
+            Link::Connection(guard) => Some(guard),
+            Link::Stream(_) => None,
+        }
     }
 }
 
@@ -94,19 +182,30 @@ impl Drop for Open {
     }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection in clear until it ends.
 pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
     let Ok(local) = stream.local_addr() else { return };
+    let arrival = Arrival { listener, peer, local, is_https: false, spoken: Spoken::Unknown };
+    serve_on(context, stream, arrival).await;
+}
+
+/// Serves a connection until it ends, whatever carries it.
+pub(crate) async fn serve_on<S>(context: Rc<Context>, stream: S, arrival: Arrival)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Arrival { listener, peer, local, is_https, spoken } = arrival;
     let world = context.world();
     let front = world.front(listener);
-    let (io, guard) = GuardedIo::new(stream, max_head(&world, front));
+    let max_head = max_head(&world, front);
+    let (io, guard) = GuardedIo::new(stream, max_head);
     let client = Rc::new(Client {
         listener,
         peer,
         local,
         watched: Rc::new(Watched::new(listener)),
-        guard,
-        hop: Hop::new(peer.ip(), local.ip(), false),
+        link: Link::Connection(guard.clone()),
+        hop: Hop::new(peer.ip(), local.ip(), is_https),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
         context,
@@ -115,14 +214,25 @@ pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketA
     let open = Open(client.clone());
     client.watched.set_deadline(clock::now() + client.keep_alive.get());
     client.context.watch.add(client.watched.clone());
-    if let Some(mut io) = drive(&client, io).await {
-        // Boxed: rare, and its buffer would be part of every connection.
-        Box::pin(refuse(&open.0, &mut io)).await;
+    let owed = match spoken {
+        Spoken::Unknown => drive(&client, &guard, io).await,
+        Spoken::Http2 => Some(io),
+    };
+    let Some(mut io) = owed else { return };
+    // Boxed: rare beside HTTP/1, and their buffers would be part of every connection.
+    if spoken == Spoken::Http2 || guard.refusal() == Some(guard::Refusal::Http2) {
+        let (io, early) = io.into_rest();
+        Box::pin(http2::serve(client, io, early, max_head)).await;
+    } else {
+        Box::pin(refuse(&open.0, &guard, &mut io)).await;
     }
 }
 
 /// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
-async fn drive(client: &Rc<Client>, io: GuardedIo<TcpStream>) -> Option<GuardedIo<TcpStream>> {
+async fn drive<S>(client: &Rc<Client>, guard: &guard::Shared, io: GuardedIo<S>) -> Option<GuardedIo<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let of_request = client.clone();
     let service = service_fn(move |request| handle(&of_request, request));
     let conn = http1::Builder::new()
@@ -141,29 +251,29 @@ async fn drive(client: &Rc<Client>, io: GuardedIo<TcpStream>) -> Option<GuardedI
             is_draining = true;
             Pin::new(&mut conn).graceful_shutdown();
         }
-        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() || is_over(client) {
+        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() || is_over(client, guard) {
             return Poll::Ready(());
         }
         Poll::Pending
     })
     .await;
     let is_owed =
-        client.guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client);
+        guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client, guard);
     let parts = if is_owed { conn.into_parts() } else { None };
     parts.map(|parts| parts.io.into_inner())
 }
 
 /// Whether a deadline has passed that ends the connection itself.
-fn is_over(client: &Client) -> bool {
-    if !client.is_in_flight.get() && client.guard.phase() == Phase::Head {
-        let deadline = client.guard.phase_since() + HEAD_TIMEOUT;
+fn is_over(client: &Client, guard: &guard::Shared) -> bool {
+    if !client.is_in_flight.get() && guard.phase() == Phase::Head {
+        let deadline = guard.phase_since() + HEAD_TIMEOUT;
         client.watched.lower_deadline(deadline);
     }
     client.watched.is_expired()
 }
 
-fn has_timed_out(client: &Client) -> bool {
-    client.watched.is_expired() && client.guard.phase() == Phase::Head && !client.is_in_flight.get()
+fn has_timed_out(client: &Client, guard: &guard::Shared) -> bool {
+    client.watched.is_expired() && guard.phase() == Phase::Head && !client.is_in_flight.get()
 }
 
 fn max_head(world: &World, front: Option<&Front>) -> usize {
@@ -175,9 +285,12 @@ fn max_head(world: &World, front: Option<&Front>) -> usize {
 }
 
 /// Answers a head that was refused or never came whole, and waits a moment for the client to read it.
-async fn refuse(client: &Client, io: &mut GuardedIo<TcpStream>) {
+async fn refuse<S>(client: &Client, guard: &guard::Shared, io: &mut GuardedIo<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (status, detail) =
-        client.guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
+        guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
     client.context.process.count_unrouted(client.context.worker, detail, Some(status));
     record::log_refusal(client, status, detail);
     let answer = respond::raw(status, detail);

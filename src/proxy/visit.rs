@@ -263,6 +263,10 @@ impl Visit {
         let status = response.status();
         let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
         let seen = Seen::survey(response.headers());
+        if let Err(detail) = self.refuse_upgrade(&response, is_tunnel) {
+            self.record.fail_attempt();
+            return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
+        }
         if is_tunnel && self.session.upgrade != Upgrade::WebSocket
             || headers::has_two_framings(response.headers(), seen)
         {
@@ -297,6 +301,19 @@ impl Visit {
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
         answer
+    }
+
+    /// On a stream of HTTP/2, any 2xx opens the tunnel that was asked for, so that only a member's 101 to the very
+    /// handshake that we have made may become one.
+    fn refuse_upgrade(&self, response: &Response<Incoming>, is_tunnel: bool) -> Result<(), StatusDetail> {
+        let Some(stream) = self.record.client.stream() else { return Ok(()) };
+        let is_refused = self.session.upgrade == Upgrade::WebSocket
+            && if is_tunnel {
+                !stream.is_accepted(response.headers())
+            } else {
+                response.status().is_success()
+            };
+        if is_refused { Err(StatusDetail::WebsocketHandshakeFailed) } else { Ok(()) }
     }
 
     /// What the client keeps of this session: a cookie that was made before the choice, or one that names the choice.

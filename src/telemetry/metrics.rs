@@ -236,6 +236,24 @@ const FAMILIES: &[Family] = &[
     counter("overspill_panics_total", "Panics caught in a connection; each is a bug.", |view, page| {
         page.count(&[], view.process.sum(Traffic::Panics));
     }),
+    counter("overspill_http2_connections_total", "Client connections of HTTP/2.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::Http2Connections));
+    }),
+    counter(
+        "overspill_http2_streams_refused_total",
+        "Streams that clients opened and that broke the rules of HTTP/2 before there was a request.",
+        |view, page| page.count(&[], view.process.sum(Traffic::Http2Refused)),
+    ),
+    counter(
+        "overspill_http2_limits_total",
+        "Connections of HTTP/2 ended by a limit: resets, control_frames, requests, faults.",
+        |view, page| {
+            page.count(&[("limit", "resets")], view.process.sum(Traffic::Http2OverResets));
+            page.count(&[("limit", "control_frames")], view.process.sum(Traffic::Http2OverControl));
+            page.count(&[("limit", "requests")], view.process.sum(Traffic::Http2OverRequests));
+            page.count(&[("limit", "faults")], view.process.sum(Traffic::Http2OverFaults));
+        },
+    ),
     gauge(
         "overspill_ready",
         "1 when listeners are bound and the first health sweep is done.",

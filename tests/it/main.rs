@@ -15,6 +15,8 @@ mod custom_metrics;
 mod distribution;
 mod headers;
 mod health;
+mod http2;
+mod http2_attacks;
 mod https;
 mod in_flight;
 mod members;
