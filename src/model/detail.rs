@@ -25,6 +25,8 @@ details! {
     ResponseSentByBackend = "response_sent_by_backend",
     /// No TCP or TLS connection to a member.
     FailedToConnectToBackend = "failed_to_connect_to_backend",
+    /// A member of an HTTP2 service speaks TLS and no HTTP/2.
+    FailedToNegotiateAlpn = "failed_to_negotiate_alpn",
     /// No healthy member with a scaler above 0.
     FailedToPickBackend = "failed_to_pick_backend",
     /// The member closed before the head of an answer.

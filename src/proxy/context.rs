@@ -29,6 +29,8 @@ pub struct Context {
     pub process: Arc<Process>,
     /// TLS to HTTPS and SSL backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
+    /// The same, asking for HTTP/2.
+    pub(crate) tls_http2: Arc<ClientConfig>,
     /// TLS to clients of SSL proxies.
     pub(crate) acceptors: Acceptors,
     /// Signs strong cookies; empty until a world has a service that gives such out.
@@ -105,6 +107,7 @@ impl Context {
         Rc::new(Self {
             worker: parts.worker,
             process: parts.process,
+            tls_http2: crate::net::tls::asking_for_http2(&parts.tls),
             tls: parts.tls,
             acceptors: Acceptors::new(parts.ticketer),
             signer: parts.signer,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{EXPECT, HOST, REFERER, USER_AGENT};
+use http::header::{EXPECT, HOST, REFERER, TE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
@@ -108,6 +108,12 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let id = front.url_map.find(host, head.uri.path()).service;
     let service = world.service(id).ok_or(not_found)?;
     record.service = Some(id);
+    let is_http2 = service.config.protocol.is_http2();
+    if is_http2 && upgrade == Upgrade::WebSocket {
+        let detail = StatusDetail::WebsocketHandshakeFailed;
+        return Err(Failure { stage: Stage::Pick, detail }.into());
+    }
+    let takes_trailers = is_http2 && headers::takes_trailers(&head.headers);
 
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
@@ -123,6 +129,9 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         arena: &client.context.arena,
     };
     headers::to_backend(&mut head.headers, seen, &facts);
+    if takes_trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     keep_facts(record, service, head);
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);

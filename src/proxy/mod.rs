@@ -1,7 +1,7 @@
 //! The way of a request, on one worker, without locks. The steps in order:
 //!
 //! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
-//! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
+//! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own.
 //!
@@ -29,6 +29,7 @@ pub mod respond;
 pub mod retry;
 pub mod serve;
 pub mod session;
+mod shared;
 pub mod tcp;
 pub mod upgrade;
 pub mod visit;

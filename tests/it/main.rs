@@ -13,6 +13,7 @@ mod chaos;
 mod client_gone;
 mod custom_metrics;
 mod distribution;
+mod grpc;
 mod headers;
 mod health;
 mod http2;
