@@ -8,7 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use overspill::model::detail::StatusDetail;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::toy;
 use crate::support::h2::{Whole, ask, connect, get, run, send_all, whole};
@@ -16,7 +21,11 @@ use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, Serves, Setup, group, setup};
 use crate::support::wait_until;
 
-/// A member that speaks HTTP/2 in clear. Ends with its runtime.
+/// Self-signed for another name, and expired in 2020.
+const EXPIRED: &[u8] = include_bytes!("../../src/net/testdata/expired.der");
+const KEY: &[u8] = include_bytes!("../../src/net/testdata/key.der");
+
+/// A member that speaks HTTP/2 in clear, or over TLS. Ends with its runtime.
 struct Member {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -46,6 +55,23 @@ impl Member {
     }
 
     fn with_streams(most_streams: u32) -> Self {
+        Self::made(most_streams, None)
+    }
+
+    /// Over TLS with a certificate that has expired, and these protocols.
+    fn over_tls(protocols: &[&[u8]]) -> Self {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(KEY));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![CertificateDer::from(EXPIRED)], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Self::made(1000, Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn made(most_streams: u32, tls: Option<TlsAcceptor>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -62,7 +88,16 @@ impl Member {
         runtime.spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, of_task.clone()));
+                let (shared, tls) = (of_task.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, shared).await,
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            serve(stream, shared).await;
+                        }
+                    }
+                });
             }
         });
         Self { address, shared, _runtime: runtime }
@@ -77,7 +112,7 @@ impl Member {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, shared: Arc<Shared>) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared>) {
     let builder = &mut h2::server::Builder::new();
     let Ok(mut connection) =
         builder.max_concurrent_streams(shared.most_streams).handshake::<_, Bytes>(stream).await
@@ -430,6 +465,34 @@ fn back_pressure_reaches_from_a_slow_client_to_the_member() {
             }
         }
     });
+}
+
+fn http2(member: &Member) -> String {
+    of(member, "").replace("protocol: H2C\n", "protocol: HTTP2\n")
+}
+
+#[test]
+fn g_6_4_http_2_over_tls_needs_alpn_and_no_good_certificate() {
+    let member = Member::over_tls(&[b"h2"]);
+    let lb = Lb::with_workers(&http2(&member), 1);
+    run(async {
+        let mut send = connect(lb.address()).await;
+        let unary = say(&mut send, "/unary", "question".into()).await.unwrap();
+        assert_eq!((unary.status, unary.text()), (200, "question".to_owned()));
+    });
+    assert_eq!(member.shared.heads.lock().unwrap()[0].uri().scheme_str(), Some("https"));
+}
+
+#[test]
+fn g_6_3_a_member_that_agrees_on_no_http_2_is_said_to() {
+    for protocols in [&[][..], &[&b"http/1.1"[..]]] {
+        let member = Member::over_tls(protocols);
+        let lb = Lb::with_workers(&http2(&member), 1);
+        let answer = lb.get("/");
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains("failed_to_negotiate_alpn"), "{}", answer.text());
+        assert_eq!(member.calls(), 0);
+    }
 }
 
 #[test]
