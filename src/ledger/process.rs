@@ -42,11 +42,24 @@ pub enum Traffic {
     Waited,
     /// Client connections closed at once because their address had `maxConnectionsPerAddress` open.
     RefusedByAddress,
+    /// Client connections of HTTP/2.
+    Http2Connections,
+    /// Streams that clients opened and that the protocol's own rules refused: malformed, over a limit, cut.
+    Http2Refused,
+    /// Connections ended for too many RST_STREAM frames.
+    Http2OverResets,
+    /// Connections ended for too many frames that carry nothing.
+    Http2OverControl,
+    /// Connections sent away for too many requests in a second.
+    Http2OverRequests,
+    /// Connections ended for what the protocol's implementation bounds by itself: streams reset before they were
+    /// served, broken rules on streams, CONTINUATION frames, small DATA frames.
+    Http2OverFaults,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -55,6 +68,12 @@ impl Traffic {
         Self::Panics,
         Self::Waited,
         Self::RefusedByAddress,
+        Self::Http2Connections,
+        Self::Http2Refused,
+        Self::Http2OverResets,
+        Self::Http2OverControl,
+        Self::Http2OverRequests,
+        Self::Http2OverFaults,
     ];
 }
 

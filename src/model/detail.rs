@@ -25,6 +25,8 @@ details! {
     ResponseSentByBackend = "response_sent_by_backend",
     /// No TCP or TLS connection to a member.
     FailedToConnectToBackend = "failed_to_connect_to_backend",
+    /// A member of an HTTP2 service speaks TLS and no HTTP/2.
+    FailedToNegotiateAlpn = "failed_to_negotiate_alpn",
     /// No healthy member with a scaler above 0.
     FailedToPickBackend = "failed_to_pick_backend",
     /// The member closed before the head of an answer.
@@ -57,7 +59,11 @@ details! {
     FailedParsingClientHeaders = "failed_parsing_client_headers",
     /// Parsable and forbidden, such as two lengths.
     InvalidRequestHeaders = "invalid_request_headers",
-    /// A version other than 1.0 and 1.1.
+    /// A head of HTTP/2 that says something forbidden, or leaves something out.
+    InvalidHttp2ClientHeaderFormat = "invalid_http2_client_header_format",
+    /// `:path` of HTTP/2 that is no path.
+    InvalidHttp2ClientRequestPath = "invalid_http2_client_request_path",
+    /// A version other than 1.0, 1.1 and 2.
     HttpVersionNotSupported = "http_version_not_supported",
     /// Bad chunk framing in a request body.
     InvalidChunkFraming = "invalid_chunk_framing",

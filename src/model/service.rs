@@ -97,6 +97,10 @@ pub enum Protocol {
     Http,
     /// HTTP/1.1 over TLS, certificate not verified [G 6.4].
     Https,
+    /// HTTP/2 over TLS, certificate not verified [G 6.4].
+    Http2,
+    /// HTTP/2 in clear.
+    H2c,
     /// Bytes in clear, behind a target TCP or SSL proxy.
     Tcp,
     /// Bytes over TLS, certificate not verified, behind a target TCP or SSL proxy.
@@ -110,6 +114,8 @@ impl Protocol {
         match self {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::Http2 => "HTTP2",
+            Self::H2c => "H2C",
             Self::Tcp => "TCP",
             Self::Ssl => "SSL",
         }
@@ -118,7 +124,13 @@ impl Protocol {
     /// Whether requests are balanced; else connections.
     #[must_use]
     pub const fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https)
+        !matches!(self, Self::Tcp | Self::Ssl)
+    }
+
+    /// Whether members speak HTTP/2.
+    #[must_use]
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::H2c)
     }
 }
 

@@ -42,6 +42,8 @@ pub enum ConnectError {
     Reset,
     /// The TLS handshake failed; in the words of the library.
     Tls(String),
+    /// The server speaks TLS, and none of the protocols that we asked for.
+    NoProtocol,
     /// **We** have no descriptor, port or memory left for it. Another member would not help.
     Exhausted(io::Error),
     /// A host name that has not led to any address yet.
@@ -124,6 +126,15 @@ pub async fn secure_as(
 }
 
 impl Stream {
+    /// What both sides have agreed on in TLS (ALPN).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Ends it with a reset instead of an orderly close, so that nobody takes what came so far for the whole.
     pub fn abort(self) {
         let socket = match &self {
@@ -140,6 +151,11 @@ pub fn abort(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
 }
 
+fn is_no_protocol(error: &io::Error) -> bool {
+    let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(alert, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
+}
+
 impl ConnectError {
     /// One word for logs and metrics.
     #[must_use]
@@ -150,6 +166,7 @@ impl ConnectError {
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
             Self::Tls(_) => "tls",
+            Self::NoProtocol => "no_protocol",
             Self::Exhausted(_) => "exhausted",
             Self::Unresolved => "unresolved",
             Self::Io(_) => "io",
@@ -176,6 +193,7 @@ impl ConnectError {
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Self::Reset,
             Kind::UnexpectedEof => Self::Tls("connection closed during the handshake".to_owned()),
             // A TLS error travels inside an I/O error of this kind.
+            Kind::InvalidData if is_no_protocol(&error) => Self::NoProtocol,
             Kind::InvalidData => Self::Tls(error.to_string()),
             _ => Self::Io(error),
         }
@@ -189,6 +207,7 @@ impl fmt::Display for ConnectError {
             Self::Refused => f.write_str("connection refused"),
             Self::Unreachable => f.write_str("host or network unreachable"),
             Self::Reset => f.write_str("connection reset while connecting"),
+            Self::NoProtocol => f.write_str("TLS handshake failed: no protocol in common"),
             Self::Tls(words) => write!(f, "TLS handshake failed: {words}"),
             Self::Exhausted(error) => {
                 write!(f, "{EXHAUSTED}: {error}")

@@ -31,6 +31,17 @@ pub fn unverified() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// HTTP/2 in ALPN.
+pub const HTTP2: &[u8] = b"h2";
+
+/// The same, and it asks for HTTP/2 and nothing else.
+#[must_use]
+pub fn asking_for_http2(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    Arc::new(config)
+}
+
 /// The name under which a member is greeted: its address. TLS sends no SNI for addresses.
 #[must_use]
 pub fn server_name(address: IpAddr) -> ServerName<'static> {

@@ -28,6 +28,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) latency: Span,
     /// Empty when the request could not be read.
     pub(crate) method: &'a str,
+    /// `HTTP/1.1`, `HTTP/2`; empty when the request could not be read.
+    pub(crate) protocol: &'a str,
     /// `Host`, as bytes of the client.
     pub(crate) host: &'a [u8],
     /// Path and query, as bytes of the client.
@@ -79,6 +81,16 @@ pub(crate) struct Way<'a> {
     pub(crate) reason: Option<Reason>,
 }
 
+/// Google's word for a version.
+pub(crate) const fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        http::Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}
+
 impl Entry<'_> {
     /// Appends the line with its line end.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -123,6 +135,7 @@ impl Entry<'_> {
             line.escaped(self.target);
             line.raw("\"");
         }
+        line.word(",\"protocol\":", self.protocol);
         line.bytes(",\"userAgent\":", self.user_agent);
         line.bytes(",\"referer\":", self.referer);
         line.display(format_args!(",\"remoteIp\":\"{}\"", self.remote_ip.to_canonical()));
@@ -317,6 +330,7 @@ mod tests {
             at: UNIX_EPOCH + Duration::from_micros(1_772_366_400_000_042),
             latency: Span(1_234_567),
             method: "GET",
+            protocol: "HTTP/1.1",
             host: b"h:8080",
             target: b"/a?b=c",
             request_size: 42,
@@ -357,7 +371,7 @@ mod tests {
             "severity": "INFO",
             "httpRequest": {
                 "status": 200, "requestSize": "42", "responseSize": "1000", "requestMethod": "GET",
-                "requestUrl": "http://h:8080/a?b=c", "userAgent": "curl/8", "remoteIp": "127.0.0.1",
+                "requestUrl": "http://h:8080/a?b=c", "protocol": "HTTP/1.1", "userAgent": "curl/8", "remoteIp": "127.0.0.1",
                 "serverIp": "10.0.0.1", "latency": "0.001234s",
             },
             "resource": {"type": "http_load_balancer", "labels": {
@@ -379,6 +393,7 @@ mod tests {
     fn a_request_that_reached_nothing_has_status_0_and_no_empty_fields() {
         let bare = Entry {
             method: "",
+            protocol: "",
             target: b"",
             status: None,
             user_agent: None,
@@ -397,7 +412,8 @@ mod tests {
     /// [G 8.1]
     #[test]
     fn what_tls_agreed_on_is_shown_where_it_is_asked_for() {
-        let secured = Some(Secured { protocol: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" });
+        let secured =
+            Some(Secured { protocol: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", is_http2: false });
         let shown = |has_tls_protocol, has_tls_cipher, secured| {
             let fields = LogFields { has_tls_protocol, has_tls_cipher };
             line(&Entry { secured, fields, ..entry() })

@@ -147,7 +147,8 @@ impl Forwarded {
         self.record.has_ended = true;
         if let Some(progress) = self.progress.take() {
             self.record.bytes_up = progress.bytes.get();
-            if !progress.has_ended.get() {
+            // A stream of HTTP/2 may end one way first, as calls of gRPC do, and its connection lives on.
+            if !progress.has_ended.get() && self.upstream.as_ref().is_none_or(|one| one.seat().is_none()) {
                 // The member has said all it will say: the rest of the request goes nowhere, and neither connection
                 // can be used again.
                 self.record.detail = Some(StatusDetail::AbortedRequestDueToEarlyResponse);

@@ -30,6 +30,8 @@ pub struct Context {
     pub process: Arc<Process>,
     /// TLS to HTTPS and SSL backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
+    /// The same, asking for HTTP/2.
+    pub(crate) tls_http2: Arc<ClientConfig>,
     /// TLS to clients.
     pub(crate) acceptors: Acceptors,
     /// TLS handshakes under way.
@@ -108,6 +110,7 @@ impl Context {
         Rc::new(Self {
             worker: parts.worker,
             process: parts.process,
+            tls_http2: crate::net::tls::asking_for_http2(&parts.tls),
             tls: parts.tls,
             acceptors: Acceptors::new(parts.ticketer),
             handshaking: Handshaking::default(),

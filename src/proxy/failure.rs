@@ -52,6 +52,8 @@ impl Failure {
             D::HeadersTooLong => 413,
             D::FailedParsingClientHeaders
             | D::InvalidRequestHeaders
+            | D::InvalidHttp2ClientHeaderFormat
+            | D::InvalidHttp2ClientRequestPath
             | D::HttpVersionNotSupported
             | D::InvalidChunkFraming
             | D::UnsupportedMethod

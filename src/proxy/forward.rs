@@ -6,7 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::header::HOST;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
@@ -14,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::body::{Progress, RequestBody};
+use super::context::Context as Worker;
 use super::failure::{Failure, Stage};
 use super::pool::Upstream;
 use super::serve::Client;
@@ -22,6 +25,7 @@ use crate::model::detail::StatusDetail;
 use crate::model::service::Protocol;
 use crate::net::connect::{CONNECT_TIMEOUT, ConnectError, Stream, connect};
 use crate::net::dial::dial;
+use crate::net::tls::HTTP2;
 use crate::world::LiveMember;
 
 /// Largest head of an answer [G 6b: about 128 KB].
@@ -39,21 +43,15 @@ pub(crate) async fn connect_to(
     member: &LiveMember,
     protocol: Protocol,
 ) -> Result<Box<Upstream>, Failure> {
-    let context = &client.context;
     let failed = |detail| Failure { stage: Stage::Connect, detail };
-    let tls = matches!(protocol, Protocol::Https).then_some(&context.tls);
-    let mut connecting = pin!(reach(member, tls));
+    let mut connecting = pin!(open(&client.context, member, protocol));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(Some(connected)),
         Poll::Pending if client.watched.is_expired() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     });
     let timeout = Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout };
-    let (stream, peer) = connected.await.ok_or(timeout)?.map_err(|error| {
-        tracing::debug!(member = %member.config.name, address = member.config.place(), %error, "connect failed");
-        failed(StatusDetail::FailedToConnectToBackend)
-    })?;
-    context.process.count(context.worker, Traffic::BackendConnections);
+    let (stream, peer) = connected.await.ok_or(timeout)??;
     let (send, conn) = http1::Builder::new()
         .max_header_size(MAX_RESPONSE_HEAD)
         .handshake(TokioIo::new(stream))
@@ -62,6 +60,33 @@ pub(crate) async fn connect_to(
     let mut upstream = Upstream::new(conn, send, member.numbered.number);
     upstream.peer = peer;
     Ok(upstream)
+}
+
+/// A fresh connection that speaks what the service's members speak, and where it leads for a member that is known by
+/// name.
+pub(crate) async fn open(
+    context: &Worker,
+    member: &LiveMember,
+    protocol: Protocol,
+) -> Result<(Stream, Option<IpAddr>), Failure> {
+    let failed = |detail| Failure { stage: Stage::Connect, detail };
+    let tls = match protocol {
+        Protocol::Https => Some(&context.tls),
+        Protocol::Http2 => Some(&context.tls_http2),
+        _ => None,
+    };
+    let (stream, peer) = reach(member, tls).await.map_err(|error| {
+        tracing::debug!(member = %member.config.name, address = member.config.place(), %error, "connect failed");
+        failed(match error {
+            ConnectError::NoProtocol => StatusDetail::FailedToNegotiateAlpn,
+            _ => StatusDetail::FailedToConnectToBackend,
+        })
+    })?;
+    context.process.count(context.worker, Traffic::BackendConnections);
+    if protocol == Protocol::Http2 && stream.protocol() != Some(HTTP2) {
+        return Err(failed(StatusDetail::FailedToNegotiateAlpn));
+    }
+    Ok((stream, peer))
 }
 
 /// A member that is known by name is reached at one of the addresses that its name leads to.
@@ -92,15 +117,63 @@ pin_project! {
 }
 
 /// Sends the request and waits for the head of the answer. Dropping the future closes the connection, so that a
-/// client that leaves stops the member's work.
+/// client that leaves stops the member's work. `None` on a shared connection.
 pub(crate) fn send<'a>(
     client: &'a Client,
     upstream: &'a mut Upstream,
     request: Request<RequestBody>,
     progress: Option<&'a Progress>,
-) -> impl Future<Output = Result<Response<Incoming>, Failed>> + 'a {
-    let answer = upstream.send.try_send_request(request);
-    Sending { answer, client, upstream, progress }
+) -> Option<impl Future<Output = Result<Response<Incoming>, Failed>> + 'a> {
+    let answer = upstream.own()?.try_send_request(request);
+    Some(Sending { answer, client, upstream, progress })
+}
+
+/// The same on a stream of a shared connection. Dropping the future resets the stream.
+pub(crate) async fn send_shared(
+    client: &Client,
+    upstream: &mut Upstream,
+    mut request: Request<RequestBody>,
+    progress: Option<&Progress>,
+) -> Result<Response<Incoming>, Failed> {
+    let misplaced = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
+    let Some(seat) = upstream.seat() else { return Err(Failed { failure: misplaced, unsent: None }) };
+    let unsent = |failure, request| Err(Failed { failure, unsent: Some(Box::new(request)) });
+    let mut send = match seat.ready(client).await {
+        Ok(send) => send,
+        Err(failure) => return unsent(failure, request),
+    };
+    let scheme = if seat.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
+    if to_http2(&mut request, scheme).is_err() {
+        return unsent(Failure::client(StatusDetail::InvalidRequestHeaders), request);
+    }
+    let answer = send.try_send_request(request);
+    let sent = Sending { answer, client, upstream, progress }.await;
+    sent.map_err(|mut failed| {
+        if let Some(request) = failed.unsent.as_deref_mut() {
+            from_http2(request);
+        }
+        failed
+    })
+}
+
+/// `Host` becomes `:authority` [RFC 9113 8.3.1].
+fn to_http2(request: &mut Request<RequestBody>, scheme: Scheme) -> Result<(), http::Error> {
+    let host = request.headers_mut().remove(HOST).unwrap_or(HeaderValue::from_static(""));
+    let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(path).build()?;
+    *request.uri_mut() = uri;
+    Ok(())
+}
+
+/// As it was before.
+fn from_http2(request: &mut Request<RequestBody>) {
+    let uri = request.uri();
+    let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
 }
 
 impl<F> Future for Sending<'_, F>
@@ -120,13 +193,17 @@ where
             Poll::Ready(Ok(response)) => Ok(response),
             Poll::Ready(Err(mut refused)) => {
                 let unsent = refused.take_message().map(Box::new);
-                let failure = classify(
-                    this.client,
-                    refused.error(),
-                    this.upstream.served,
-                    unsent.is_some(),
-                    *this.progress,
-                );
+                let served = this.upstream.served();
+                let fault = stream_error(refused.error());
+                let is_refused =
+                    fault.is_some_and(|fault| fault.reason() == Some(h2::Reason::REFUSED_STREAM));
+                let is_gone = fault.is_some_and(|fault| fault.is_go_away() && fault.is_remote());
+                if let (Some(seat), true) = (this.upstream.seat(), is_gone || unsent.is_some()) {
+                    seat.retire();
+                }
+                // Refused, or sent after its GOAWAY: the member has said that it did nothing with the request.
+                let is_unsent = unsent.is_some() || is_refused || is_gone;
+                let failure = classify(this.client, refused.error(), served, is_unsent, *this.progress);
                 Err(Failed { failure, unsent })
             }
             Poll::Pending if this.client.watched.is_expired() => {
@@ -144,6 +221,11 @@ fn timed_out(progress: Option<&Progress>) -> Failure {
         return Failure::client(StatusDetail::ClientTimedOut);
     }
     Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout }
+}
+
+/// What HTTP/2 has to say about it.
+fn stream_error(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
 fn classify(

@@ -19,6 +19,7 @@ pub(crate) use io::{GuardedIo, Shared};
 
 use self::chunked::Chunked;
 use self::head::{Framing, Head};
+pub(crate) use self::head::{MAX_HEADERS, is_authority, is_target};
 use crate::model::detail::StatusDetail;
 
 /// Longest request line with headers: 60 KiB [G 6b].
@@ -83,6 +84,8 @@ pub(crate) enum Refusal {
     InvalidHeaders(&'static str),
     /// A version other than 1.0 and 1.1.
     VersionNotSupported,
+    /// No fault, though nothing for HTTP/1: a client that knows that HTTP/2 is spoken here.
+    Http2,
     /// Bad framing of a chunked body or of its trailers. The head of this request has passed.
     InvalidChunkFraming(&'static str),
 }
@@ -146,6 +149,7 @@ impl Guard {
                     self.heads += 1;
                     (length, Next::Become(State::after_head(framing)))
                 }
+                Err(Refusal::Http2) if self.heads > 0 => (0, Next::Refuse(Refusal::VersionNotSupported)),
                 Err(refusal) => (0, Next::Refuse(refusal)),
             },
             State::Length(left) => {
@@ -192,7 +196,7 @@ impl Refusal {
             Self::HeadersTooLong => (413, StatusDetail::HeadersTooLong),
             Self::FailedParsing(_) => (400, StatusDetail::FailedParsingClientHeaders),
             Self::InvalidHeaders(_) => (400, StatusDetail::InvalidRequestHeaders),
-            Self::VersionNotSupported => (400, StatusDetail::HttpVersionNotSupported),
+            Self::VersionNotSupported | Self::Http2 => (400, StatusDetail::HttpVersionNotSupported),
             Self::InvalidChunkFraming(_) => (400, StatusDetail::InvalidChunkFraming),
         }
     }
@@ -201,7 +205,7 @@ impl Refusal {
     pub(crate) const fn why(self) -> &'static str {
         match self {
             Self::HeadersTooLong => "request line and headers over the limit",
-            Self::VersionNotSupported => "version other than HTTP/1.0 and HTTP/1.1",
+            Self::VersionNotSupported | Self::Http2 => "version other than HTTP/1.0 and HTTP/1.1",
             Self::FailedParsing(why) | Self::InvalidHeaders(why) | Self::InvalidChunkFraming(why) => why,
         }
     }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{EXPECT, HOST, REFERER, USER_AGENT};
+use http::header::{EXPECT, HOST, REFERER, TE, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
@@ -93,6 +93,9 @@ fn admit(
 fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session, Turned> {
     let client = record.client.clone();
     let world = record.world.clone();
+    if let Some(stream) = client.stream() {
+        stream.canonical(head).map_err(Failure::client)?;
+    }
     let seen = Seen::survey(&head.headers);
     let upgrade = screen(head, seen)?;
     origin_form(head, seen, &client)?;
@@ -105,6 +108,12 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let service = world.service(way.service).ok_or(not_found)?;
     record.service = Some(way.service);
     record.timeout = route.action.timeout;
+    let is_http2 = service.config.protocol.is_http2();
+    if is_http2 && upgrade == Upgrade::WebSocket {
+        let detail = StatusDetail::WebsocketHandshakeFailed;
+        return Err(Failure { stage: Stage::Pick, detail }.into());
+    }
+    let takes_trailers = is_http2 && headers::takes_trailers(&head.headers);
 
     let claim = session::claim(&client, service, head, (address, way.fresh));
     let random = client.context.rng.borrow_mut().next();
@@ -118,6 +127,9 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         arena: &client.context.arena,
     };
     headers::to_backend(&mut head.headers, seen, &facts);
+    if takes_trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     keep_facts(record, service, head);
     route_action::prepare(&route, &way, (&client, &service.config), head)?;
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
@@ -183,7 +195,8 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
 /// Keeps what the log line needs, if this request is logged at all.
 fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
     if is_logged(&record.client.context, service) {
-        record.facts = Some(facts(head));
+        let version = if record.client.stream().is_some() { Version::HTTP_2 } else { head.version };
+        record.facts = Some(facts(head, version));
     }
 }
 
@@ -197,10 +210,11 @@ pub(super) fn is_logged(context: &super::context::Context, service: &LiveService
     sample >= 1.0 || (context.rng.borrow_mut().next() as f64) < sample * u64::MAX as f64
 }
 
-fn facts(head: &request::Parts) -> Box<Facts> {
+fn facts(head: &request::Parts, version: Version) -> Box<Facts> {
     let take = |name: HeaderName| head.headers.get(name).cloned();
     Box::new(Facts {
         method: head.method.clone(),
+        version,
         uri: head.uri.clone(),
         host: take(HOST),
         user_agent: take(USER_AGENT),

@@ -28,7 +28,7 @@ use crate::model::unit::{Span, Tick};
 use crate::net::accept::{Alpn, HANDSHAKE_TIMEOUT};
 
 /// Protocols inside of HTTPS, best first.
-pub(crate) const HTTP: Alpn = &[b"http/1.1"];
+pub(crate) const HTTP: Alpn = &[b"h2", b"http/1.1"];
 /// Nothing is said about what the bytes of SSL proxies are.
 pub(crate) const BYTES: Alpn = &[];
 
@@ -44,6 +44,8 @@ pub(crate) struct Secured {
     pub(crate) protocol: &'static str,
     /// As IANA has it.
     pub(crate) cipher: &'static str,
+    /// HTTP/2 is to be spoken.
+    pub(crate) is_http2: bool,
 }
 
 impl Secured {
@@ -54,6 +56,7 @@ impl Secured {
                 _ => "TLSv1.3",
             },
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
+            is_http2: connection.alpn_protocol() == Some(b"h2"),
         }
     }
 }

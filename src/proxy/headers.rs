@@ -178,6 +178,12 @@ pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
     hops.filter(|hop| hop.trim_ascii().eq_ignore_ascii_case(OUR_VIA.as_bytes())).count() > MAX_HOPS
 }
 
+/// Whether the client takes trailers, which gRPC members want to know. To be asked before [`to_backend`].
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let words = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    words.map(<[u8]>::trim_ascii).any(|word| word.eq_ignore_ascii_case(b"trailers"))
+}
+
 /// Where a path with `.` or `..` segments really leads; `None` when it has none. Such a request is answered with 302
 /// [G 6b]. The result starts with one slash, lest a browser take it for another host's name.
 pub(crate) fn normalised_path(path: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The way of a request, on one worker, without locks. The steps in order:
 //!
-//! [`serve`] one client connection → [`guard`] strict framing → [`handle`] route, session key, pick, lease →
-//! [`pool`] kept connection or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
+//! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
+//! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
@@ -22,6 +22,7 @@ pub mod guard;
 pub mod handle;
 mod handshake;
 pub mod headers;
+mod http2;
 pub mod https;
 mod live;
 pub mod outbound;
@@ -34,6 +35,7 @@ mod route_action;
 pub mod screen;
 pub mod serve;
 pub mod session;
+mod shared;
 pub mod tcp;
 pub mod upgrade;
 pub mod visit;

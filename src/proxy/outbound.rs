@@ -51,6 +51,15 @@ impl Outbound {
         Some(*request)
     }
 
+    /// The same for a stream of HTTP/2: the member may say that it did nothing with the request, and then it is sent
+    /// again whatever its method.
+    pub(crate) fn next_of_any(&mut self) -> Option<Request<RequestBody>> {
+        if self.progress.is_none() && self.copy.is_none() {
+            self.copy = self.request.as_deref().map(Copy::of);
+        }
+        self.next()
+    }
+
     /// Takes back a request that never went out.
     pub(crate) fn restore(&mut self, unsent: Option<Box<Request<RequestBody>>>) {
         if unsent.is_some() {

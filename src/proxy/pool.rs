@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
 use super::breaker::Held;
+use super::shared::{Seat, SharedPool};
 use crate::ledger::service::Service;
 use crate::model::unit::{Span, Tick};
 use crate::net::connect::Stream;
@@ -39,13 +40,13 @@ pub(crate) struct Upstream {
     conn: Option<Conn>,
     /// Hyper has done with it: it has ended, or its socket is to be a tunnel's.
     has_ended: bool,
-    pub(crate) send: http1::SendRequest<RequestBody>,
+    link: Link,
     /// Number of the member that it leads to.
     member: u32,
     /// Where it leads, for a member that is known by name: the name may lead elsewhere by now.
     pub(crate) peer: Option<IpAddr>,
     /// Requests that it has served.
-    pub(crate) served: u64,
+    served: u64,
     /// `maxRequestsPerConnection`: it is not kept beyond so many.
     pub(crate) most: u64,
     /// Its room under `maxConnections`; `None` = not limited.
@@ -53,12 +54,32 @@ pub(crate) struct Upstream {
     idle_since: Tick,
 }
 
+/// What sends on a connection.
+enum Link {
+    /// One request after the other.
+    Own(http1::SendRequest<RequestBody>),
+    /// One stream of HTTP/2; others drive the connection.
+    Seat(Seat),
+}
+
 impl Upstream {
     pub(crate) fn new(conn: Conn, send: http1::SendRequest<RequestBody>, member: u32) -> Box<Self> {
+        Self::made(Some(conn), Link::Own(send), member)
+    }
+
+    /// A stream of a shared connection.
+    pub(crate) fn of_seat(seat: Seat, member: u32) -> Box<Self> {
+        let (peer, served) = (seat.peer(), seat.before());
+        let mut upstream = Self::made(None, Link::Seat(seat), member);
+        (upstream.peer, upstream.served) = (peer, served);
+        upstream
+    }
+
+    fn made(conn: Option<Conn>, link: Link, member: u32) -> Box<Self> {
         Box::new(Self {
-            conn: Some(conn),
-            has_ended: false,
-            send,
+            has_ended: conn.is_none(),
+            conn,
+            link,
             member,
             peer: None,
             served: 0,
@@ -66,6 +87,31 @@ impl Upstream {
             held: None,
             idle_since: Tick(0),
         })
+    }
+
+    /// Its place on a shared connection.
+    pub(crate) const fn seat(&self) -> Option<&Seat> {
+        match &self.link {
+            Link::Own(_) => None,
+            Link::Seat(seat) => Some(seat),
+        }
+    }
+
+    /// Requests that it had served before this one.
+    pub(crate) const fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// What sends on a connection of its own.
+    pub(crate) const fn own(&mut self) -> Option<&mut http1::SendRequest<RequestBody>> {
+        match &mut self.link {
+            Link::Own(send) => Some(send),
+            Link::Seat(_) => None,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(&self.link, Link::Own(send) if send.is_ready())
     }
 
     /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
@@ -101,7 +147,7 @@ impl Upstream {
     /// Whether it can take a request; looks at the socket.
     fn is_usable(&mut self) -> bool {
         self.drive(&mut TaskContext::from_waker(Waker::noop()));
-        !self.has_ended && self.send.is_ready()
+        !self.has_ended && self.is_ready()
     }
 }
 
@@ -112,19 +158,25 @@ impl Upstream {
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
     total: Cell<usize>,
+    /// Connections of HTTP/2.
+    pub(crate) shared: SharedPool,
     /// Whether a connection with room under a limit was ever kept here.
     has_limited: Cell<bool>,
 }
 
 impl Pool {
-    /// The connection used last, if one still lives.
+    /// The connection used last, if one still lives; or a seat on a shared one.
     pub(crate) fn take(&self, member: u32) -> Option<Box<Upstream>> {
+        self.take_own(member).or_else(|| self.shared.seat(member).map(|seat| Upstream::of_seat(seat, member)))
+    }
+
+    fn take_own(&self, member: u32) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&member)?;
         while let Some(upstream) = stack.pop() {
             self.total.set(self.total.get().saturating_sub(1));
             // Whether the member has closed it shows when it is first driven; the request then comes back unsent.
-            if !upstream.has_ended && upstream.send.is_ready() {
+            if !upstream.has_ended && upstream.is_ready() {
                 return Some(upstream);
             }
         }
@@ -133,12 +185,15 @@ impl Pool {
 
     /// Keeps a connection that has ended its request, if it can take another.
     pub(crate) fn give(&self, mut upstream: Box<Upstream>, now: Tick) {
-        if !upstream.send.is_ready() {
+        if upstream.seat().is_some() {
+            return;
+        }
+        if !upstream.is_ready() {
             // Hyper has to see the end of the message before it is ready for the next.
             upstream.drive(&mut TaskContext::from_waker(Waker::noop()));
         }
         upstream.served += 1;
-        let is_spent = upstream.has_ended || !upstream.send.is_ready() || upstream.served >= upstream.most;
+        let is_spent = upstream.has_ended || !upstream.is_ready() || upstream.served >= upstream.most;
         if is_spent || self.total.get() >= MAX_IDLE {
             return;
         }
@@ -160,6 +215,11 @@ impl Pool {
         self.has_limited.get()
     }
 
+    /// A connection with room under a limit is kept in the pool.
+    pub(crate) fn note_limited(&self, is_limited: bool) {
+        self.has_limited.set(self.has_limited.get() || is_limited);
+    }
+
     /// Closes up to `most` idle connections that take up room of this service, the longest idle of a member first; how
     /// many there were.
     pub(crate) fn evict(&self, service: &Arc<Service>, most: usize) -> usize {
@@ -170,11 +230,12 @@ impl Pool {
             }
         }
         self.total.set(self.total.get().saturating_sub(evicted.len()));
-        evicted.len()
+        evicted.len() + self.shared.evict(service, most.saturating_sub(evicted.len()))
     }
 
     /// Drops what the member has closed, what has idled too long, and what leads to members that are gone.
     pub(crate) fn sweep(&self, now: Tick, is_member: impl Fn(u32) -> bool) {
+        self.shared.sweep(now, IDLE_TIMEOUT, &is_member);
         let mut idle = self.idle.borrow_mut();
         idle.retain(|member, stack| {
             if !is_member(*member) {

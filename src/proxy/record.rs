@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::access_log::{Entry, Way};
+use super::access_log::{self, Entry, Way};
 use super::context::{Context, Current};
 use super::serve::Client;
 use crate::balance::pick::Reason;
@@ -84,6 +84,8 @@ impl Placed {
 pub(crate) struct Facts {
     /// Method.
     pub(crate) method: http::Method,
+    /// As the client spoke it.
+    pub(crate) version: http::Version,
     /// Target as sent.
     pub(crate) uri: http::Uri,
     /// `Host`.
@@ -177,6 +179,7 @@ impl Record {
             at: clock::wall(),
             latency: now.since(self.started),
             method: facts.method.as_str(),
+            protocol: access_log::protocol(facts.version),
             host: bytes(facts.host.as_ref()).unwrap_or_default(),
             target: facts.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
             request_size: self.bytes_up,
@@ -251,6 +254,7 @@ pub(crate) fn log_refusal(
         at: clock::wall(),
         latency: Span::ZERO,
         method: "",
+        protocol: "",
         host: b"",
         target: b"",
         request_size: 0,

@@ -1,11 +1,12 @@
 //! Answers of our own: the only place where a failure becomes a status and a body.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VIA};
 use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
 use super::failure::{Failure, WITHOUT_SERVICE};
+use super::http2;
 use super::record::Record;
 use crate::model::detail::StatusDetail;
 
@@ -57,13 +58,19 @@ pub(crate) fn raw(status: u16, detail: StatusDetail) -> Vec<u8> {
 
 fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<ResponseBody> {
     record.status = Some(status);
-    let body = ResponseBody::own((!body.is_empty()).then_some(body), record);
+    let length = body.len();
+    // Where hyper does not know that the answer to a HEAD has no body.
+    let is_head = record.client.stream().is_some_and(http2::Stream::is_head);
+    let body = ResponseBody::own((!body.is_empty() && !is_head).then_some(body), record);
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(VIA, HeaderValue::from_static("1.1 google"));
+    if is_head {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

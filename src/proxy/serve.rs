@@ -1,4 +1,6 @@
-//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw.
+//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw. A client that
+//! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with [`super::http2`]:
+//! so it costs HTTP/1 nothing to listen for it.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -20,8 +22,8 @@ use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
 use super::handle::handle;
 use super::handshake::Secured;
 use super::headers::Hop;
-use super::watch::Watched;
-use super::{record, respond};
+use super::watch::{NEVER, Watched};
+use super::{http2, record, respond};
 use crate::clock;
 use crate::ledger::doors::Place;
 use crate::model::config::Front;
@@ -37,7 +39,7 @@ const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A client's connection, as its requests see it.
+/// Whoever has one request at a time: a connection of HTTP/1, or a stream of HTTP/2.
 pub(crate) struct Client {
     pub(crate) context: Rc<Context>,
     /// Number of the listener that it came in by.
@@ -50,24 +52,55 @@ pub(crate) struct Client {
     pub(crate) secured: Option<Secured>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
-    guard: Arc<guard::Shared>,
+    link: Link,
+    /// Of a connection, until its last request, or its tunnel, has ended.
+    _place: Option<Place>,
     keep_alive: Cell<Span>,
     is_in_flight: Cell<bool>,
-    /// Until its last request, or its tunnel, has ended.
-    _place: Place,
+}
+
+/// What brings a client's requests.
+enum Link {
+    Connection(Arc<guard::Shared>),
+    Stream(http2::Stream),
 }
 
 impl Client {
+    /// A stream of this connection.
+    pub(super) fn of_stream(connection: &Self, stream: http2::Stream) -> Self {
+        let watched = Rc::new(Watched::new(connection.listener));
+        connection.context.watch.add(watched.clone());
+        Self {
+            context: connection.context.clone(),
+            listener: connection.listener,
+            peer: connection.peer,
+            local: connection.local,
+            watched,
+            secured: connection.secured,
+            hop: connection.hop.clone(),
+            link: Link::Stream(stream),
+            _place: None,
+            keep_alive: Cell::new(Span::ZERO),
+            is_in_flight: Cell::new(false),
+        }
+    }
+
     /// A request has come.
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
         self.watched.set_deadline(now + HEAD_TIMEOUT);
-        if self.context.is_draining.get() {
-            // Its answer says that it was the last.
-            self.watched.drain.set(true);
-        }
-        if let Some(front) = world.front(self.listener).and_then(Front::http) {
-            self.keep_alive.set(front.keep_alive);
+        let front = world.front(self.listener).and_then(Front::http);
+        match &self.link {
+            Link::Connection(_) => {
+                if self.context.is_draining.get() {
+                    // Its answer says that it was the last.
+                    self.watched.drain.set(true);
+                }
+                if let Some(front) = front {
+                    self.keep_alive.set(front.keep_alive);
+                }
+            }
+            Link::Stream(stream) => stream.begin(front.map(|front| front.keep_alive)),
         }
     }
 
@@ -75,18 +108,53 @@ impl Client {
     pub(crate) fn end_request(&self, now: Tick) {
         self.is_in_flight.set(false);
         self.watched.set_served_by(None);
-        self.watched.set_deadline(now + self.keep_alive.get());
-        self.guard.request_done();
+        match &self.link {
+            Link::Connection(guard) => {
+                self.watched.set_deadline(now + self.keep_alive.get());
+                guard.request_done();
+            }
+            Link::Stream(stream) => {
+                self.watched.set_deadline(NEVER);
+                self.watched.forget();
+                stream.end(now);
+            }
+        }
     }
 
     /// Why the body of the request under way is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<StatusDetail> {
-        self.guard.refusal().map(|refusal| refusal.answer().1)
+        self.guard()?.refusal().map(|refusal| refusal.answer().1)
     }
 
     /// The connection becomes a tunnel.
     pub(crate) fn pass_through(&self) {
-        self.guard.pass_through();
+        if let Some(guard) = self.guard() {
+            guard.pass_through();
+        }
+    }
+
+    /// The stream of HTTP/2, if it is one.
+    pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
+        match &self.link {
+            Link::Connection(_) => None,
+            Link::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// How long the connection may be idle.
+    pub(super) fn keep_alive(&self) -> Span {
+        self.keep_alive.get()
+    }
+
+    pub(super) fn set_keep_alive(&self, keep_alive: Span) {
+        self.keep_alive.set(keep_alive);
+    }
+
+    const fn guard(&self) -> Option<&Arc<guard::Shared>> {
+        match &self.link {
+            Link::Connection(guard) => Some(guard),
+            Link::Stream(_) => None,
+        }
     }
 }
 
@@ -120,36 +188,47 @@ pub(crate) async fn serve(
     converse(&open, (stream, place), Ends { listener, peer, local, secured: None }).await;
 }
 
-/// Speaks HTTP/1 until the connection ends.
+/// Speaks HTTP until the connection ends.
 pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
     let Ends { listener, peer, local, secured } = ends;
     let context = open.context.clone();
     let world = context.world();
     let front = world.front(listener);
-    let (io, guard) = GuardedIo::new(stream, max_head(front));
+    let max_head = max_head(front);
+    let (io, guard) = GuardedIo::new(stream, max_head);
     let client = Rc::new(Client {
         listener,
         peer,
         local,
         watched: open.watched.clone(),
-        guard,
+        link: Link::Connection(guard.clone()),
+        _place: Some(place),
         secured,
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
-        _place: place,
         context,
     });
     drop(world);
     client.watched.set_deadline(clock::now() + client.keep_alive.get());
-    if let Some(mut io) = drive(&client, io).await {
-        // Boxed: rare, and its buffer would be part of every connection.
-        Box::pin(refuse(&client, &mut io)).await;
+    let is_agreed = secured.is_some_and(|secured| secured.is_http2);
+    let owed = if is_agreed { Some(io) } else { drive(&client, &guard, io).await };
+    let Some(mut io) = owed else { return };
+    // Boxed: rare beside HTTP/1, and their buffers would be part of every connection.
+    if is_agreed || guard.refusal() == Some(guard::Refusal::Http2) {
+        let (io, early) = io.into_rest();
+        Box::pin(http2::serve(client, io, early, max_head)).await;
+    } else {
+        Box::pin(refuse(&client, &guard, &mut io)).await;
     }
 }
 
 /// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
-async fn drive<S: Channel>(client: &Rc<Client>, io: GuardedIo<S>) -> Option<GuardedIo<S>> {
+async fn drive<S: Channel>(
+    client: &Rc<Client>,
+    guard: &guard::Shared,
+    io: GuardedIo<S>,
+) -> Option<GuardedIo<S>> {
     let of_request = client.clone();
     let service = service_fn(move |request| handle(&of_request, request));
     let conn = http1::Builder::new()
@@ -171,11 +250,11 @@ async fn drive<S: Channel>(client: &Rc<Client>, io: GuardedIo<S>) -> Option<Guar
         if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if !is_over(client) {
+        if !is_over(client, guard) {
             return Poll::Pending;
         }
         // TLS has a message for an end in good order; without it, a client may think that it was cut off.
-        if client.secured.is_some() && is_idle(client) {
+        if client.secured.is_some() && is_idle(client, guard) {
             Pin::new(&mut conn).graceful_shutdown();
             let _ = Pin::new(&mut conn).poll(cx);
         }
@@ -183,26 +262,26 @@ async fn drive<S: Channel>(client: &Rc<Client>, io: GuardedIo<S>) -> Option<Guar
     })
     .await;
     let is_owed =
-        client.guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client);
+        guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client, guard);
     let parts = if is_owed { conn.into_parts() } else { None };
     parts.map(|parts| parts.io.into_inner())
 }
 
-fn is_idle(client: &Client) -> bool {
-    !client.is_in_flight.get() && client.guard.phase() == Phase::Idle
+fn is_idle(client: &Client, guard: &guard::Shared) -> bool {
+    !client.is_in_flight.get() && guard.phase() == Phase::Idle
 }
 
 /// Whether a deadline has passed that ends the connection itself.
-fn is_over(client: &Client) -> bool {
-    if !client.is_in_flight.get() && client.guard.phase() == Phase::Head {
-        let deadline = client.guard.phase_since() + HEAD_TIMEOUT;
+fn is_over(client: &Client, guard: &guard::Shared) -> bool {
+    if !client.is_in_flight.get() && guard.phase() == Phase::Head {
+        let deadline = guard.phase_since() + HEAD_TIMEOUT;
         client.watched.lower_deadline(deadline);
     }
     client.watched.is_expired()
 }
 
-fn has_timed_out(client: &Client) -> bool {
-    client.watched.is_expired() && client.guard.phase() == Phase::Head && !client.is_in_flight.get()
+fn has_timed_out(client: &Client, guard: &guard::Shared) -> bool {
+    client.watched.is_expired() && guard.phase() == Phase::Head && !client.is_in_flight.get()
 }
 
 fn max_head(front: Option<&Front>) -> usize {
@@ -213,9 +292,9 @@ fn max_head(front: Option<&Front>) -> usize {
 }
 
 /// Answers a head that was refused or never came whole, and waits a moment for the client to read it.
-async fn refuse<S: Channel>(client: &Client, io: &mut GuardedIo<S>) {
+async fn refuse<S: Channel>(client: &Client, guard: &guard::Shared, io: &mut GuardedIo<S>) {
     let (status, detail) =
-        client.guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
+        guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
     let context = &client.context;
     context.process.count_unrouted(context.worker, detail, Some(status));
     record::log_refusal(context, (client.listener, client.peer.ip()), Some(status), detail);

@@ -1,4 +1,5 @@
-//! WebSocket: after a member's 101 the two connections become one tunnel.
+//! WebSocket: after a member's 101 the two connections become one tunnel. The client's side may be a stream of HTTP/2
+//! [RFC 8441].
 //!
 //! Time limits [G 5.4]: on managed schemes an idle tunnel ends at `timeoutSec` and an active one after 24 hours; on the
 //! classic one it ends at `timeoutSec`, idle or not.
@@ -18,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
+use super::http2;
 use super::pool::Upstream;
 use super::record::Record;
 use super::respond;
@@ -45,10 +47,15 @@ pub(crate) fn open(
         return respond::failure(record, Failure { stage: Stage::Answer, detail });
     };
     record.client.pass_through();
+    let is_stream = record.client.stream().is_some();
     tokio::task::spawn_local(run(record, client_side, upstream));
     let mut answer = Response::new(ResponseBody::Tunnel);
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = std::mem::take(response.headers_mut());
+    if is_stream {
+        http2::without_handshake(answer.headers_mut());
+    } else {
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
     answer
 }
 

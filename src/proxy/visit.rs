@@ -217,7 +217,8 @@ impl Visit {
         }
         // Boxed: seldom needed, and its state would make every request's future twice as large.
         let upstream = Box::pin(self.connect(number, may_keep)).await?;
-        let is_kept = upstream.served > 0;
+        // One on a shared connection may be refused for the sake of others.
+        let is_kept = upstream.served() > 0 || upstream.seat().is_some();
         match self.send_on(upstream).await {
             Err(failure) if is_kept && self.may_replay(failure) => self.count_replay(),
             settled => return settled,
@@ -246,6 +247,13 @@ impl Visit {
             Way::New(held) => held,
         };
         let member = self.member().ok_or(MISPLACED)?;
+        if service.config.protocol.is_http2() {
+            let placed = self.record.placed.as_ref().ok_or(MISPLACED)?;
+            let place = ((placed.backend, placed.member), number);
+            let pool = &client.context.pool;
+            pool.note_limited(held.is_some());
+            return Ok(Upstream::of_seat(pool.shared.open(client, service, place, held), number));
+        }
         let mut upstream = forward::connect_to(client, member, service.config.protocol).await?;
         upstream.held = held;
         let most = service.config.policies.circuit_breakers.max_requests_per_connection;
@@ -262,11 +270,28 @@ impl Visit {
     }
 
     async fn send_on(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
+        if upstream.seat().is_some() {
+            // Boxed, as what HTTP/1 does not need.
+            return Box::pin(self.send_on_stream(upstream)).await;
+        }
         let sending = {
             let request = self.outbound.next().ok_or(MISPLACED)?;
             forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
+                .ok_or(MISPLACED)?
         };
         match sending.await {
+            Ok(response) => Ok(Reached { response, upstream }),
+            Err(Failed { failure, unsent }) => {
+                self.outbound.restore(unsent);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn send_on_stream(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
+        let request = self.outbound.next_of_any().ok_or(MISPLACED)?;
+        let progress = self.outbound.progress();
+        match forward::send_shared(&self.record.client, &mut upstream, request, progress).await {
             Ok(response) => Ok(Reached { response, upstream }),
             Err(Failed { failure, unsent }) => {
                 self.outbound.restore(unsent);
@@ -294,6 +319,10 @@ impl Visit {
         let status = response.status();
         let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
         let seen = Seen::survey(response.headers());
+        if let Err(detail) = self.refuse_upgrade(&response, is_tunnel) {
+            self.record.fail_attempt();
+            return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
+        }
         if is_tunnel && self.session.upgrade != Upgrade::WebSocket
             || headers::has_two_framings(response.headers(), seen)
         {
@@ -331,6 +360,19 @@ impl Visit {
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
         answer
+    }
+
+    /// On a stream of HTTP/2, any 2xx opens the tunnel that was asked for, so that only a member's 101 to the very
+    /// handshake that we have made may become one.
+    fn refuse_upgrade(&self, response: &Response<Incoming>, is_tunnel: bool) -> Result<(), StatusDetail> {
+        let Some(stream) = self.record.client.stream() else { return Ok(()) };
+        let is_refused = self.session.upgrade == Upgrade::WebSocket
+            && if is_tunnel {
+                !stream.is_accepted(response.headers())
+            } else {
+                response.status().is_success()
+            };
+        if is_refused { Err(StatusDetail::WebsocketHandshakeFailed) } else { Ok(()) }
     }
 
     /// What the client keeps of this session: a cookie that was made before the choice, or one that names the choice.

@@ -118,7 +118,7 @@ impl Watched {
         self.wake();
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -177,7 +177,11 @@ impl Watch {
     pub(crate) fn give_up_idle(&self) {
         let all = self.all.borrow();
         let is_idle = |watched: &Watched| {
-            watched.served_by.get().is_none() && !watched.drain.get() && !watched.is_gone.get()
+            // A connection of HTTP/2 with streams under way has no deadline of its own.
+            watched.served_by.get().is_none()
+                && watched.deadline.get() != NEVER
+                && !watched.drain.get()
+                && !watched.is_gone.get()
         };
         if let Some(watched) = all.iter().find(|watched| is_idle(watched)) {
             watched.drain.set(true);

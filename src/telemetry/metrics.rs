@@ -4,25 +4,23 @@
 //! service could not place under `member=""`, requests without a service under `service=""`. Within a service, groups
 //! of one name in different zones differ by `zone`.
 
-use std::collections::BTreeMap;
+mod fill;
+
 use std::time::SystemTime;
 
+pub(crate) use self::fill::CLASSES;
+use self::fill::{
+    certificates, custom_metrics, durations, extras, figures, hosts, losses, members, outcomes, picks,
+    requests, scalers, trips,
+};
 use super::text::{Kind, Page};
-use crate::balance::pick::Reason;
-use crate::balance::plan::{Figures, MetricFigures};
 use crate::clock;
 use crate::engine::handle::{Handle, ReloadState};
-use crate::ledger::breaker::Limit;
 use crate::ledger::handshake::Handshake;
-use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
 use crate::ledger::process::{Process, Traffic};
-use crate::ledger::resolution::Resolution;
-use crate::ledger::service::{Extra, Loss};
-use crate::model::config::Front;
-use crate::model::detail::StatusDetail;
-use crate::model::service::Group;
-use crate::world::{LiveBackend, LiveMember, LiveService, World};
+use crate::ledger::service::Extra;
+use crate::world::World;
 
 /// Stands for members that a reload took away.
 const REMOVED: &str = "(removed)";
@@ -281,6 +279,24 @@ const FAMILIES: &[Family] = &[
     counter("overspill_panics_total", "Panics caught in a connection; each is a bug.", |view, page| {
         page.count(&[], view.process.sum(Traffic::Panics));
     }),
+    counter("overspill_http2_connections_total", "Client connections of HTTP/2.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::Http2Connections));
+    }),
+    counter(
+        "overspill_http2_streams_refused_total",
+        "Streams that clients opened and that broke the rules of HTTP/2 before there was a request.",
+        |view, page| page.count(&[], view.process.sum(Traffic::Http2Refused)),
+    ),
+    counter(
+        "overspill_http2_limits_total",
+        "Connections of HTTP/2 ended by a limit: resets, control_frames, requests, faults.",
+        |view, page| {
+            page.count(&[("limit", "resets")], view.process.sum(Traffic::Http2OverResets));
+            page.count(&[("limit", "control_frames")], view.process.sum(Traffic::Http2OverControl));
+            page.count(&[("limit", "requests")], view.process.sum(Traffic::Http2OverRequests));
+            page.count(&[("limit", "faults")], view.process.sum(Traffic::Http2OverFaults));
+        },
+    ),
     gauge(
         "overspill_ready",
         "1 when listeners are bound and the first health sweep is done.",
@@ -319,183 +335,15 @@ const FAMILIES: &[Family] = &[
     }),
 ];
 
-/// The classes of status with their names [G 8.4]; 0 = the client got no answer.
-pub(crate) const CLASSES: [(Count, &str); 6] = [
-    (Count::Class0, "0"),
-    (Count::Class1, "100"),
-    (Count::Class2, "200"),
-    (Count::Class3, "300"),
-    (Count::Class4, "400"),
-    (Count::Class5, "500"),
-];
-
-fn requests(view: &View<'_>, page: &mut Page) {
-    let mut samples = |labels: [&str; 4], counts: [u64; 6]| {
-        let [service, backend, zone, member] = labels;
-        for ((class, name), count) in CLASSES.into_iter().zip(counts) {
-            // 2xx and 5xx always, so that a rate can be taken from the first one on; the others when they happen.
-            if count > 0 || matches!(class, Count::Class2 | Count::Class5) {
-                let place = [("service", service), ("backend", backend), ("zone", zone)];
-                let [service, backend, zone] = place;
-                page.count(&[service, backend, zone, ("member", member), ("code_class", name)], count);
-            }
-        }
-    };
-    for service in &view.world.services {
-        for (group, _, member) in service.members() {
-            let counts = CLASSES.map(|(class, _)| member.numbered.member.sum(class));
-            samples([service.name(), &group.name, &group.zone, &member.config.name], counts);
-        }
-        samples([service.name(), "", "", ""], service.ledger.unplaced());
-        let departed = service.ledger.departed.classes();
-        if departed != [0; 6] {
-            samples([service.name(), REMOVED, "", REMOVED], departed);
-        }
-    }
-    samples(["", "", "", ""], view.process.unrouted());
-}
-
-fn outcomes(view: &View<'_>, page: &mut Page) {
-    let mut samples = |service: &str, count: &dyn Fn(StatusDetail) -> u64| {
-        for detail in StatusDetail::ALL {
-            let n = count(*detail);
-            if n > 0 || (*detail == StatusDetail::ResponseSentByBackend && !service.is_empty()) {
-                page.count(&[("service", service), ("status_details", detail.as_str())], n);
-            }
-        }
-    };
-    for service in &view.world.services {
-        samples(service.name(), &|detail| service.ledger.details(detail));
-    }
-    samples("", &|detail| view.process.details(detail));
-}
-
-fn picks(view: &View<'_>, page: &mut Page) {
-    for (service, group, backend) in backends(view.world) {
-        for reason in Reason::ALL {
-            let [a, b, c] = labels(service, group);
-            page.count(&[a, b, c, ("reason", reason.as_str())], backend.ledger.picks(reason));
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn durations(view: &View<'_>, page: &mut Page) {
-    let bounds = BOUNDS_US.map(|us| us as f64 / 1e6);
-    for (service, group, backend) in backends(view.world) {
-        let reading = backend.ledger.latency.read();
-        page.histogram(&labels(service, group), &reading.buckets, &bounds, reading.sum_seconds);
-    }
-}
-
-fn figures(view: &View<'_>, page: &mut Page, which: fn(&Figures) -> f64) {
-    for (service, group, backend) in backends(view.world) {
-        page.number(&labels(service, group), which(&backend.ledger.shown.read()));
-    }
-}
-
-fn custom_metrics(view: &View<'_>, page: &mut Page, which: fn(&MetricFigures) -> f64) {
-    for service in &view.world.services {
-        for (config, live) in service.config.backends.iter().zip(&service.backends) {
-            let figures = live.ledger.shown.read().metrics;
-            for (metric, figures) in config.mode.metrics().iter().zip(&figures) {
-                let [a, b, c] = labels(service, &config.group);
-                let dry_run = if metric.is_dry_run { "true" } else { "false" };
-                page.number(&[a, b, c, ("metric", &metric.name), ("dry_run", dry_run)], which(figures));
-            }
-        }
-    }
-}
-
-fn scalers(view: &View<'_>, page: &mut Page) {
-    for service in &view.world.services {
-        for backend in &service.config.backends {
-            page.number(&labels(service, &backend.group), backend.scaler.get());
-        }
-    }
-}
-
-fn members(view: &View<'_>, page: &mut Page, which: fn(&LiveMember) -> u64) {
-    for service in &view.world.services {
-        for (group, _, member) in service.members() {
-            let [a, b, c] = labels(service, group);
-            page.count(&[a, b, c, ("member", &member.config.name)], which(member));
-        }
-    }
-}
-
-fn hosts(view: &View<'_>, page: &mut Page, which: fn(&Resolution) -> u64) {
-    for service in &view.world.services {
-        for (group, _, member) in service.members() {
-            if let Some(resolution) = &member.endpoint.resolution {
-                let [a, b, c] = labels(service, group);
-                page.count(&[a, b, c, ("member", &member.config.name)], which(resolution));
-            }
-        }
-    }
-}
-
-fn certificates(view: &View<'_>, page: &mut Page) {
-    let all = view.world.config.fronts.iter().filter_map(Front::tls).flat_map(|tls| &tls.certificates);
-    // One that several proxies show is one line.
-    let by_name: BTreeMap<&str, i64> = all.map(|one| (&*one.name, one.facts().not_after)).collect();
-    for (name, not_after) in by_name {
-        page.count(&[("certificate", name)], u64::try_from(not_after).unwrap_or(0));
-    }
-}
-
-fn extras(view: &View<'_>, page: &mut Page, which: Extra) {
-    for service in &view.world.services {
-        page.count(&[("service", service.name())], service.ledger.extra(which));
-    }
-}
-
-/// Only of services that have such a limit, or had one that tripped.
-fn trips(view: &View<'_>, page: &mut Page) {
-    for service in &view.world.services {
-        let breakers = &service.config.policies.circuit_breakers;
-        for limit in Limit::ALL {
-            let is_set = match limit {
-                Limit::Connections => breakers.max_connections,
-                Limit::PendingRequests => breakers.max_pending_requests,
-                Limit::Requests => breakers.max_requests,
-                Limit::Retries => breakers.max_retries,
-            };
-            let trips = service.ledger.breakers.trips(limit);
-            if is_set.is_some() || trips > 0 {
-                page.count(&[("service", service.name()), ("limit", limit.as_str())], trips);
-            }
-        }
-    }
-}
-
-fn losses(view: &View<'_>, page: &mut Page) {
-    for service in &view.world.services {
-        for loss in Loss::ALL {
-            let labels = [("service", &**service.name()), ("reason", loss.as_str())];
-            page.count(&labels, service.ledger.losses(loss));
-        }
-    }
-}
-
-fn backends(world: &World) -> impl Iterator<Item = (&LiveService, &Group, &LiveBackend)> {
-    world.services.iter().flat_map(|service| {
-        let groups = service.config.backends.iter().map(|backend| &*backend.group);
-        groups.zip(&service.backends).map(|(group, live)| (&**service, group, live))
-    })
-}
-
-fn labels<'a>(service: &'a LiveService, group: &'a Group) -> [(&'static str, &'a str); 3] {
-    [("service", service.name()), ("backend", &group.name), ("zone", &group.zone)]
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::balance::plan::Figures;
     use crate::ledger::cell::WorkerId;
+    use crate::model::detail::StatusDetail;
     use crate::model::unit::Span;
     use crate::telemetry::fixture;
 

@@ -246,8 +246,8 @@ pub(super) static SCHEMES: &[Word] = &[
 static PROTOCOLS: &[Word] = &[
     Word::Known("HTTP"),
     Word::Known("HTTPS"),
-    Word::Later("HTTP2", "HTTP/2 to members"),
-    Word::Later("H2C", "HTTP/2 in clear to members"),
+    Word::Known("HTTP2"),
+    Word::Known("H2C"),
     Word::Later("GRPC", "gRPC to members"),
     Word::Known("TCP"),
     Word::Known("SSL"),

@@ -111,7 +111,7 @@ const HEADS: &[(&str, u16, &str)] = &[
     ("GET nothing HTTP/1.1\r\nhost: a\r\n\r\n", 400, "failed_parsing_client_headers"),
     ("GET / HTTP/2.0\r\nhost: a\r\n\r\n", 400, "http_version_not_supported"),
     ("GET / HTTP/1.2\r\nhost: a\r\n\r\n", 400, "http_version_not_supported"),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http_version_not_supported"),
+    ("PRI /x HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http_version_not_supported"),
     ("\x16\x03\x01\x02\0\x01\0\x01", 400, "failed_parsing_client_headers"),
     // Whose request is it?
     ("GET / HTTP/1.1\r\n\r\n", 400, "invalid_request_headers"),

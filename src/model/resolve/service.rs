@@ -74,6 +74,11 @@ fn one(
 ) -> Option<Placed> {
     let scheme = scheme(service.load_balancing_scheme.as_deref());
     let protocol = protocol(service.protocol.as_deref());
+    if (scheme, protocol) == (Scheme::External, Protocol::H2c) {
+        let message = format!("service `{}` of scheme EXTERNAL speaks H2C to its members", service.name);
+        let expected = "HTTP, HTTPS or HTTP2; H2C goes with EXTERNAL_MANAGED and INTERNAL_MANAGED [G 6.3]";
+        report.error(&at.key("protocol"), "h2c-on-classic", message, expected);
+    }
     let port_name = service.port_name.as_deref().unwrap_or(default_port_name(protocol));
     let affinity = affinity::affinity(service, (scheme, protocol), at, report);
     let session = affinity.as_ref().unwrap_or(&Affinity::None);
@@ -129,6 +134,8 @@ pub(super) fn scheme(word: Option<&str>) -> Scheme {
 pub(super) fn protocol(word: Option<&str>) -> Protocol {
     match word {
         Some("HTTPS") => Protocol::Https,
+        Some("HTTP2") => Protocol::Http2,
+        Some("H2C") => Protocol::H2c,
         Some("TCP") => Protocol::Tcp,
         Some("SSL") => Protocol::Ssl,
         _ => Protocol::Http,
@@ -140,6 +147,8 @@ pub(super) const fn default_port_name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",
+        Protocol::Http2 => "http2",
+        Protocol::H2c => "h2c",
         Protocol::Tcp => "tcp",
         Protocol::Ssl => "ssl",
     }

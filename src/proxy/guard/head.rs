@@ -3,14 +3,17 @@
 use memchr::memchr;
 
 use super::Refusal;
-use super::Refusal::{FailedParsing, HeadersTooLong, InvalidHeaders, VersionNotSupported};
+use super::Refusal::{FailedParsing, HeadersTooLong, Http2, InvalidHeaders, VersionNotSupported};
 
 /// Most header lines: as many as hyper takes.
-const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 /// Empty lines before a request line that are passed over (RFC 9112, 2.2).
 const MAX_EMPTY_LINES: u8 = 2;
 /// Longest body: what a signed 64-bit number holds.
 const MAX_LENGTH: u64 = i64::MAX as u64;
+
+/// First line of what an HTTP/2 client sends first [RFC 9113 3.4].
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// How the body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +76,7 @@ impl Head {
                 }
                 Some(version) => self.header(line, version)?,
                 None if line.is_empty() => self.empty_line()?,
+                None if line == PREFACE && self.empty_lines == 0 => return Err(Http2),
                 None => self.version = Some(request_line(line)?),
             }
         }
@@ -192,7 +196,7 @@ fn request_line(line: &[u8]) -> Result<Version, Refusal> {
 }
 
 /// Whether the target is one that this method takes (RFC 9112, 3.2) and that hyper will parse.
-fn is_target(method: &[u8], target: &[u8]) -> bool {
+pub(crate) fn is_target(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') && target.iter().all(|b| CLASSES[usize::from(*b)] & PLAIN_PATH != 0) {
         return true;
     }
@@ -235,7 +239,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 /// A host with an optional port. No user name; an IPv6 address in brackets.
-fn is_authority(value: &[u8]) -> bool {
+pub(crate) fn is_authority(value: &[u8]) -> bool {
     let host = match value.iter().rposition(|b| matches!(b, b':' | b']')) {
         Some(colon) if value[colon] == b':' => {
             let (host, port) = value.split_at(colon);

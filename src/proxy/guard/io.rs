@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Guard, Phase, Refusal, Verdict};
@@ -78,6 +78,11 @@ impl<S> GuardedIo<S> {
     /// The socket, past the guard: for reading away what a refused client still sends.
     pub(crate) const fn socket(&mut self) -> &mut S {
         &mut self.io
+    }
+
+    /// The socket, and what was read from it and not passed on.
+    pub(crate) fn into_rest(self) -> (S, Bytes) {
+        (self.io, self.held.freeze())
     }
 
     /// Shows the guard bytes that have just come, which stand in `buf` from `start` on. Leaves those that may pass.

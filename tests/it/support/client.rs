@@ -239,6 +239,17 @@ impl Client {
         Some(self.buffer.remove(0))
     }
 
+    /// The same; `None` when the connection ends before.
+    #[track_caller]
+    pub(crate) fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
     /// All that comes until the connection ends, by FIN or reset.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
