@@ -30,7 +30,7 @@ const DAYS: u32 = 825;
 pub(super) fn dev(asked: &CertDev) -> u8 {
     match make(asked) {
         Ok(said) => {
-            print!("{said}");
+            super::say(&said);
             0
         }
         Err(error) => {

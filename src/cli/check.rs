@@ -71,7 +71,7 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
             render(&resolved.problems, &name, &text) + &good.unwrap_or_default()
         }
     };
-    let _ = std::io::stdout().write_all(out.as_bytes());
+    super::say(&out);
     if is_good { GOOD } else { BAD }
 }
 

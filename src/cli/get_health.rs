@@ -21,7 +21,7 @@ pub(super) fn run(ask: &GetHealth) -> u8 {
     on_runtime(async {
         match documents(&admin, &ask.name).await {
             Ok(text) => {
-                print!("{text}");
+                super::say(&text);
                 0
             }
             Err(Failure::Unreachable(why) | Failure::Refused(why)) => {

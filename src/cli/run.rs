@@ -50,7 +50,7 @@ pub(super) fn run(run: &args::Run) -> u8 {
         }
     };
     if run.print_config {
-        print!("{text}");
+        super::say(&text);
         return 0;
     }
     crate::telemetry::log::init(run.process.log_level.as_str());

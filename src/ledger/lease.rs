@@ -75,4 +75,38 @@ mod tests {
         drop(lease);
         assert_eq!((member.in_flight(), backend.gate.in_flight()), (1, 1));
     }
+
+    proptest::proptest! {
+        /// Whatever happens to attempts, in any order: what was given comes back.
+        #[test]
+        fn leases_given_equal_leases_returned(steps in proptest::collection::vec((0..4_usize, 0..3_u8), 0..200)) {
+            let (backend, members) = (Arc::new(Backend::new(2)), [(); 3].map(|()| Arc::new(Member::new(2))));
+            let mut open: Vec<Lease> = Vec::new();
+            let (mut given, mut returned) = (0_u64, 0_u64);
+            for (at, what) in steps {
+                match what {
+                    0 => {
+                        backend.gate.overfill();
+                        open.push(Lease::take(backend.clone(), members[at % 3].clone(), WorkerId(at % 2)));
+                        given += 1;
+                    }
+                    1 if !open.is_empty() => {
+                        let at = at % open.len();
+                        returned += u64::from(!open[at].is_paid_back);
+                        open[at].pay_back();
+                    }
+                    2 if !open.is_empty() => {
+                        let lease = open.swap_remove(at % open.len());
+                        returned += u64::from(!lease.is_paid_back);
+                    }
+                    _ => {}
+                }
+                let in_flight: u64 = members.iter().map(|member| member.in_flight()).sum();
+                proptest::prop_assert_eq!((in_flight, backend.gate.in_flight()), (given - returned, given - returned));
+            }
+            drop(open);
+            let in_flight: u64 = members.iter().map(|member| member.in_flight()).sum();
+            proptest::prop_assert_eq!((in_flight, backend.gate.in_flight()), (0, 0));
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn w18_weights_95_and_5_give_95_and_5_percent() {
 }
 
 #[test]
-fn a_session_by_cookie_stays_with_its_service() {
+fn g_3_9_a_session_by_cookie_stays_with_its_service() {
     let (web, canary, health) = (named("web"), named("canary"), toy("health"));
     let cookie = ", sessionAffinity: GENERATED_COOKIE";
     let services = [("web", web.address(), cookie), ("canary", canary.address(), cookie)];

@@ -207,6 +207,23 @@ proptest! {
     }
 
     #[test]
+    fn a_larger_scaler_never_lowers_a_share(
+        draws in fleet(), policy in policy(), which in any::<prop::sample::Index>(), from in 1..10_u8, by in 1..10_u8,
+    ) {
+        let which = which.index(draws.len());
+        let scaled_by = |tenths: u8| {
+            let mut fleet = build(&draws);
+            fleet[which] = scaled(fleet[which].clone(), f64::from(tenths.min(10)) / 10.0);
+            lab(&draws, distributed(service(fleet), policy.clone()))
+        };
+        let (before, after) = (scaled_by(from), scaled_by(from + by));
+        for (before, after) in before.plan.origins[0].tiers.iter().zip(&after.plan.origins[0].tiers) {
+            let backend = u32::try_from(which).unwrap();
+            prop_assert!(after.shares.part_of(backend) >= before.shares.part_of(backend) - 1e-12);
+        }
+    }
+
+    #[test]
     fn the_same_input_gives_the_same_plan(draws in fleet(), policy in policy()) {
         let fleet = || with_affinity(distributed(service(build(&draws)), policy.clone()));
         let lab = lab(&draws, fleet());

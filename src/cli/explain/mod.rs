@@ -27,10 +27,10 @@ pub(super) fn run(ask: &Explain) -> u8 {
     };
     match explained {
         Ok(value) => {
-            match ask.format {
-                Format::Json => println!("{value:#}"),
-                Format::Human => print!("{}", text::of(&value)),
-            }
+            super::say(&match ask.format {
+                Format::Json => format!("{value:#}\n"),
+                Format::Human => text::of(&value),
+            });
             0
         }
         Err((why, code)) => {

@@ -254,6 +254,9 @@ fn duration(backend: &Backend, word: Word, of: Of<'_>, (at, report): (&Path<'_>,
         (Word::Rate | Word::Connection, Some("LONG")) => {
             format!("trafficDuration SHORT, or none; LONG does not go with {} [G 1.18]", word.as_str())
         }
+        (Word::CustomMetrics, Some("LONG")) => {
+            "trafficDuration SHORT, or none: beside custom metrics stand rates, which do not go with LONG [G table 1c]".into()
+        }
         (Word::Utilization, Some("LONG")) if !of.protocol.is_http() => {
             "trafficDuration SHORT, or none; LONG is about requests, and TCP and SSL services have none [G 1.14, 1.16]".into()
         }

@@ -161,7 +161,7 @@ fn exact_path_beats_wildcard_and_the_longest_wildcard_wins() {
 }
 
 #[test]
-fn video_star_does_not_match_video() {
+fn w19_video_star_does_not_match_video() {
     // [G 7.4]
     let map = paths_map(&["/video/*"]);
     assert_eq!(service(&map, "h", "/video"), 0);

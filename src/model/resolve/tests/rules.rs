@@ -156,6 +156,10 @@ fn g_1c_each_mode_has_exactly_its_own_targets() {
         ),
         ("balancingMode: CUSTOM_METRICS", "missing-target"),
         (
+            "balancingMode: CUSTOM_METRICS, customMetrics: [{name: orca.cpu_utilization}], trafficDuration: LONG",
+            "forbidden-field",
+        ),
+        (
             "balancingMode: CUSTOM_METRICS, customMetrics: [{name: orca.cpu_utilization}], maxUtilization: 0.8",
             "forbidden-field",
         ),
