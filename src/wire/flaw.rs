@@ -110,11 +110,11 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let is_key = |run: &str| {
         let of = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count() >= OF_EACH;
-        // Paths and names have few digits or few capitals.
+        // Paths and names have few digits or few capitals. A short piece of a key may have few as well, by chance; but
+        // it changes from one to the other more often than words in camel case do.
         run.len() >= SHORTEST
-            && of(u8::is_ascii_uppercase)
-            && of(u8::is_ascii_lowercase)
-            && of(u8::is_ascii_digit)
+            && (of(u8::is_ascii_uppercase) && of(u8::is_ascii_lowercase) && of(u8::is_ascii_digit)
+                || 8 * changes(run) >= 3 * run.len())
     };
     let mut runs = text.split(|c| !is_base64(c)).filter(|run| is_key(run)).peekable();
     if runs.peek().is_none() {
@@ -127,6 +127,18 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// How often a letter is followed by one of another kind; slashes, which stand in paths, do not count.
+fn changes(run: &str) -> usize {
+    let kind = |byte: u8| match byte {
+        b'A'..=b'Z' => 0,
+        b'a'..=b'z' => 1,
+        b'0'..=b'9' => 2,
+        _ => 3,
+    };
+    let pairs = run.as_bytes().iter().zip(run.as_bytes().iter().skip(1));
+    pairs.filter(|(a, b)| **a != b'/' && **b != b'/' && kind(**a) != kind(**b)).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +147,14 @@ mod tests {
     fn pieces_of_keys_are_masked_and_paths_are_not() {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRS/i8uUG/lQCCeYH";
         assert_eq!(masked(&format!("there is no {key}!")), format!("there is no {}!", "*".repeat(64)));
+        // With three digits.
+        let piece = "gEGCCqGSM49AwEHBG0wawIBAQQguw0TU";
+        assert_eq!(masked(piece), "*".repeat(piece.len()));
         for open in [
             "https://www.googleapis.com/compute/v1/projects/p1234567/global/backendServices/web",
             "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
             "maxRatePerInstnce",
+            "/projects/shop/global/customErrorResponsePolicies/ErrorServiceOfTheShop",
         ] {
             assert_eq!(masked(open), open);
         }

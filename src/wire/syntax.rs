@@ -30,15 +30,20 @@ pub fn diagnose(text: &str, stop: Spot, complaint: &str) -> Diagnosis {
         let message = format!("this `{bracket}` is never closed");
         return Diagnosis { spot, message, expected: format!("a `{close}` behind what belongs to it") };
     }
-    let line = text.lines().nth(stop.line.saturating_sub(1)).unwrap_or_default();
+    let line = lines(text).nth(stop.line.saturating_sub(1)).unwrap_or_default();
     let expected = hint(complaint, line, stop.column).into();
     Diagnosis { spot: stop, message: format!("this is not YAML: {complaint}"), expected }
+}
+
+/// Lines as YAML counts them: ended by `\n`, `\r\n` or `\r`.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('\r'))
 }
 
 /// The tabs that indent the line where parsing stopped, or a later one where the complaint is about a tab: then it
 /// stopped at the word before.
 fn tab(text: &str, from: usize, is_about_tab: bool) -> Option<Spot> {
-    let lines = text.lines().enumerate().skip(from.saturating_sub(1));
+    let lines = lines(text).enumerate().skip(from.saturating_sub(1));
     lines.take(if is_about_tab { usize::MAX } else { 1 }).find_map(|(index, line)| {
         let blank = line.get(..indent(line)).unwrap_or_default();
         let before = blank.find('\t')?;
@@ -51,12 +56,12 @@ fn tab(text: &str, from: usize, is_about_tab: bool) -> Option<Spot> {
 /// where the text ends: what is in brackets stands further right.
 fn unclosed(text: &str, last: usize) -> Option<Bracket> {
     let mut reading = Reading::default();
-    for (index, line) in text.lines().enumerate().take(last) {
+    for (index, line) in lines(text).enumerate().take(last) {
         if let Some(forgotten) = reading.line(line, index + 1) {
             return Some(forgotten);
         }
     }
-    let is_at_end = text.lines().nth(last.saturating_sub(1)).is_none();
+    let is_at_end = lines(text).nth(last.saturating_sub(1)).is_none();
     reading.open.pop().filter(|_| is_at_end)
 }
 

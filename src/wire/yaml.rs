@@ -8,7 +8,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::document::{Entry, Node, Scalar, Value};
 use super::flaw::{Flaw, Flaws, Spot, quote};
-use super::syntax::{Diagnosis, diagnose};
+use super::syntax::{Diagnosis, diagnose, lines};
 
 /// Largest text that is read: 16 MiB.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -291,7 +291,17 @@ fn unknown_tag(tag: &Tag, at: Spot) -> Stop {
 fn syntax(error: &ScanError, text: &str) -> Stop {
     let (line, column) = (error.marker().line().max(1), error.marker().col() + 1);
     let Diagnosis { spot, message, expected } = diagnose(text, Spot { line, column, width: 1 }, error.info());
-    stop("yaml-syntax", spot, message, expected)
+    stop("yaml-syntax", inside(text, spot), message, expected)
+}
+
+/// The place, or the end of the text where the parser counts on behind it.
+fn inside(text: &str, spot: Spot) -> Spot {
+    match lines(text).enumerate().take(spot.line).last() {
+        Some((index, last)) if index + 1 < spot.line => {
+            Spot { line: index + 1, column: last.chars().count() + 1, width: 1 }
+        }
+        _ => spot,
+    }
 }
 
 /// From the parser's marks. A text of several lines is underlined by its first character.

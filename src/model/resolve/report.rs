@@ -2,7 +2,7 @@
 
 use crate::model::problem::{Problem, Severity};
 use crate::wire::document::Node;
-use crate::wire::flaw::{Flaw, MAX_FLAWS};
+use crate::wire::flaw::{Flaw, MAX_FLAWS, masked};
 use crate::wire::path::Path;
 
 /// All problems so far, and the tree that knows where things stand.
@@ -80,13 +80,14 @@ impl<'a> Report<'a> {
             return;
         }
         let position = Some(self.root.locate(at).into());
+        // A piece of a key may stand where a name should, and names are told.
         self.problems.push(Problem {
             severity,
             code,
-            path: at.to_string(),
+            path: masked(&at.to_string()).into_owned(),
             position,
-            message,
-            expected: Some(expected),
+            message: masked(&message).into_owned(),
+            expected: Some(masked(&expected).into_owned()),
         });
     }
 }
