@@ -4,10 +4,12 @@
 mod origin;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use self::origin::{Origin, Request};
+use crate::mutate::Mutator;
 use crate::support::backend::toy;
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, setup};
@@ -134,4 +136,73 @@ fn what_is_refused_alone_is_refused_behind_a_good_request() {
         assert_eq!(lines, ["GET /good HTTP/1.1"], "{}", case.name);
     }
     assert_eq!(origin.complaints(), [""; 0]);
+}
+
+/// Words of HTTP/1 that change what a request means.
+const WORDS: &[&str] = &[
+    "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+    "HTTP/1.0",
+    "HTTP/2.0",
+    "transfer-encoding: chunked\r\n",
+    "transfer-encoding: gzip, chunked\r\n",
+    "content-length: 3\r\n",
+    "content-length: 0\r\n",
+    "connection: close\r\n",
+    "connection: host\r\n",
+    "connection: upgrade\r\nupgrade: websocket\r\n",
+    "expect: 100-continue\r\n",
+    "host: b\r\n",
+    "http://b/",
+    "0\r\n\r\n",
+    "3\r\nabc\r\n",
+    "3;x=y\r\nabc\r\n",
+    "\r\n ",
+    "te: trailers\r\n",
+    "trailer: host\r\n",
+];
+
+/// So many connections, or by OVERSPILL_FUZZ_SECONDS so long; the seed is OVERSPILL_FUZZ_SEED.
+const CONNECTIONS: usize = 1500;
+const SEED: u64 = 20_261_121;
+
+#[test]
+fn however_requests_are_changed_none_reaches_an_origin_in_a_form_that_reads_two_ways() {
+    let variable = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a whole number"));
+    let seed = variable("OVERSPILL_FUZZ_SEED").unwrap_or(SEED);
+    let time = variable("OVERSPILL_FUZZ_SECONDS").map(Duration::from_secs);
+    let (lb, origin) = start();
+    let cases = cases();
+    // Most of the corpus is to be refused, and what is bad already is seldom mended by a change.
+    let good = cases.iter().filter(|case| case.refused.is_none()).flat_map(|case| [case; 8]);
+    let seeds = cases.iter().chain(good).map(Case::bytes).filter(|bytes| bytes.len() < 4096);
+    let seeds: Vec<_> = seeds.collect();
+    let mut mutator = Mutator::new(&seeds, WORDS, seed);
+    let (begun, mut count, mut reached, mut kinds) = (Instant::now(), 0, 0, BTreeSet::new());
+    while time.map_or(count < CONNECTIONS, |time| begun.elapsed() < time) {
+        let input = mutator.next();
+        // Whatever was asked, all of it has been answered or refused when the connection ends.
+        let rest = lb.client().send(&input).finish().rest();
+        let shown =
+            || format!("b\"{}\", answered with {:?}", input.escape_ascii(), String::from_utf8_lossy(&rest));
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1."), "no answer and no close: {}", shown());
+        assert_eq!(lb.panics(), 0, "{}", shown());
+        assert_eq!(origin.complaints(), [""; 0], "{}", shown());
+        let requests = origin.take();
+        reached += requests.len();
+        let status = rest.get(9..12).unwrap_or_default().to_vec();
+        let headers = requests.iter().map(Request::shape).collect::<Vec<_>>();
+        if kinds.insert((status, headers)) {
+            mutator.keep(input);
+        }
+        count += 1;
+    }
+    wait_until("nothing is left in flight", || lb.in_flight() == 0);
+    wait_until("all connections are closed", || lb.open_connections() == 0);
+    assert_eq!(origin.complaints(), [""; 0], "seed {seed}");
+    assert!(reached > count / 20, "hardly anything reached the origin: {reached} of {count}");
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "seed {seed}: {count} connections, {rate:.0}/s, {reached} requests reached the origin, {} kinds",
+        kinds.len()
+    );
 }

@@ -3,6 +3,7 @@
 use overspill::cli::toy::ToyBackend;
 use serde_json::{Value, json};
 
+use crate::mutate::Mutator;
 use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::client::Client;
 use crate::support::lb::Lb;
@@ -233,4 +234,39 @@ fn g_2e_a_request_that_a_circuit_breaker_refuses_is_said_to_be_refused() {
     );
     valve.open();
     assert_eq!(first.answer().status, 200);
+}
+
+#[test]
+fn any_words_are_explained_or_refused_with_a_sentence() {
+    let (near, far) = (toys(["n1", "n2"]), toys(["f1"]));
+    let lb = Lb::start(&fleet(&near, &far).service("sessionAffinity: GENERATED_COOKIE").text());
+    let admin = lb.admin();
+    let seeds = [
+        json!({"request": format!("GET http://{}/a?b", lb.address()), "headers": ["cookie: GCLB=AAAAAAAAAAAAAAAAAAAABw", "host: x"]}),
+        json!({"request": "POST http://shop.test:8080/cart", "clientIp": "192.0.2.1", "to": "::1"}),
+        json!({"request": "/a", "forwardingRule": "web", "headers": ["x-forwarded-for: 1.2.3.4, 5.6.7.8"]}),
+        json!({"request": "tcp://127.0.0.1:5432"}),
+        json!({"request": "OPTIONS *"}),
+        json!({"request": "CONNECT a:443"}),
+    ];
+    let seeds = seeds.map(|seed| seed.to_string().into_bytes());
+    let words =
+        ["[::1]:0", "http://", "ssl://", "\\u0000", "\\ud800", "transfer-encoding: chunked", "host: a:b"];
+    let mut mutator = Mutator::new(&seeds, &words, 20_261_121);
+    let (mut explained, mut client) = (0, Client::to_admin(admin.address()));
+    for _ in 0..300 {
+        let input = mutator.next();
+        if input.is_empty() {
+            continue;
+        }
+        let answer = client.request("POST", "/explain", "", &input);
+        let shown = || format!("b\"{}\": {}", input.escape_ascii(), answer.text());
+        assert!(matches!(answer.status, 200 | 400), "{} for {}", answer.status, shown());
+        let said: Value =
+            serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {}", shown()));
+        assert!(said.is_object(), "{}", shown());
+        explained += usize::from(answer.status == 200);
+    }
+    assert!(explained > 10, "hardly any could be read: {explained}");
+    assert_eq!(near.iter().chain(&far).map(ToyBackend::requests).sum::<u64>(), 0, "nothing is sent");
 }

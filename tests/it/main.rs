@@ -26,6 +26,8 @@ mod in_flight;
 mod limits;
 mod members;
 mod metrics;
+#[path = "../fuzz/mutate.rs"]
+mod mutate;
 mod named_ports;
 mod names;
 mod process;

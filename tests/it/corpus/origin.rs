@@ -21,6 +21,15 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What kind of request it is, without what is said in it: its method, framing and headers' names.
+    pub(super) fn shape(&self) -> (String, Vec<String>, bool) {
+        let method = self.line.split(' ').next().unwrap_or_default().to_owned();
+        let names = self.headers.iter().map(|(name, _)| name.clone()).collect();
+        (method, names, self.body.is_empty())
+    }
+}
+
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
