@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::explain::{Healthy, Load};
 use super::run::Target;
-use super::toy::Form;
+use super::toy::{Faults, Form};
 use super::words::{self, AdminAt};
 
 /// A layer-7 load balancer that fills the nearest backends up to a target and spills the rest.
@@ -272,6 +272,9 @@ pub struct Toy {
     /// Form of the report in the endpoint-load-metrics header: text, json, bin or none
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub report: Form,
+    /// Faults on purpose, such as reset=1%,garbage=1%,half-close=1%,early=1%,trickle=1%,delay=50ms:5%
+    #[arg(long, value_name = "FAULTS", default_value = "none")]
+    pub fault: Faults,
     /// Serving threads for each address, 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers, default_value = "1")]
     pub workers: usize,

@@ -49,6 +49,7 @@ fn settings(toy: &args::Toy) -> Settings {
             _ => Utilization::None,
         },
         report: toy.report,
+        faults: toy.fault,
     }
 }
 

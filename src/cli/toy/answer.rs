@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::Live;
+use super::fault::{Fault, Order};
 use super::report::Report;
 use super::settings::{Settings, Utilization};
 use crate::clock;
@@ -19,8 +20,13 @@ use crate::model::unit::Span;
 
 type Body = Either<Full<Bytes>, Incoming>;
 
-pub(super) async fn answer(live: &Live, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(super) async fn answer(
+    live: &Live,
+    order: &Order,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let query = request.uri().query().unwrap_or("");
+    order.set(None);
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => {
             let status = live.settings().health_status;
@@ -28,21 +34,24 @@ pub(super) async fn answer(live: &Live, request: Request<Incoming>) -> Result<Re
         }
         (&Method::GET | &Method::HEAD, "/load") => load(live),
         (&Method::POST, "/_set") => set(live, query),
-        _ => serve(live, request).await,
+        _ => serve(live, order, request).await,
     })
 }
 
-async fn serve(live: &Live, request: Request<Incoming>) -> Response<Body> {
+async fn serve(live: &Live, order: &Order, request: Request<Incoming>) -> Response<Body> {
     let settings = *live.settings();
     let number = live.requests.fetch_add(1, Relaxed);
     live.meter().count(clock::now());
     let _under_way = UnderWay::begin(live);
-    let wait = settings.wait(number);
-    if !wait.is_zero() {
+    let fault = settings.faults.of(number);
+    order.set(fault);
+    let is_early = fault == Some(Fault::Early);
+    let wait = settings.wait(number) + settings.faults.wait(number);
+    if !wait.is_zero() && !is_early {
         tokio::time::sleep(wait).await;
     }
     burn(settings.cpu);
-    let is_echo = request.uri().query().is_some_and(|q| q.split('&').any(|pair| pair == "echo"));
+    let is_echo = !is_early && request.uri().query().is_some_and(|q| q.split('&').any(|pair| pair == "echo"));
     let body = if is_echo {
         Either::Right(request.into_body())
     } else {
@@ -52,6 +61,9 @@ async fn serve(live: &Live, request: Request<Incoming>) -> Response<Body> {
     *response.status_mut() = StatusCode::from_u16(settings.status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if is_early {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(name) = HeaderValue::from_str(&live.name) {
         headers.insert("x-backend", name);
     }

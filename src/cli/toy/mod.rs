@@ -5,10 +5,12 @@
 //!
 //! What it answers: `GET /healthz` with the health status; `GET /load` with an ORCA report as JSON; `POST /_set?…`
 //! changes settings while it runs; anything else with the set status, `x-backend: NAME`, a load report [G 1.41], and a
-//! body that starts with its name. `?echo` in the query sends the request's body back, streamed.
+//! body that starts with its name. `?echo` in the query sends the request's body back, streamed. Of these others, some
+//! may go wrong on purpose: see [`Faults`].
 
 mod answer;
 mod cpu;
+mod fault;
 mod report;
 mod settings;
 
@@ -26,10 +28,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
+pub use fault::{Fault, Faults};
 pub use report::Form;
 pub use settings::{Settings, Utilization};
 
 use cpu::CpuMeter;
+use fault::{Order, Wire};
 use report::Meter;
 
 /// How to start one.
@@ -212,9 +216,10 @@ async fn serve(listener: TcpListener, live: Arc<Live>, mut stopped: watch::Recei
 
 async fn connection(stream: tokio::net::TcpStream, live: Arc<Live>) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer::answer(&live, request));
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let order = Order::default();
+    let wire = TokioIo::new(Wire::new(stream, order.clone()));
+    let service = service_fn(|request| answer::answer(&live, &order, request));
+    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(wire, service).await;
     if let Err(error) = served {
         tracing::debug!(%error, "toy backend: connection ended");
     }
@@ -227,6 +232,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::clock;
 
     fn ask(address: SocketAddr, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -271,6 +277,36 @@ mod tests {
     fn echo_sends_the_body_back() {
         let toy = ToyBackend::start(Options::new("a")).unwrap();
         assert!(ask(toy.address(), "POST /?echo", "hello there").ends_with("hello there"));
+    }
+
+    fn heard(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    #[test]
+    fn answers_go_wrong_as_ordered_and_health_does_not() {
+        let toy = ToyBackend::start(Options::new("a")).unwrap();
+        let whole = heard(toy.address(), "/").unwrap().len();
+        let with = |fault: &str| {
+            assert!(ask(toy.address(), &format!("POST /_set?fault={fault}"), "").starts_with("HTTP/1.1 200"));
+            assert!(ask(toy.address(), "GET /healthz", "").starts_with("HTTP/1.1 200"));
+            heard(toy.address(), "/")
+        };
+        assert!(with("reset=100%").is_err());
+        assert!(with("garbage=100%").unwrap().starts_with(b"\0\xff"));
+        let half = with("half-close=100%").unwrap();
+        assert!(half.starts_with(b"HTTP/1.1 200") && half.len() < whole, "{}", half.escape_ascii());
+        assert!(with("early=100%").unwrap().ends_with(b"...."));
+        let began = clock::now();
+        assert_eq!(with("trickle=100%").unwrap().len(), whole);
+        let pauses = u64::try_from(whole / 16).unwrap();
+        assert!(clock::now().since(began).to_std() >= Duration::from_millis(5 * pauses - 5));
+        assert_eq!(with("delay=1ms:100%").unwrap().len(), whole);
+        assert_eq!(with("none").unwrap().len(), whole);
+        assert!(ask(toy.address(), "POST /_set?fault=x", "").starts_with("HTTP/1.1 400"));
     }
 
     #[test]

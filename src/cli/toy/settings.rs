@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fault::Faults;
 use super::report::Form;
 use crate::cli::words;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub utilization: Utilization,
     /// How it says so in a response header.
     pub report: Form,
+    /// What goes wrong on purpose. Default nothing.
+    pub faults: Faults,
 }
 
 /// Where the reported utilization comes from.
@@ -50,6 +53,7 @@ impl Default for Settings {
             body_bytes: 128,
             utilization: Utilization::None,
             report: Form::Text,
+            faults: Faults::default(),
         }
     }
 }
@@ -83,8 +87,9 @@ impl Settings {
                 "capacity" => self.utilization = Utilization::OfRate(words::positive(value)?),
                 "cores" => self.utilization = Utilization::OfCpu(words::positive(value)?),
                 "report" => self.report = value.parse()?,
+                "fault" => self.faults = value.parse()?,
                 _ => {
-                    let known = "health, status, latency, cpu, jitter, body-bytes, utilization, capacity, cores, report";
+                    let known = "health, status, latency, cpu, jitter, body-bytes, utilization, capacity, cores, report, fault";
                     return Err(format!("no setting is called `{key}`; there are: {known}"));
                 }
             }
