@@ -1,6 +1,6 @@
 //! A long run in which everything goes wrong that backends can do, and the configuration changes every second.
 //!
-//! `cargo bench --bench soak -- --minutes 30 --rate 500`. Six toy backends with faults, an open-loop load, one reload a
+//! `cargo bench --bench soak -- --minutes 30 --rate 500 --reload-seconds 1`. Six toy backends with faults, an open-loop load, one reload a
 //! second: a member leaves, comes back, affinity comes and goes. At the end memory is flat, nothing is in flight, and
 //! every request that was sent is accounted for: answered or failed at the client, and counted by the balancer under
 //! the same class of status, or as cut. Exit code 1 when one of these does not hold. Linux only.
@@ -33,10 +33,10 @@ fn main() -> ExitCode {
         value.map_or(or, |value| value.parse().expect("a number"))
     };
     let time = Duration::from_secs_f64(60.0 * option("--minutes", 30.0));
-    let rate = option("--rate", 500.0);
+    let (rate, every) = (option("--rate", 500.0), Duration::from_secs_f64(option("--reload-seconds", 1.0)));
     let backends: Vec<_> = (0..6).map(backend).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let is_good = runtime.block_on(soak(&backends, time, rate));
+    let is_good = runtime.block_on(soak(&backends, time, (rate, every)));
     ExitCode::from(u8::from(!is_good))
 }
 
@@ -48,7 +48,7 @@ fn backend(n: usize) -> ToyBackend {
     ToyBackend::start(options).unwrap()
 }
 
-async fn soak(backends: &[ToyBackend], time: Duration, rate: f64) -> bool {
+async fn soak(backends: &[ToyBackend], time: Duration, (rate, every): (f64, Duration)) -> bool {
     let texts: Vec<_> = (0..4).map(|variant| document(backends, variant)).collect();
     let resolved = resolve::document(&texts[0]);
     let config = resolved.config.unwrap_or_else(|| panic!("{:#?}\n{}", resolved.problems, texts[0]));
@@ -64,14 +64,14 @@ async fn soak(backends: &[ToyBackend], time: Duration, rate: f64) -> bool {
         if begun.elapsed() >= time {
             break;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(every).await;
         let applied = handle.apply(texts[turn % texts.len()].clone(), Path::new("soak")).await;
         assert!(applied.is_ok(), "a reload was refused");
         resident.push(resident_kib());
         if turn % 60 == 0 {
             let stats = load.stats();
             println!(
-                "{:>5} s {:>9} sent {:>8} failed {:>8} KiB",
+                "{:>5} reloads {:>9} sent {:>8} failed {:>8} KiB",
                 turn,
                 stats.sent,
                 stats.failed(),
