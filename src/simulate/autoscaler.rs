@@ -6,7 +6,7 @@
 //! * Scaling in goes by the greatest recommendation of the stabilization period, and at most as far as scale-in control
 //!   lets it go [G 11.5].
 //!
-//! **Ours**: it looks every [`EVERY`] at the mean since the last look.
+//! **Ours**: it looks every 10 s at the mean since the last look.
 
 use std::collections::VecDeque;
 
