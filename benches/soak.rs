@@ -52,7 +52,7 @@ async fn soak(backends: &[ToyBackend], time: Duration, (rate, every): (f64, Dura
     let texts: Vec<_> = (0..4).map(|variant| document(backends, variant)).collect();
     let resolved = resolve::document(&texts[0]);
     let config = resolved.config.unwrap_or_else(|| panic!("{:#?}\n{}", resolved.problems, texts[0]));
-    let overrides = Overrides { workers: Some(2), seed: Some(7), name_server: None };
+    let overrides = Overrides { workers: Some(2), seed: Some(7), ..Overrides::default() };
     let handle = start_resolved(Arc::new(config), Path::new("soak"), overrides).await.unwrap();
     handle.ready().await;
     let options = Options::new(handle.listeners()[0].bound, rate);

@@ -4,7 +4,7 @@
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
 //! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services`
-//! asks a running process over its admin address, and `upgrade` makes it give its sockets to a new binary. [`systemd`]
+//! asks a running process over its admin address, and `upgrade` makes it give its sockets to a new binary. `systemd`
 //! is told of all that.
 
 pub mod args;

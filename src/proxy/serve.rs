@@ -1,5 +1,5 @@
 //! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw. A client that
-//! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with [`super::http2`]:
+//! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with `http2`:
 //! so it costs HTTP/1 nothing to listen for it.
 
 use std::cell::Cell;
