@@ -1,20 +1,25 @@
 //! One probe: ask a member once, and judge the answer.
 //!
-//! HTTP and HTTPS: healthy is status 200, exactly, within `timeoutSec`; redirects are not followed [G 4.3]. With
-//! `response`, that string must also occur in the first 1024 bytes of the body [G 4.4]. TCP: a connection that
-//! stands, or with `response` those very bytes [G 4.5]. The whole probe, from connect to verdict, has `timeoutSec`.
+//! HTTP, HTTPS and HTTP2: healthy is status 200, exactly, within `timeoutSec`; redirects are not followed [G 4.3]. With
+//! `response`, that string must also occur in the first 1024 bytes of the body [G 4.4]. TCP and SSL: a connection that
+//! stands, or with `response` those very bytes [G 4.5]. GRPC and GRPC_WITH_TLS: the health service says SERVING [G 4.7].
+//! The whole probe, from connect to verdict, has `timeoutSec`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::fetch::{Answer, Get, Progress, Stage, get, io_words, reach, within};
+use super::fetch::{Get, Progress, Stage, USER_AGENT, get, host_of, io_words, reach, within};
+use super::{grpc, http2};
 use crate::clock;
-use crate::model::probe::{HealthCheck, Probe, ProbePort};
+use crate::model::probe::{HealthCheck, Probe, ProbePort, Spoken};
 use crate::model::unit::Span;
-use crate::net::connect::EXHAUSTED;
+use crate::net::connect::{EXHAUSTED, Stream};
+use crate::net::tls;
 
 /// How much of a body is searched for `response`, in bytes [G 4.4].
 pub const SEARCHED: usize = 1024;
@@ -43,9 +48,24 @@ pub const fn target(check: &HealthCheck, serving: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Probes the member that serves at `serving`, once. `tls` is used by HTTPS checks; it should verify nothing [G 4.8].
-/// Ends within the check's timeout, whatever the member does.
-pub async fn probe(check: &HealthCheck, serving: SocketAddr, tls: &Arc<ClientConfig>) -> Outcome {
+/// What probes over TLS use; it verifies nothing [G 4.8]. Make one and share it: it holds the sessions.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    any: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Accepts every certificate.
+    #[must_use]
+    pub fn unverified() -> Self {
+        let any = tls::unverified();
+        Self { http2: tls::asking_for_http2(&any), any }
+    }
+}
+
+/// Probes the member that serves at `serving`, once. Ends within the check's timeout, whatever the member does.
+pub async fn probe(check: &HealthCheck, serving: SocketAddr, tls: &Tls) -> Outcome {
     let began = clock::now();
     let progress = Progress::default();
     let verdict = within(check.timeout, &progress, ask(check, target(check, serving), tls, &progress)).await;
@@ -65,50 +85,78 @@ pub async fn probe(check: &HealthCheck, serving: SocketAddr, tls: &Arc<ClientCon
 async fn ask(
     check: &HealthCheck,
     target: SocketAddr,
-    tls: &Arc<ClientConfig>,
+    tls: &Tls,
     progress: &Progress,
 ) -> Result<String, String> {
+    let proxy = check.sends_proxy_header;
     match &check.probe {
-        Probe::Http { over_tls, host, path, response } => {
-            let response = response.as_deref().unwrap_or_default().as_bytes();
+        Probe::Http { spoken: Spoken::Http2, host, path, response } => {
+            let wanted = response.as_deref().unwrap_or_default().as_bytes();
+            let call = page(&host.as_deref().map_or_else(|| host_of(target), str::to_owned), path, wanted)?;
+            let stream = reach(target, proxy, Some(&tls.http2), progress).await?;
+            let answer = http2::ask(stream, call, progress).await?;
+            judge(answer.head.status, &answer.body, wanted)
+        }
+        Probe::Http { spoken, host, path, response } => {
+            let wanted = response.as_deref().unwrap_or_default().as_bytes();
             let ask = Get {
                 target,
-                tls: over_tls.then_some(tls),
-                sends_proxy_header: check.sends_proxy_header,
+                tls: (*spoken == Spoken::Https).then_some(&tls.any),
+                sends_proxy_header: proxy,
                 host: host.as_deref(),
                 path,
-                body_limit: if response.is_empty() { 0 } else { SEARCHED },
-                until: Some(response),
+                body_limit: searched(wanted),
+                until: Some(wanted),
             };
-            judge(&get(&ask, progress).await?, response)
+            let answer = get(&ask, progress).await?;
+            judge(answer.status, &answer.body, wanted)
         }
-        Probe::Tcp { request, response } => {
+        Probe::Tcp { over_tls, request, response } => {
+            let stream = reach(target, proxy, over_tls.then_some(&tls.any), progress).await?;
             let texts = (request.as_deref().unwrap_or_default(), response.as_deref().unwrap_or_default());
-            talk(target, check.sends_proxy_header, texts, progress).await
+            talk(stream, texts, progress).await
+        }
+        Probe::Grpc { over_tls, service } => {
+            let call = grpc::check(target, *over_tls, service, check.timeout)?;
+            let stream = reach(target, proxy, over_tls.then_some(&tls.http2), progress).await?;
+            grpc::judge(&http2::ask(stream, call, progress).await?)
         }
     }
 }
 
-fn judge(answer: &Answer, response: &[u8]) -> Result<String, String> {
-    if answer.status != http::StatusCode::OK {
-        return Err(format!("answered {}", answer.status.as_u16()));
+/// A GET over HTTP/2, which is spoken over TLS alone.
+fn page<'a>(host: &str, path: &str, wanted: &'a [u8]) -> Result<http2::Call<'a>, String> {
+    let request = Request::get(format!("https://{host}{path}"))
+        .header(header::USER_AGENT, USER_AGENT)
+        .body(())
+        .map_err(|e| format!("host or path cannot be sent: {e}"))?;
+    Ok(http2::Call { request, body: Bytes::new(), most: searched(wanted), until: Some(wanted) })
+}
+
+/// How much of the body is read.
+const fn searched(wanted: &[u8]) -> usize {
+    if wanted.is_empty() { 0 } else { SEARCHED }
+}
+
+fn judge(status: StatusCode, body: &[u8], wanted: &[u8]) -> Result<String, String> {
+    if status != StatusCode::OK {
+        return Err(format!("answered {}", status.as_u16()));
     }
-    if memchr::memmem::find(&answer.body, response).is_none() {
+    if memchr::memmem::find(body, wanted).is_none() {
         return Err(format!("response string not found in the first {SEARCHED} bytes"));
     }
     Ok("200 OK".to_owned())
 }
 
-/// A TCP probe: sends `request`, then waits for `response`; either may be empty.
+/// A TCP or SSL probe: sends `request`, then waits for `response`; either may be empty.
 async fn talk(
-    target: SocketAddr,
-    sends_proxy_header: bool,
+    mut stream: Stream,
     (request, response): (&str, &str),
     progress: &Progress,
 ) -> Result<String, String> {
-    let mut stream = reach(target, sends_proxy_header).await?;
     progress.reach(Stage::Waiting);
     stream.write_all(request.as_bytes()).await.map_err(|e| io_words(&e))?;
+    stream.flush().await.map_err(|e| io_words(&e))?;
     if response.is_empty() {
         return Ok("connected".to_owned());
     }
@@ -137,12 +185,11 @@ async fn talk(
 mod tests {
     use super::super::fixture::{Scripted, check, http, scripted};
     use super::*;
-    use crate::net::tls;
 
     const HEAD_END: &[u8] = b"\r\n\r\n";
 
     async fn ask(check: &HealthCheck, backend: &Scripted) -> Outcome {
-        probe(check, backend.address, &tls::unverified()).await
+        probe(check, backend.address, &Tls::unverified()).await
     }
 
     /// Outcome of a plain HTTP check against a backend that answers so and closes.
@@ -151,7 +198,11 @@ mod tests {
     }
 
     fn tcp(request: Option<&str>, response: Option<&str>) -> HealthCheck {
-        let probe = Probe::Tcp { request: request.map(Into::into), response: response.map(Into::into) };
+        let probe = Probe::Tcp {
+            over_tls: false,
+            request: request.map(Into::into),
+            response: response.map(Into::into),
+        };
         HealthCheck { probe, ..check() }
     }
 
@@ -205,7 +256,7 @@ mod tests {
     async fn a_host_of_the_check_is_sent_as_it_is() {
         let backend = scripted(HEAD_END, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false).await;
         let host = Some("www.example".into());
-        let probe = Probe::Http { over_tls: false, host, path: "/".into(), response: None };
+        let probe = Probe::Http { spoken: Spoken::Http, host, path: "/".into(), response: None };
         assert!(ask(&HealthCheck { probe, ..check() }, &backend).await.success);
         let heard = String::from_utf8(backend.heard.await.unwrap()).unwrap();
         assert!(heard.contains("host: www.example\r\n"), "{heard}");
@@ -266,9 +317,9 @@ mod tests {
             stream.flush().await.unwrap();
             line
         });
-        let probe_kind = Probe::Http { over_tls: true, host: None, path: "/".into(), response: None };
+        let probe_kind = Probe::Http { spoken: Spoken::Https, host: None, path: "/".into(), response: None };
         let check = HealthCheck { probe: probe_kind, sends_proxy_header: true, ..check() };
-        let outcome = probe(&check, address, &tls::unverified()).await;
+        let outcome = probe(&check, address, &Tls::unverified()).await;
         assert!(outcome.success, "{}", outcome.reason);
         assert_eq!(&server.await.unwrap(), b"PROXY UNKNOWN\r\n");
     }
@@ -302,6 +353,49 @@ mod tests {
         }
     }
 
+    /// [G 4.5, 4.6, 4.8]
+    #[tokio::test]
+    async fn an_ssl_probe_talks_after_the_handshake_which_alone_is_success_too() {
+        use crate::net::tls::bad_servers::{EXPIRED, server};
+        for (response, said, reason) in [
+            (None, &b""[..], "connected"),
+            (Some("PONG"), b"PONG", "expected response received"),
+            (Some("PONG"), b"GONE", "other bytes than the expected response"),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(server(EXPIRED, &rustls::version::TLS12));
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut line = [0; 15];
+                stream.read_exact(&mut line).await.unwrap();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let mut request = [0; 4];
+                stream.read_exact(&mut request).await.unwrap();
+                stream.write_all(said).await.unwrap();
+                stream.flush().await.unwrap();
+                (line, request)
+            });
+            let (request, response) = (Some("PING".into()), response.map(Into::into));
+            let probe_kind = Probe::Tcp { over_tls: true, request, response };
+            let check = HealthCheck { probe: probe_kind, sends_proxy_header: true, ..check() };
+            let outcome = probe(&check, address, &Tls::unverified()).await;
+            assert_eq!(outcome.reason, reason);
+            assert_eq!(outcome.success, reason != "other bytes than the expected response");
+            assert_eq!(server.await.unwrap(), (*b"PROXY UNKNOWN\r\n", *b"PING"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ssl_probe_fails_where_no_tls_is_spoken_and_times_out_where_nothing_is_said() {
+        let ssl =
+            HealthCheck { probe: Probe::Tcp { over_tls: true, request: None, response: None }, ..check() };
+        let outcome = ask(&ssl, &scripted(b"", b"220 smtp.example ready\r\n", true).await).await;
+        assert!(outcome.reason.starts_with("TLS handshake failed"), "{}", outcome.reason);
+        let outcome = ask(&impatient(ssl), &scripted(b"", b"", true).await).await;
+        assert_eq!((outcome.timed_out, outcome.reason.as_str()), (true, "no TLS handshake within 1 s"));
+    }
+
     /// [G 4.5]
     #[tokio::test]
     async fn a_tcp_response_without_a_request_still_waits_for_data() {
@@ -315,7 +409,7 @@ mod tests {
         let backend = scripted(HEAD_END, b"", false).await;
         backend.heard.abort();
         let _ = backend.heard.await;
-        let outcome = probe(&check(), backend.address, &tls::unverified()).await;
+        let outcome = probe(&check(), backend.address, &Tls::unverified()).await;
         assert_eq!((outcome.timed_out, outcome.reason.as_str()), (false, "connection refused"));
     }
 

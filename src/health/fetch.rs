@@ -1,4 +1,5 @@
-//! One GET over a connection of its own, for probes and for polled load reports. HTTP/1.1 only [G 4.8].
+//! One GET of HTTP/1.1 over a connection of its own [G 4.8], for probes and for polled load reports; and what exchanges of
+//! all kinds have in common: how they connect, and their time.
 //!
 //! The other side may be anything: it may never answer, trickle, send garbage or send without end. What is read is
 //! limited here; how long, by [`within`]. Failures are words for people: nothing decides by them.
@@ -17,10 +18,10 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::model::unit::Span;
-use crate::net::connect::{Stream, open, secure};
+use crate::net::connect::{ConnectError, Stream, open, secure};
+use crate::net::tls::HTTP2;
 
 /// The user agent of probes [G 4.9].
 pub(super) const USER_AGENT: &str = "GoogleHC/1.0";
@@ -30,6 +31,9 @@ pub(super) const HEAD_LIMIT: usize = 16 * 1024;
 
 /// What PROXY_V1 sends before anything else, TLS included [G 4.6].
 const PROXY_LINE: &[u8] = b"PROXY UNKNOWN\r\n";
+
+/// The other side speaks TLS, and not HTTP/2 over it.
+const NO_HTTP2: &str = "no ALPN h2";
 
 /// What to ask.
 #[derive(Debug)]
@@ -111,26 +115,35 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Connects and sends the PROXY line where wanted.
-pub(super) async fn reach(target: SocketAddr, sends_proxy_header: bool) -> Result<TcpStream, String> {
+/// Connects, sends the PROXY line where wanted, and secures the connection where `tls` is given. Where that asks for
+/// HTTP/2, the other side must have agreed.
+pub(super) async fn reach(
+    target: SocketAddr,
+    sends_proxy_header: bool,
+    tls: Option<&Arc<ClientConfig>>,
+    progress: &Progress,
+) -> Result<Stream, String> {
     let mut stream = open(target).await.map_err(|e| e.to_string())?;
     if sends_proxy_header {
         stream.write_all(PROXY_LINE).await.map_err(|e| io_words(&e))?;
     }
-    Ok(stream)
+    let Some(config) = tls else { return Ok(Stream::Plain(stream)) };
+    progress.reach(Stage::Handshake);
+    let stream = match secure(stream, target, config).await {
+        Err(ConnectError::NoProtocol) => return Err(NO_HTTP2.to_owned()),
+        made => made.map_err(|e| e.to_string())?,
+    };
+    if config.alpn_protocols.is_empty() || stream.protocol() == Some(HTTP2) {
+        Ok(stream)
+    } else {
+        Err(NO_HTTP2.to_owned())
+    }
 }
 
 /// Asks once and reads what is wanted of the answer. Follows no redirect [G 4.3].
 pub(super) async fn get(ask: &Get<'_>, progress: &Progress) -> Result<Answer, String> {
     let request = ask.request()?;
-    let stream = reach(ask.target, ask.sends_proxy_header).await?;
-    let stream = match ask.tls {
-        None => Stream::Plain(stream),
-        Some(config) => {
-            progress.reach(Stage::Handshake);
-            secure(stream, ask.target, config).await.map_err(|e| e.to_string())?
-        }
-    };
+    let stream = reach(ask.target, ask.sends_proxy_header, ask.tls, progress).await?;
     progress.reach(Stage::Waiting);
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_header_size(HEAD_LIMIT)
@@ -188,7 +201,7 @@ impl Get<'_> {
 }
 
 /// The bare address, an IPv6 one in brackets, without the port [G 4b].
-fn host_of(target: SocketAddr) -> String {
+pub(super) fn host_of(target: SocketAddr) -> String {
     match target {
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),

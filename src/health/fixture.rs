@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -12,12 +12,13 @@ use crate::ledger::registry::Registry;
 use crate::model::config::{AccessLogTarget, Config, ProxySettings, SessionKey};
 use crate::model::place::{Places, RegionId};
 use crate::model::policy::Policies;
-use crate::model::probe::{HealthCheck, Probe, ProbePort};
+use crate::model::probe::{HealthCheck, Probe, ProbePort, Spoken};
 use crate::model::service::{
     Affinity, Backend, EndpointType, Group, GroupKind, Member, Protocol, Scheme, Service, UtilizationSource,
 };
 use crate::model::target::{Beside, Mode, Preference, RateTarget, Scaler};
 use crate::model::unit::{PerSecond, Ratio, Span};
+use crate::net::tls::bad_servers::{EXPIRED, server};
 use crate::world::World;
 
 /// GET / on the serving port, every 5 s, 2 of a kind decide.
@@ -36,7 +37,7 @@ pub(super) fn check() -> HealthCheck {
 
 /// An HTTP probe of `path` that looks for `response`.
 pub(super) fn http(path: &str, response: Option<&str>) -> Probe {
-    Probe::Http { over_tls: false, host: None, path: path.into(), response: response.map(Into::into) }
+    Probe::Http { spoken: Spoken::Http, host: None, path: path.into(), response: response.map(Into::into) }
 }
 
 /// A service of one RATE backend with these members, named by their addresses.
@@ -137,4 +138,94 @@ pub(super) async fn scripted(wanted: &'static [u8], answer: &'static [u8], stays
         heard
     });
     Scripted { address, heard }
+}
+
+/// What a server of HTTP/2 does with a call.
+#[derive(Clone)]
+pub(super) enum Act {
+    /// Status, headers, body, trailers.
+    Answer(u16, Headers, Vec<u8>, Headers),
+    /// Sends a body that never ends.
+    Endless,
+    /// Holds the call for good.
+    Hold,
+    /// Resets the stream.
+    Reset(h2::Reason),
+}
+
+/// Names and values.
+pub(super) type Headers = &'static [(&'static str, &'static str)];
+
+/// A server of HTTP/2 on a port of its own.
+pub(super) struct Http2 {
+    pub(super) address: SocketAddr,
+    /// The first call with its body.
+    pub(super) heard: JoinHandle<(http::request::Parts, Vec<u8>)>,
+}
+
+/// Does this with the first call, in clear or over TLS with these protocols and an expired certificate.
+pub(super) async fn http2(protocols: Option<&[&[u8]]>, act: Act) -> Http2 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = protocols.map(|protocols| {
+        let mut config = (*server(EXPIRED, &rustls::version::TLS13)).clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+    });
+    let heard = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        match acceptor {
+            None => play(stream, act).await,
+            Some(acceptor) => play(acceptor.accept(stream).await.unwrap(), act).await,
+        }
+    });
+    Http2 { address, heard }
+}
+
+async fn play<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    act: Act,
+) -> (http::request::Parts, Vec<u8>) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+    let (head, mut incoming) = request.into_parts();
+    tokio::spawn(async move { while connection.accept().await.is_some() {} });
+    let mut body = Vec::new();
+    while let Some(Ok(data)) = incoming.data().await {
+        body.extend_from_slice(&data);
+    }
+    match act {
+        Act::Answer(status, headers, body, trailers) => {
+            let mut answer = http::Response::builder().status(status);
+            for (name, value) in headers {
+                answer = answer.header(*name, *value);
+            }
+            let is_bare = body.is_empty() && trailers.is_empty();
+            let mut stream = respond.send_response(answer.body(()).unwrap(), is_bare).unwrap();
+            if !is_bare {
+                stream.send_data(body.into(), trailers.is_empty()).unwrap();
+            }
+            if !trailers.is_empty() {
+                let pair = |(name, value): &(&'static str, &'static str)| {
+                    (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+                };
+                stream.send_trailers(trailers.iter().map(pair).collect()).unwrap();
+            }
+        }
+        Act::Endless => {
+            let head = http::Response::builder().header("content-type", "application/grpc");
+            let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+            stream.send_data(vec![b'x'; 1 << 20].into(), false).unwrap();
+            tokio::spawn(held(stream));
+        }
+        Act::Hold => drop(tokio::spawn(held(respond))),
+        Act::Reset(reason) => respond.send_reset(reason),
+    }
+    (head, body)
+}
+
+/// Dropping a stream would reset it.
+async fn held<T>(stream: T) {
+    std::future::pending::<()>().await;
+    drop(stream);
 }

@@ -15,6 +15,8 @@ pub mod exchange;
 mod fetch;
 #[cfg(test)]
 mod fixture;
+mod grpc;
+mod http2;
 pub mod local_process;
 pub mod names;
 pub mod prober;

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::exchange::{Outcome, probe};
+use super::exchange::{Outcome, Tls, probe};
 use super::schedule::Schedule;
 use crate::balance::health::{Hysteresis, State};
 use crate::clock;
@@ -35,7 +35,6 @@ use crate::ledger::registry::Numbered;
 use crate::model::probe::HealthCheck;
 use crate::model::service::Group;
 use crate::model::unit::Span;
-use crate::net::tls;
 use crate::world::{LiveMember, LiveService, World};
 
 /// Probes under way at once, each with a descriptor: enough for 1000 members that never answer within 5 s.
@@ -83,7 +82,7 @@ impl Prober {
     /// stopped being so. `seed` sets the phases.
     #[must_use]
     pub fn new(seed: u64, on_change: impl Fn() + Send + Sync + 'static) -> Self {
-        let tls = tls::unverified();
+        let tls = Tls::unverified();
         Self::with_ask(seed, on_change, move |check, serving| {
             let tls = tls.clone();
             Box::pin(async move { probe(&check, serving, &tls).await })

@@ -39,8 +39,8 @@ pub enum ProbePort {
 pub enum Probe {
     /// GET; healthy = 200 in time, and `response` within the first 1024 bytes where set [G 4.3, 4.4].
     Http {
-        /// HTTPS instead of HTTP; the certificate is not verified [G 4.8].
-        over_tls: bool,
+        /// Which HTTP.
+        spoken: Spoken,
         /// `host`; `None` = the probed address.
         host: Option<Arc<str>>,
         /// `requestPath`. Default `/`.
@@ -50,9 +50,41 @@ pub enum Probe {
     },
     /// Connect; with `response`, those very bytes must come back [G 4.5].
     Tcp {
+        /// SSL instead of TCP: the handshake belongs to connecting; the certificate is not verified [G 4.8].
+        over_tls: bool,
         /// `request`: sent after the connection stands.
         request: Option<Arc<str>>,
         /// `response`.
         response: Option<Arc<str>>,
     },
+    /// `grpc.health.v1.Health/Check`; healthy = gRPC status OK and SERVING in time [G 4.7].
+    Grpc {
+        /// GRPC_WITH_TLS instead of GRPC; the certificate is not verified [G 4.8].
+        over_tls: bool,
+        /// `grpcServiceName`; empty = the whole server.
+        service: Arc<str>,
+    },
+}
+
+/// Which HTTP a probe speaks [G 4.8].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.1 in clear.
+    Http,
+    /// HTTP/1.1 over TLS; the certificate is not verified.
+    Https,
+    /// HTTP/2 over TLS, agreed on by ALPN; the certificate is not verified.
+    Http2,
+}
+
+impl Probe {
+    /// `port` where nothing is said; `None` for gRPC, where something must be said [G 4b].
+    #[must_use]
+    pub const fn default_port(&self) -> Option<u16> {
+        match self {
+            Self::Http { spoken: Spoken::Http, .. } | Self::Tcp { over_tls: false, .. } => Some(80),
+            Self::Http { .. } | Self::Tcp { over_tls: true, .. } => Some(443),
+            Self::Grpc { .. } => None,
+        }
+    }
 }

@@ -9,7 +9,7 @@ resource! {
     required {
         /// Name, unique among health checks.
         name: String,
-        /// HTTP, HTTPS or TCP.
+        /// HTTP, HTTPS, HTTP2, TCP, SSL, GRPC or GRPC_WITH_TLS.
         r#type: String,
     }
     optional {
@@ -25,13 +25,21 @@ resource! {
         http_health_check: HttpHealthCheck,
         /// With type HTTPS.
         https_health_check: HttpHealthCheck,
+        /// With type HTTP2.
+        http2_health_check: HttpHealthCheck,
         /// With type TCP.
         tcp_health_check: TcpHealthCheck,
+        /// With type SSL.
+        ssl_health_check: TcpHealthCheck,
+        /// With type GRPC.
+        grpc_health_check: GrpcHealthCheck,
+        /// With type GRPC_WITH_TLS.
+        grpc_tls_health_check: GrpcHealthCheck,
     }
 }
 
 resource! {
-    /// `httpHealthCheck` and `httpsHealthCheck`.
+    /// `httpHealthCheck`, `httpsHealthCheck` and `http2HealthCheck`.
     HttpHealthCheck
     required {}
     optional {
@@ -51,7 +59,7 @@ resource! {
 }
 
 resource! {
-    /// `tcpHealthCheck`.
+    /// `tcpHealthCheck` and `sslHealthCheck`.
     TcpHealthCheck
     required {}
     optional {
@@ -68,6 +76,20 @@ resource! {
     }
 }
 
+resource! {
+    /// `grpcHealthCheck` and `grpcTlsHealthCheck`.
+    GrpcHealthCheck
+    required {}
+    optional {
+        /// Port of USE_FIXED_PORT.
+        port: u16,
+        /// USE_FIXED_PORT or USE_SERVING_PORT.
+        port_specification: String,
+        /// Service that is asked about; none = the whole server.
+        grpc_service_name: String,
+    }
+}
+
 /// Fields of a health check.
 pub static HEALTH_CHECK: Table = Table {
     noun: "a health check",
@@ -81,11 +103,11 @@ pub static HEALTH_CHECK: Table = Table {
         optional("unhealthyThreshold", Kind::Integer(1, 10)).by("[G 4a]"),
         optional("httpHealthCheck", Kind::Object(&HTTP)),
         optional("httpsHealthCheck", Kind::Object(&HTTPS)),
+        optional("http2HealthCheck", Kind::Object(&HTTP2)),
         optional("tcpHealthCheck", Kind::Object(&TCP)),
-        later("http2HealthCheck", "probes over HTTP/2", &[]),
-        later("sslHealthCheck", "probes over TLS", &[]),
-        later("grpcHealthCheck", "probes over gRPC", &[]),
-        later("grpcTlsHealthCheck", "probes over gRPC", &[]),
+        optional("sslHealthCheck", Kind::Object(&SSL)),
+        optional("grpcHealthCheck", Kind::Object(&GRPC)),
+        optional("grpcTlsHealthCheck", Kind::Object(&GRPC_TLS)),
         later("udpHealthCheck", "probes over UDP", &[]),
         later("logConfig", "health-check logs", &[Off::Empty, Off::Disabled("enable")]),
         later("sourceRegions", "probing from chosen regions", &[Off::Empty]),
@@ -101,16 +123,21 @@ pub static HEALTH_CHECK: Table = Table {
 static TYPES: &[Word] = &[
     Word::Known("HTTP"),
     Word::Known("HTTPS"),
+    Word::Known("HTTP2"),
     Word::Known("TCP"),
-    Word::Later("HTTP2", "probes over HTTP/2"),
-    Word::Later("SSL", "probes over TLS"),
-    Word::Later("GRPC", "probes over gRPC"),
-    Word::Later("GRPC_WITH_TLS", "probes over gRPC"),
+    Word::Known("SSL"),
+    Word::Known("GRPC"),
+    Word::Known("GRPC_WITH_TLS"),
     Word::Later("UDP", "probes over UDP"),
 ];
 
 static HTTP: Table = Table { noun: "httpHealthCheck", fields: HTTP_FIELDS };
 static HTTPS: Table = Table { noun: "httpsHealthCheck", fields: HTTP_FIELDS };
+static HTTP2: Table = Table { noun: "http2HealthCheck", fields: HTTP_FIELDS };
+static TCP: Table = Table { noun: "tcpHealthCheck", fields: TCP_FIELDS };
+static SSL: Table = Table { noun: "sslHealthCheck", fields: TCP_FIELDS };
+static GRPC: Table = Table { noun: "grpcHealthCheck", fields: GRPC_FIELDS };
+static GRPC_TLS: Table = Table { noun: "grpcTlsHealthCheck", fields: GRPC_FIELDS };
 
 static HTTP_FIELDS: &[super::schema::Field] = &[
     optional("port", PORT).by("[G 4b]"),
@@ -127,17 +154,21 @@ static HTTP_FIELDS: &[super::schema::Field] = &[
     ),
 ];
 
-static TCP: Table = Table {
-    noun: "tcpHealthCheck",
-    fields: &[
-        optional("port", PORT).by("[G 4b]"),
-        optional("portSpecification", Kind::Word(SPECIFICATIONS)).by("[G 4b]"),
-        optional("request", Kind::Text(1024)).by("[G 4b]"),
-        optional("response", Kind::Text(1024)).by("[G 4.5]"),
-        optional("proxyHeader", Kind::Word(PROXY_HEADERS)).by("[G 4b]"),
-        later("portName", "probing a named port", &[Off::Empty]),
-    ],
-};
+static TCP_FIELDS: &[super::schema::Field] = &[
+    optional("port", PORT).by("[G 4b]"),
+    optional("portSpecification", Kind::Word(SPECIFICATIONS)).by("[G 4b]"),
+    optional("request", Kind::Text(1024)).by("[G 4b]"),
+    optional("response", Kind::Text(1024)).by("[G 4.5]"),
+    optional("proxyHeader", Kind::Word(PROXY_HEADERS)).by("[G 4b]"),
+    later("portName", "probing a named port", &[Off::Empty]),
+];
+
+static GRPC_FIELDS: &[super::schema::Field] = &[
+    optional("port", PORT).by("[G 4b]"),
+    optional("portSpecification", Kind::Word(SPECIFICATIONS)).by("[G 4b]"),
+    optional("grpcServiceName", Kind::Text(1024)).by("[G 4b]"),
+    later("portName", "probing a named port", &[Off::Empty]),
+];
 
 static SPECIFICATIONS: &[Word] = &[
     Word::Known("USE_FIXED_PORT"),

@@ -1,15 +1,18 @@
 //! Probes over sockets: thresholds, transitions, and verdicts that outlive a reload [G 4].
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use overspill::engine::handle::Handle;
 use overspill::ledger::member::Health;
+use overspill::ledger::registry::Numbered;
 use overspill::world::World;
 
 use crate::support::backend::{Scripted, toy};
 use crate::support::lb::Lb;
-use crate::support::setup::{NEAR, group, setup};
+use crate::support::setup::{NEAR, Serves, group, setup};
 use crate::support::{own_address, wait_until};
 
 fn state(lb: &Lb, member: &str) -> Health {
@@ -17,11 +20,22 @@ fn state(lb: &Lb, member: &str) -> Health {
 }
 
 fn state_in(world: &World, member: &str) -> Health {
+    numbered(world, member).member.health()
+}
+
+fn numbered(world: &World, member: &str) -> Arc<Numbered> {
     let found = world.services[0]
         .members()
         .find(|(.., m)| &*m.config.name == member)
         .map(|(.., m)| m.numbered.clone());
-    found.expect("a member").member.health()
+    found.expect("a member")
+}
+
+/// Waits until the last probe of a member ended so; one that a busy machine let time out is not the last.
+#[track_caller]
+fn wait_reason(lb: &Lb, member: &str, reason: &str) {
+    let last = || numbered(&lb.handle.world(), member).member.probe_detail().reason;
+    wait_until(&format!("{member}: {reason}"), || last() == reason);
 }
 
 #[test]
@@ -152,7 +166,7 @@ fn g_4_3_only_200_is_a_success() {
 
 #[test]
 fn a_tcp_check_is_passed_by_whoever_takes_the_connection() {
-    let (backend, nobody) = (Scripted::good(), std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+    let (backend, nobody) = (Scripted::good(), SocketAddr::from(([127, 0, 0, 1], 1)));
     let group = group("ig", NEAR).member("there", &backend).member("nobody", &nobody);
     let lb = Lb::start(
         &setup(&[group]).probed("type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}").text(),
@@ -168,4 +182,74 @@ fn when_it_says_ready_every_member_that_passed_is_in_the_plan() {
         let lb = Lb::start(&setup.text());
         assert!(toys.iter().all(|toy| lb.plan_has(toy.name())));
     }
+}
+
+/// A gRPC server with the standard health service, in clear. Ends with its runtime.
+struct Rpc {
+    address: SocketAddr,
+    /// What it says to the next probe: a `ServingStatus`.
+    status: Arc<AtomicU8>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Serves for Rpc {
+    fn at(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A status that is never said: probes are held.
+const HUNG: u8 = 255;
+
+fn rpc(status: u8) -> Rpc {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let status = Arc::new(AtomicU8::new(status));
+    let said = status.clone();
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(health_service(stream, said.clone()));
+        }
+    });
+    Rpc { address, status, _runtime: runtime }
+}
+
+async fn health_service(stream: tokio::net::TcpStream, status: Arc<AtomicU8>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut held = Vec::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+        let status = status.load(SeqCst);
+        if status == HUNG {
+            held.push(respond);
+            continue;
+        }
+        let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+        let Ok(mut stream) = respond.send_response(head, false) else { return };
+        let _ = stream.send_data(vec![0, 0, 0, 0, 2, 8, status].into(), false);
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        let _ = stream.send_trailers(trailers);
+    }
+}
+
+/// [G 4.7]
+#[test]
+fn grpc_members_are_healthy_while_they_say_serving() {
+    let (well, ill, hung) = (rpc(1), rpc(2), rpc(HUNG));
+    let group = group("ig", NEAR).member("well", &well).member("ill", &ill).member("hung", &hung);
+    let check = "type: GRPC, grpcHealthCheck: {portSpecification: USE_SERVING_PORT}";
+    let lb = Lb::start(&setup(&[group]).probed(check).text());
+    wait_until("all have a verdict", || state(&lb, "hung") == Health::Timeout);
+    lb.wait_health("well", true);
+    wait_reason(&lb, "ill", "status NOT_SERVING");
+    wait_reason(&lb, "hung", "no answer within 1 s");
+    assert_eq!(state(&lb, "ill").basic(), "UNHEALTHY");
+    ill.status.store(1, SeqCst);
+    well.status.store(3, SeqCst);
+    lb.wait_health("ill", true);
+    lb.wait_health("well", false);
+    wait_reason(&lb, "well", "status SERVICE_UNKNOWN");
 }

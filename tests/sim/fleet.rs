@@ -113,6 +113,6 @@ fn health_check() -> HealthCheck {
         unhealthy_threshold: 2,
         port: ProbePort::Serving,
         sends_proxy_header: false,
-        probe: Probe::Tcp { request: None, response: None },
+        probe: Probe::Tcp { over_tls: false, request: None, response: None },
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names::Names;
 use super::report::Report;
-use crate::model::probe::{HealthCheck, Probe, ProbePort};
+use crate::model::probe::{HealthCheck, Probe, ProbePort, Spoken};
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
 use crate::wire::health_check as wire;
@@ -63,17 +63,35 @@ fn body(
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Option<(ProbePort, bool, Probe)> {
-    let wanted = match check.r#type.as_str() {
-        "HTTP" => "httpHealthCheck",
-        "HTTPS" => "httpsHealthCheck",
-        _ => "tcpHealthCheck",
-    };
-    let present = [
-        ("httpHealthCheck", check.http_health_check.is_some()),
-        ("httpsHealthCheck", check.https_health_check.is_some()),
-        ("tcpHealthCheck", check.tcp_health_check.is_some()),
+    let bodies = [
+        ("HTTP", "httpHealthCheck", check.http_health_check.as_ref().map(|b| Body::Http(b, Spoken::Http))),
+        (
+            "HTTPS",
+            "httpsHealthCheck",
+            check.https_health_check.as_ref().map(|b| Body::Http(b, Spoken::Https)),
+        ),
+        (
+            "HTTP2",
+            "http2HealthCheck",
+            check.http2_health_check.as_ref().map(|b| Body::Http(b, Spoken::Http2)),
+        ),
+        ("TCP", "tcpHealthCheck", check.tcp_health_check.as_ref().map(|b| Body::Tcp(b, OVER_TCP))),
+        ("SSL", "sslHealthCheck", check.ssl_health_check.as_ref().map(|b| Body::Tcp(b, OVER_TLS))),
+        ("GRPC", "grpcHealthCheck", check.grpc_health_check.as_ref().map(|b| Body::Grpc(b, OVER_TCP))),
+        (
+            "GRPC_WITH_TLS",
+            "grpcTlsHealthCheck",
+            check.grpc_tls_health_check.as_ref().map(|b| Body::Grpc(b, OVER_TLS)),
+        ),
     ];
-    for (field, _) in present.iter().filter(|(field, is_there)| *is_there && *field != wanted) {
+    let (_, wanted, _) = bodies.iter().find(|(word, ..)| *word == check.r#type)?;
+    let mut own = None;
+    for (word, field, body) in &bodies {
+        let Some(body) = body else { continue };
+        if *word == check.r#type {
+            own = Some(body);
+            continue;
+        }
         let message = format!("health check `{}` is of type {} and has `{field}`", check.name, check.r#type);
         report.error(
             &at.key(field),
@@ -83,11 +101,11 @@ fn body(
         );
     }
     let sub = at.key(wanted);
-    match (wanted, &check.http_health_check, &check.https_health_check, &check.tcp_health_check) {
-        ("httpHealthCheck", Some(http), _, _) => Some(self::http(http, false, &sub, report)),
-        ("httpsHealthCheck", _, Some(http), _) => Some(self::http(http, true, &sub, report)),
-        ("tcpHealthCheck", _, _, Some(tcp)) => Some(self::tcp(tcp, &sub, report)),
-        _ => {
+    match own {
+        Some(Body::Http(body, spoken)) => http(body, *spoken, &sub, report),
+        Some(Body::Tcp(body, over_tls)) => tcp(body, *over_tls, &sub, report),
+        Some(Body::Grpc(body, over_tls)) => grpc(body, *over_tls, &sub, report),
+        None => {
             let message = format!("health check `{}` has no `{wanted}`", check.name);
             report.error(
                 at,
@@ -100,12 +118,22 @@ fn body(
     }
 }
 
+/// A sub-object with what its type adds.
+enum Body<'a> {
+    Http(&'a wire::HttpHealthCheck, Spoken),
+    Tcp(&'a wire::TcpHealthCheck, bool),
+    Grpc(&'a wire::GrpcHealthCheck, bool),
+}
+
+const OVER_TCP: bool = false;
+const OVER_TLS: bool = true;
+
 fn http(
     http: &wire::HttpHealthCheck,
-    over_tls: bool,
+    spoken: Spoken,
     at: &Path<'_>,
     report: &mut Report<'_>,
-) -> (ProbePort, bool, Probe) {
+) -> Option<(ProbePort, bool, Probe)> {
     let path = http.request_path.as_deref().unwrap_or("/");
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains('#') {
         let expected = "a path that begins with `/`, without spaces, `#` or letters beyond ASCII [G 4b]";
@@ -127,27 +155,50 @@ fn http(
         );
     }
     let response = ascii(http.response.as_deref(), &at.key("response"), report);
-    let default = if over_tls { 443 } else { 80 };
-    let probe = Probe::Http { over_tls, host: host.map(Into::into), path: path.into(), response };
-    let port = port(http.port, http.port_specification.as_deref(), default, (at, report));
-    (port, http.proxy_header.as_deref() == Some("PROXY_V1"), probe)
+    let probe = Probe::Http { spoken, host: host.map(Into::into), path: path.into(), response };
+    let port = port(http.port, http.port_specification.as_deref(), &probe, (at, report))?;
+    Some((port, http.proxy_header.as_deref() == Some("PROXY_V1"), probe))
 }
 
-fn tcp(tcp: &wire::TcpHealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> (ProbePort, bool, Probe) {
+fn tcp(
+    tcp: &wire::TcpHealthCheck,
+    over_tls: bool,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<(ProbePort, bool, Probe)> {
     let request = ascii(tcp.request.as_deref(), &at.key("request"), report);
     let response = ascii(tcp.response.as_deref(), &at.key("response"), report);
-    let port = port(tcp.port, tcp.port_specification.as_deref(), 80, (at, report));
-    (port, tcp.proxy_header.as_deref() == Some("PROXY_V1"), Probe::Tcp { request, response })
+    let probe = Probe::Tcp { over_tls, request, response };
+    let port = port(tcp.port, tcp.port_specification.as_deref(), &probe, (at, report))?;
+    Some((port, tcp.proxy_header.as_deref() == Some("PROXY_V1"), probe))
+}
+
+fn grpc(
+    grpc: &wire::GrpcHealthCheck,
+    over_tls: bool,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<(ProbePort, bool, Probe)> {
+    let service = ascii(grpc.grpc_service_name.as_deref(), &at.key("grpcServiceName"), report);
+    let probe = Probe::Grpc { over_tls, service: service.unwrap_or_default() };
+    let port = port(grpc.port, grpc.port_specification.as_deref(), &probe, (at, report))?;
+    Some((port, false, probe))
 }
 
 fn port(
     port: Option<u16>,
     specification: Option<&str>,
-    default: u16,
+    probe: &Probe,
     (at, report): (&Path<'_>, &mut Report<'_>),
-) -> ProbePort {
+) -> Option<ProbePort> {
     if specification != Some("USE_SERVING_PORT") {
-        return ProbePort::Fixed(port.unwrap_or(default));
+        let port = port.or(probe.default_port());
+        if port.is_none() {
+            let message = "a gRPC health check has no port, and there is none that goes without saying";
+            let expected = "`portSpecification: USE_SERVING_PORT`, or `port: 50051` [G 4b]";
+            report.error(at, "missing-field", message.to_owned(), expected);
+        }
+        return port.map(ProbePort::Fixed);
     }
     if port.is_some() {
         let message = "a health check with USE_SERVING_PORT has a port of its own";
@@ -158,10 +209,10 @@ fn port(
             "no `port`: the members' own is probed; or USE_FIXED_PORT [G 4b, 4.2]",
         );
     }
-    ProbePort::Serving
+    Some(ProbePort::Serving)
 }
 
-/// Text to send or expect: ASCII; empty counts as absent [G 4.4, 4.5].
+/// Text to send or expect: ASCII; empty counts as absent [G 4b, 4.4, 4.5].
 fn ascii(text: Option<&str>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Arc<str>> {
     let text = text.filter(|text| !text.is_empty())?;
     if !text.is_ascii() {
@@ -169,7 +220,7 @@ fn ascii(text: Option<&str>, at: &Path<'_>, report: &mut Report<'_>) -> Option<A
             at,
             "not-ascii",
             format!("{} has letters beyond ASCII", quote(text)),
-            "ASCII, up to 1024 characters [G 4.4, 4.5]",
+            "ASCII, up to 1024 characters [G 4b, 4.4, 4.5]",
         );
     }
     Some(text.into())

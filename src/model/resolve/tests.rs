@@ -1,6 +1,7 @@
 //! What good documents resolve to; bad ones are in `config/invalid/`.
 
 mod affinity;
+mod checks;
 mod groups;
 mod modes;
 mod policies;
@@ -10,7 +11,7 @@ mod rules;
 use super::*;
 use crate::model::config::{AccessLogTarget, Cidr, ServiceId};
 use crate::model::place::RegionId;
-use crate::model::probe::{Probe, ProbePort};
+use crate::model::probe::{Probe, ProbePort, Spoken};
 use crate::model::problem::Severity;
 use crate::model::route::action::Action;
 use crate::model::service::{Affinity, GroupKind, Protocol, Scheme, UtilizationSource};
@@ -61,7 +62,7 @@ fn defaults_are_google_s_and_ours() {
     assert_eq!((check.healthy_threshold, check.unhealthy_threshold), (2, 2));
     assert_eq!(check.port, ProbePort::Serving);
     let path = "/".into();
-    assert_eq!(check.probe, Probe::Http { over_tls: false, host: None, path, response: None });
+    assert_eq!(check.probe, Probe::Http { spoken: Spoken::Http, host: None, path, response: None });
     let [front] = config.fronts.as_slice() else { panic!() };
     assert_eq!(front.address.to_string(), "127.0.0.1:8080");
     let http = front.http().unwrap();

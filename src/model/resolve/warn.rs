@@ -8,7 +8,7 @@ use super::report::Report;
 use super::service::{Placed, Services};
 use super::target::per_member;
 use crate::model::policy::Locality;
-use crate::model::probe::{Probe, ProbePort};
+use crate::model::probe::ProbePort;
 use crate::model::service::{Affinity, Backend, Scheme, UtilizationSource};
 use crate::model::target::{Beside, CountTarget, CustomMetric, Mode, RateTarget};
 use crate::model::unit::Span;
@@ -266,7 +266,7 @@ fn locality(placed: &Placed, wire: &BackendService, at: &Path<'_>, report: &mut 
 /// A port other than the type's default was chosen by someone; the default was often chosen by nobody.
 fn probed_port(placed: &Placed, at: &Path<'_>, report: &mut Report<'_>) {
     let Some(check) = &placed.value.health_check else { return };
-    let default = if matches!(check.probe, Probe::Http { over_tls: true, .. }) { 443 } else { 80 };
+    let Some(default) = check.probe.default_port() else { return };
     let mut members = placed.value.backends.iter().flat_map(|backend| &backend.members).peekable();
     if check.port != ProbePort::Fixed(default) || members.peek().is_none() {
         return;
