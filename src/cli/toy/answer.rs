@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 
 use super::Live;
@@ -43,9 +43,13 @@ async fn serve(live: &Live, request: Request<Incoming>) -> Response<Body> {
     }
     burn(settings.cpu);
     let is_echo = request.uri().query().is_some_and(|q| q.split('&').any(|pair| pair == "echo"));
+    let mut sent = request.into_body();
     let body = if is_echo {
-        Either::Right(request.into_body())
+        Either::Right(sent)
     } else {
+        // As most servers do. An answer before the end of a request breaks the request off, which few clients of
+        // HTTP/2 take well.
+        while let Some(Ok(_)) = sent.frame().await {}
         Either::Left(Full::new(body(&live.name, settings.body_bytes)))
     };
     let mut response = Response::new(body);
