@@ -290,3 +290,28 @@ fn explain_shows_what_an_https_front_is_asked_and_where_it_redirects_to() {
         assert_eq!((answer.status, answer.header("location")), (301, Some("https://web.example/new")));
     });
 }
+
+/// [RFC 9113 8.1]: the answer is whole, and the rest of the request is not wanted; neither is an error.
+#[test]
+fn an_answer_before_the_end_of_an_upload_is_whole_and_ends_its_stream_alone() {
+    let health = toy("health");
+    let backend = Scripted::start(|conn| {
+        let Some(head) = conn.head() else { return };
+        let is_upload = head.line().starts_with("POST");
+        conn.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nstop");
+        while is_upload && conn.raw().is_some() {}
+    });
+    let front = Front::start(&scripted(&backend, &health));
+    run(async {
+        let mut send = connect_tls(front.lb.address(), &front.offering(&["h2"])).await.unwrap();
+        let upload = Request::post("https://web.example/up").body(()).unwrap();
+        let (answer, mut up) = send.send_request(upload, false).unwrap();
+        up.send_data(Bytes::from_static(b"a part"), false).unwrap();
+        let answer = whole(answer.await.unwrap()).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (403, "stop"));
+        let told = std::future::poll_fn(|cx| up.poll_reset(cx)).await.unwrap();
+        assert_eq!(told, ::h2::Reason::NO_ERROR);
+        assert_eq!(ask(&mut send, get("/")).await.unwrap().status, 403, "the connection lives on");
+    });
+    front.lb.wait_ended(StatusDetail::AbortedRequestDueToEarlyResponse, 1);
+}
