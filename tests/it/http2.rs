@@ -492,7 +492,7 @@ fn post(path: &str) -> Request<()> {
 }
 
 /// Accepts a handshake by RFC 6455 and sends back what comes.
-fn websocket() -> Scripted {
+pub(crate) fn websocket() -> Scripted {
     Scripted::start(|conn| {
         let Some(seen) = conn.request() else { return };
         assert_eq!(seen.header("sec-websocket-version"), Some("13"));

@@ -42,6 +42,8 @@ mod support;
 mod tcp_proxy;
 mod timeouts;
 mod tls_front;
+mod tls_http2;
+mod tls_load;
 mod upgrade;
 mod utilization;
 mod websocket;

@@ -157,7 +157,7 @@ fn a_session_is_taken_up_by_every_worker_and_after_a_reload() {
 }
 
 /// A server TLS policy `partners` that believes this authority.
-fn partners(mode: &str, authority: &Authority) -> String {
+pub(crate) fn partners(mode: &str, authority: &Authority) -> String {
     format!(
         "serverTlsPolicies:\n  - {{name: partners, mtlsPolicy: {{clientValidationMode: {mode}, \
          clientValidationTrustConfig: projects/p/locations/global/trustConfigs/partners}}}}\n\
@@ -166,7 +166,7 @@ fn partners(mode: &str, authority: &Authority) -> String {
     )
 }
 
-const ASKED: &str = ", serverTlsPolicy: partners";
+pub(crate) const ASKED: &str = ", serverTlsPolicy: partners";
 
 #[test]
 fn reject_invalid_lets_in_who_shows_a_good_certificate_and_logs_the_others() {

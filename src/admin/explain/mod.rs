@@ -97,6 +97,7 @@ fn of_request(
     let http = front.http().ok_or("the forwarding rule leads to no HTTP proxy")?;
     let mut shown = json!({
         "request": {
+            "scheme": front.url_scheme(),
             "method": head.method.as_str(),
             "host": head.headers.get(HOST).and_then(|host| host.to_str().ok()),
             "path": head.uri.path(),

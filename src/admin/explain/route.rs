@@ -44,7 +44,7 @@ pub(super) fn lead(
     let id = match &route.action.target {
         Target::Redirect(redirect) => {
             let url = Url {
-                is_https: false,
+                is_https: front.tls().is_some(),
                 host: head.host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default(),
                 path: head.path,
                 query: head.query,

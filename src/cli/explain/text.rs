@@ -25,8 +25,10 @@ fn title(value: &Value) -> String {
         return format!("{}://{}", word(&connection["scheme"]), word(&connection["to"]));
     }
     let (method, path) = (word(&request["method"]), word(&request["path"]));
+    // A proxy of an earlier version does not say it, and has no HTTPS.
+    let scheme = request["scheme"].as_str().unwrap_or("http");
     match request["host"].as_str() {
-        Some(host) if path.starts_with('/') => format!("{method} http://{host}{path}"),
+        Some(host) if path.starts_with('/') => format!("{method} {scheme}://{host}{path}"),
         Some(host) => format!("{method} {host} {path}"),
         None => format!("{method} {path}"),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 
 use super::Live;
@@ -52,9 +52,13 @@ async fn serve(live: &Live, order: &Order, request: Request<Incoming>) -> Respon
     }
     burn(settings.cpu);
     let is_echo = !is_early && request.uri().query().is_some_and(|q| q.split('&').any(|pair| pair == "echo"));
+    let mut sent = request.into_body();
     let body = if is_echo {
-        Either::Right(request.into_body())
+        Either::Right(sent)
     } else {
+        // As most servers do. An answer before the end of a request breaks the request off, which few clients of
+        // HTTP/2 take well.
+        while !is_early && matches!(sent.frame().await, Some(Ok(_))) {}
         Either::Left(Full::new(body(&live.name, settings.body_bytes)))
     };
     let mut response = Response::new(body);

@@ -121,6 +121,14 @@ impl<'a> Proxies<'a> {
         });
         let https_list = each(secure, |proxy, at| {
             let map = maps.names.follow(&proxy.url_map, &at.key("urlMap"), report);
+            let placed = map.and_then(|map| maps.list.get(map)?.as_ref());
+            if let Some(place) = placed.and_then(|placed| placed.to_https.as_deref()) {
+                let message =
+                    format!("its URL map sends clients to https, where they are already: `{place}`");
+                let expected =
+                    "a URL map without `httpsRedirect`, which is for target HTTP proxies alone [G 7c]";
+                report.error(&at.key("urlMap"), "forbidden-field", message, expected);
+            }
             let asked = Asked {
                 certificates: proxy.ssl_certificates.as_deref().unwrap_or_default(),
                 policy: proxy.ssl_policy.as_deref(),

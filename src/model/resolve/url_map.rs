@@ -37,6 +37,8 @@ pub(super) struct Placed {
     pub(super) services: BTreeSet<ServiceId>,
     /// Of all its services; `None` for a map of redirects alone, which goes with any.
     pub(super) scheme: Option<Scheme>,
+    /// Where it first redirects with `httpsRedirect`: a map for HTTP proxies alone [G 7c].
+    pub(super) to_https: Option<String>,
 }
 
 /// Resolves all URL maps.
@@ -48,8 +50,14 @@ pub(super) fn all<'a>(
     let names = Names::new(of, "URL map", report);
     let list = Path::Root.key(of.key);
     let resolve = |(index, entry): (usize, &crate::wire::read::Entry<wire::UrlMap>)| {
-        let mut routes =
-            Routes { services, report: &mut *report, found: BTreeSet::new(), scheme: None, region: None };
+        let mut routes = Routes {
+            services,
+            report: &mut *report,
+            found: BTreeSet::new(),
+            scheme: None,
+            region: None,
+            to_https: None,
+        };
         routes.map(entry.value.as_ref()?, &list.item(index))
     };
     Maps { names, list: of.entries.iter().enumerate().map(resolve).collect() }
@@ -67,6 +75,8 @@ struct Routes<'s, 'r, 'd> {
     scheme: Option<(Scheme, Arc<str>)>,
     /// Region and name of the first service.
     region: Option<(Option<Arc<str>>, Arc<str>)>,
+    /// The first place of an `httpsRedirect`.
+    to_https: Option<String>,
 }
 
 impl Routes<'_, '_, '_> {
@@ -87,7 +97,8 @@ impl Routes<'_, '_, '_> {
         let of = scheme.unwrap_or(Scheme::ExternalManaged);
         let value = UrlMap::new(map.name.as_str().into(), of, default, &hosts, matchers);
         test::check(map, &value, self.services, at, self.report);
-        Some(Placed { value: Arc::new(value), services: std::mem::take(&mut self.found), scheme })
+        let services = std::mem::take(&mut self.found);
+        Some(Placed { value: Arc::new(value), services, scheme, to_https: self.to_https.take() })
     }
 
     /// The service; all services of a map share one scheme.

@@ -1,11 +1,15 @@
 //! HTTP/2: a client that behaves, and one that writes frames by hand.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use rustls::ClientConfig;
+use tokio_rustls::TlsConnector;
 
 use super::PATIENCE;
 use super::client::Client;
@@ -24,6 +28,19 @@ pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let (send, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     send.ready().await.unwrap()
+}
+
+/// The same over TLS, if the handshake is to the server's taste.
+pub(crate) async fn connect_tls(
+    address: SocketAddr,
+    client: &Arc<ClientConfig>,
+) -> io::Result<SendRequest<Bytes>> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = "web.example".try_into().unwrap();
+    let stream = TlsConnector::from(client.clone()).connect(name, stream).await?;
+    let (send, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    send.ready().await.map_err(io::Error::other)
 }
 
 /// A whole answer.

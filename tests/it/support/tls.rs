@@ -112,6 +112,13 @@ pub(crate) fn https(setup: &Setup, certificates: &[(&str, &Pair)], fields: &str,
     text + more
 }
 
+/// The same client, offering these protocols.
+pub(crate) fn offering(client: &ClientConfig, protocols: &[&str]) -> Arc<ClientConfig> {
+    let mut client = client.clone();
+    client.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(client)
+}
+
 /// A connection after its handshake.
 pub(crate) struct Tls {
     pub(crate) stream: StreamOwned<ClientConnection, TcpStream>,

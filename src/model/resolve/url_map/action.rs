@@ -193,6 +193,9 @@ impl Routes<'_, '_, '_> {
                 _ => 301,
             },
         };
+        if redirect.to_https && self.to_https.is_none() {
+            self.to_https = Some(at.key("httpsRedirect").to_string());
+        }
         let goes_nowhere = redirect.host.is_none() && redirect.path == NewPath::Same && !redirect.to_https;
         if goes_nowhere && !redirect.strips_query {
             let message = "this redirect sends clients back to where they came from, for ever";
