@@ -72,6 +72,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
         region: None,
         log_sample: Ratio::ONE,
         log_fields: crate::model::service::LogFields::default(),
+        custom_headers: None,
         backends: vec![backend],
         is_reachable: true,
     }

@@ -12,6 +12,7 @@
 pub mod certificate;
 pub mod config;
 pub mod detail;
+pub mod header;
 pub mod place;
 pub mod policy;
 pub mod probe;

@@ -53,6 +53,13 @@ impl Places {
         }
     }
 
+    /// The name of the region that `client_locations` has for an address: longest prefix; `None` where none holds it.
+    #[must_use]
+    pub fn region_of_client(&self, ip: IpAddr) -> Option<&str> {
+        let (_, region) = self.client_locations.iter().find(|(cidr, _)| cidr.contains(ip))?;
+        self.regions.get(usize::from(region.0)).map(|region| &*region.name)
+    }
+
     /// The origin of a client: the first of `client_locations` that holds its address, which is the one with the
     /// longest prefix; without one, the proxy's own region [G 2.2]. Reads the list from its start.
     #[must_use]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::place::RegionId;
 use super::policy::Policies;
 use super::probe::HealthCheck;
+use super::route::edit::HeaderEdits;
 use super::target::{Mode, Preference, Scaler};
 use super::unit::{Ratio, Span};
 
@@ -30,6 +31,8 @@ pub struct Service {
     pub log_sample: Ratio,
     /// `logConfig.optionalFields`.
     pub log_fields: LogFields,
+    /// `customRequestHeaders` and `customResponseHeaders`; `None` when there are none [G 6c].
+    pub custom_headers: Option<Arc<HeaderEdits>>,
     /// Which backends, which member, and what when they run out.
     pub policies: Policies,
     /// `region` of a regional service, which never leaves it [G 2.10]; `None` = global.

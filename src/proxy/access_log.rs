@@ -412,8 +412,13 @@ mod tests {
     /// [G 8.1]
     #[test]
     fn what_tls_agreed_on_is_shown_where_it_is_asked_for() {
-        let secured =
-            Some(Secured { protocol: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", is_http2: false });
+        let secured = Some(Secured {
+            protocol: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            suite: 0x1301,
+            has_client_cert: false,
+            is_http2: false,
+        });
         let shown = |has_tls_protocol, has_tls_cipher, secured| {
             let fields = LogFields { has_tls_protocol, has_tls_cipher };
             line(&Entry { secured, fields, ..entry() })

@@ -115,6 +115,7 @@ impl<'a> Connection<'a> {
                 upgrade: Upgrade::None,
                 tunnel: None,
                 edits: None,
+                filled: None,
                 fault: None,
                 retry: None,
             },

@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 
 use super::body::ResponseBody;
+use super::custom_headers::{self, Edits, Known};
 use super::failure::{Failure, Stage};
 use super::headers::{self, Seen, Upgrade};
 use super::outbound::Outbound;
@@ -131,7 +132,10 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     keep_facts(record, service, head);
-    route_action::prepare(&route, &way, (&client, &service.config), head)?;
+    route_action::prepare(&route, (&client, &service.config), head)?;
+    let edits = Edits { route: way.edits.as_deref(), service: service.config.custom_headers.as_deref() };
+    let known = Known { client: &client, places: &world.config.places, address };
+    let filled = custom_headers::to_backend(edits, known, head);
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
@@ -142,6 +146,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         upgrade,
         tunnel,
         edits,
+        filled,
         fault,
         retry: route.action.retry.clone(),
     })

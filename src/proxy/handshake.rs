@@ -44,6 +44,10 @@ pub(crate) struct Secured {
     pub(crate) protocol: &'static str,
     /// As IANA has it.
     pub(crate) cipher: &'static str,
+    /// The same, by its number.
+    pub(crate) suite: u16,
+    /// Whether the client has shown a certificate.
+    pub(crate) has_client_cert: bool,
     /// HTTP/2 is to be spoken.
     pub(crate) is_http2: bool,
 }
@@ -56,9 +60,16 @@ impl Secured {
                 _ => "TLSv1.3",
             },
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
+            suite: connection.negotiated_cipher_suite().map_or(0, |suite| suite.suite().into()),
+            has_client_cert: connection.peer_certificates().is_some_and(|chain| !chain.is_empty()),
             is_http2: connection.alpn_protocol() == Some(b"h2"),
         }
     }
+}
+
+/// The host that a client asked for by SNI: lower case, no trailing dot [G 6.10].
+pub(crate) fn sni_of(connection: &ServerConnection) -> Option<Rc<str>> {
+    connection.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase().into())
 }
 
 /// A handshake that came to nothing.

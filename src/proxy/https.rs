@@ -38,7 +38,9 @@ pub(crate) async fn serve(
         None => {}
         Some(Ok(stream)) => {
             let secured = Secured::of(stream.get_ref().1);
-            converse(&open, (stream, place), Ends { listener, peer, local, secured: Some(secured) }).await;
+            let sni = handshake::sni_of(stream.get_ref().1);
+            let ends = Ends { listener, peer, local, secured: Some(secured), sni };
+            converse(&open, (stream, place), ends).await;
         }
         Some(Err(failed)) => Box::pin(refuse(&open, failed, (listener, peer))).await,
     }

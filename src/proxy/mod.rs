@@ -16,6 +16,7 @@ mod breaker;
 pub mod connection;
 pub mod connection_log;
 pub mod context;
+mod custom_headers;
 pub mod failure;
 pub mod forward;
 pub mod guard;

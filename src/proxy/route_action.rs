@@ -1,5 +1,4 @@
-//! What a route does to a request: chooses among services with weights, redirects, rewrites, edits headers, makes
-//! faults [G 7c]. The decisions are the model's; here they meet the request's own types.
+//! What a route does to a request: chooses among services with weights, redirects, rewrites, makes faults [G 7c]. The decisions are the model's; here they meet the request's own types.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::clock;
 use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
 use crate::model::route::action::{Action, Destination, Rewrite, Target, Url};
-use crate::model::route::edit::{self, HeaderEdits};
+use crate::model::route::edit::HeaderEdits;
 use crate::model::route::{Head, Route};
 use crate::model::service::{Scheme, Service};
 use crate::model::unit::Span;
@@ -98,18 +97,14 @@ fn url<'a>(client: &Client, head: &'a request::Parts) -> Result<Url<'a>, Failure
     Ok(Url { is_https: client.hop.is_https(), host, path: head.uri.path(), query: head.uri.query() })
 }
 
-/// Makes the head what the route wants the service to see.
+/// Gives the head the URL that the route wants the service to see.
 pub(super) fn prepare(
     route: &Route<'_>,
-    way: &Way,
     (client, service): (&Client, &Service),
     head: &mut request::Parts,
 ) -> Result<(), Failure> {
     if let Some(rewrite) = &route.action.rewrite {
         self::rewrite(rewrite, route, (client, service), head)?;
-    }
-    if let Some(edits) = &way.edits {
-        edit::apply(&edits.request, &mut head.headers);
     }
     Ok(())
 }

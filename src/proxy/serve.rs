@@ -50,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) watched: Rc<Watched>,
     /// What was agreed on, if TLS is spoken.
     pub(crate) secured: Option<Secured>,
+    /// The host that it asked for by SNI.
+    pub(crate) sni: Option<Rc<str>>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
     link: Link,
@@ -77,6 +79,7 @@ impl Client {
             local: connection.local,
             watched,
             secured: connection.secured,
+            sni: connection.sni.clone(),
             hop: connection.hop.clone(),
             link: Link::Stream(stream),
             _place: None,
@@ -159,7 +162,7 @@ impl Client {
 }
 
 /// Where a connection comes from and what it came through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ends {
     /// Number of the listener.
     pub(crate) listener: u32,
@@ -169,6 +172,8 @@ pub(crate) struct Ends {
     pub(crate) local: SocketAddr,
     /// What was agreed on, if TLS is spoken.
     pub(crate) secured: Option<Secured>,
+    /// The host that the client asked for by SNI.
+    pub(crate) sni: Option<Rc<str>>,
 }
 
 /// What HTTP can be spoken over.
@@ -185,12 +190,12 @@ pub(crate) async fn serve(
 ) {
     let open = Open::new(context, listener);
     let Ok(local) = stream.local_addr() else { return };
-    converse(&open, (stream, place), Ends { listener, peer, local, secured: None }).await;
+    converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None }).await;
 }
 
 /// Speaks HTTP until the connection ends.
 pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
-    let Ends { listener, peer, local, secured } = ends;
+    let Ends { listener, peer, local, secured, sni } = ends;
     let context = open.context.clone();
     let world = context.world();
     let front = world.front(listener);
@@ -204,6 +209,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
         link: Link::Connection(guard.clone()),
         _place: Some(place),
         secured,
+        sni,
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),

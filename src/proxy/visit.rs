@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::body::ResponseBody;
 use super::breaker::{self, Way};
+use super::custom_headers::{self, Edits, Filled};
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed};
 use super::headers::{self, Seen, Upgrade};
@@ -34,7 +35,7 @@ use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
 use crate::model::policy::Locality;
 use crate::model::route::action::RetryPolicy;
-use crate::model::route::edit::{self, HeaderEdits};
+use crate::model::route::edit::HeaderEdits;
 use crate::model::service::UtilizationSource;
 use crate::model::unit::Tick;
 use crate::world::{LiveMember, LiveService};
@@ -67,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) tunnel: Option<OnUpgrade>,
     /// What the route does to the answer's headers.
     pub(crate) edits: Option<Arc<HeaderEdits>>,
+    /// What was written down for the answer's headers when the request came.
+    pub(crate) filled: Option<Box<Filled>>,
     /// What the route tries again.
     pub(crate) retry: Option<Arc<RetryPolicy>>,
     /// What the route does instead of serving at once.
@@ -335,9 +338,9 @@ impl Visit {
             self.hear_report(response.headers());
         }
         headers::to_client(response.headers_mut(), seen, is_tunnel);
-        if let Some(edits) = &self.session.edits {
-            edit::apply(&edits.response, response.headers_mut());
-        }
+        let of_service = self.session.service.config.custom_headers.as_deref();
+        let edits = Edits { route: self.session.edits.as_deref(), service: of_service };
+        custom_headers::to_client(edits, self.session.filled.take(), response.headers_mut());
         let cookie = self.cookie();
         let Self { mut record, outbound, session, .. } = self;
         if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {

@@ -43,6 +43,7 @@ pub(crate) fn world(members: u16) -> World {
         region: None,
         log_sample: Ratio::ONE,
         log_fields: crate::model::service::LogFields::default(),
+        custom_headers: None,
         backends: vec![near, far],
         is_reachable: true,
     };

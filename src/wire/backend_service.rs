@@ -52,6 +52,10 @@ resource! {
         connection_draining: ConnectionDraining,
         /// Access log.
         log_config: LogConfig,
+        /// Added to requests: `Name:Value`.
+        custom_request_headers: Vec<String>,
+        /// Added to answers.
+        custom_response_headers: Vec<String>,
         /// Metrics that WEIGHTED_ROUND_ROBIN weighs members by.
         custom_metrics: Vec<WeightMetric>,
         /// Groups with targets.
@@ -153,8 +157,8 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("failOpen", Kind::Flag),
         optional("slowStartSec", Kind::Integer(0, 900)),
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
-        later("customRequestHeaders", "headers added to requests", &[Off::Empty]),
-        later("customResponseHeaders", "headers added to answers", &[Off::Empty]),
+        optional("customRequestHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
+        optional("customResponseHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
         later("enableCDN", "caching", &[Off::False]),
         later("cdnPolicy", "caching", &[Off::Empty]),
         later("compressionMode", "compressing answers", &[Off::Word("DISABLED")]),
@@ -189,6 +193,9 @@ pub static BACKEND_SERVICE: Table = Table {
         output("orchestrationInfo"),
     ],
 };
+
+/// `Name:Value` each.
+const CUSTOM_HEADERS: Kind = Kind::List(&Kind::Text(8192), 16);
 
 /// Google names no upper end; a ring of a million places takes 10 MB for each backend.
 const RING_SIZE: Kind = Kind::Integer(1, 1_048_576);

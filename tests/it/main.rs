@@ -13,6 +13,7 @@ mod breakers;
 mod chaos;
 mod client_gone;
 mod corpus;
+mod custom_headers;
 mod custom_metrics;
 mod distribution;
 mod explain;

@@ -90,6 +90,7 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
         region: None,
         log_sample: Ratio::ONE,
         log_fields: overspill::model::service::LogFields::default(),
+        custom_headers: None,
         backends,
         is_reachable: true,
     }

@@ -12,6 +12,7 @@ mod distribution;
 mod flawed;
 mod front;
 mod group;
+mod header;
 mod metrics;
 mod names;
 mod neg;

@@ -8,6 +8,7 @@ use super::check::Checks;
 use super::distribution::LbPolicies;
 use super::flawed;
 use super::group::{Groups, Roster};
+use super::header;
 use super::names::Names;
 use super::policy;
 use super::region::{self, Home};
@@ -92,6 +93,7 @@ fn one(
     }
     let log_sample = log_sample(service, at, report);
     let log_fields = log_fields(service, at, report);
+    let custom_headers = header::custom(service, protocol, at, report);
     let (backends, rosters) =
         backends(service, &About { scheme, protocol, port_name, groups: around.groups, home }, at, report);
     let health_check = health_check(service, (around.checks, &rosters), at, report);
@@ -112,6 +114,7 @@ fn one(
         ),
         log_sample,
         log_fields,
+        custom_headers: custom_headers?,
         policies,
         region: home.map(|(_, region)| *region),
         backends: backends?,
