@@ -69,6 +69,7 @@ fn choice(c: &mut Criterion) {
         origins: vec![Order {
             tiers: vec![tier(0), tier(2)],
             overfill: Shares::new((0..4).map(|n| (n, 100.0))),
+            ..Order::default()
         }],
         backends: (0..4).map(usable).collect(),
         ..Plan::default()

@@ -120,7 +120,7 @@ fn plan(tiers: u32, backends: u32) -> Plan {
     };
     let overfill = Shares::new((0..tiers * backends).map(|n| (n, 100.0)));
     Plan {
-        origins: vec![Order { tiers: (0..tiers).map(tier).collect(), overfill }],
+        origins: vec![Order { tiers: (0..tiers).map(tier).collect(), overfill, ..Order::default() }],
         backends: (0..tiers * backends).map(usable).collect(),
         ..Plan::default()
     }

@@ -6,6 +6,7 @@ use super::burst::{self, Burst};
 use super::gcra::{self, Limit};
 use super::members::{Bars, Members};
 use super::metrics::Combiner;
+use super::overload::Load;
 use super::plan::{BackendSample, Figures, Limits, MAX_METRICS, MetricFigures, Usable};
 use super::reading::Reader;
 use super::utilization::Governor;
@@ -161,6 +162,32 @@ impl Backend {
         }
     }
 
+    /// What it got and what it can take, for the [`super::overload`] of all.
+    pub(super) fn load(&self, figures: &Figures) -> Load {
+        let by_load = self.utilization.and_then(|_| self.learned.governor.capacity(self.healthy));
+        let known = self.rate.into_iter().chain(by_load).map(PerSecond::get);
+        // Requests at a time are as many a second as their duration allows now.
+        let by_count = if figures.count_capacity.is_finite() && figures.in_flight > 0.0 {
+            figures.rate * figures.count_capacity / figures.in_flight
+        } else {
+            f64::INFINITY
+        };
+        Load { rate: figures.rate, capacity: known.fold(by_count, f64::min) }
+    }
+
+    /// Whether its limit is a guess, and more than it gets may well fit: as far as its known targets go.
+    pub(super) fn may_have_room(&self, figures: &Figures) -> bool {
+        let guess = self.utilization.and_then(|_| self.learned.governor.guess(self.healthy));
+        let most = self.rate.map_or(f64::INFINITY, PerSecond::get);
+        guess.is_some_and(|guess| figures.rate < guess.get().min(most))
+            && figures.in_flight < figures.count_capacity
+    }
+
+    /// Everything is full, and it is due so many times its capacity; 1 while there is room.
+    pub(super) const fn expect(&mut self, overload: f64) {
+        self.learned.governor.expect(overload);
+    }
+
     fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
         let offered = sample.admitted.saturating_add(sample.refused);
         let fresh = offered.saturating_sub(std::mem::replace(&mut self.learned.offered, offered));
@@ -203,7 +230,7 @@ impl Backend {
     /// target alone is configuration.
     pub(super) fn weight(&self) -> Option<f64> {
         let learned =
-            self.learned.governor.is_learned().then(|| self.learned.governor.limit(self.healthy))??;
+            self.learned.governor.is_learned().then(|| self.learned.governor.capacity(self.healthy))??;
         Some(self.rate.map_or(learned.get(), |rate| rate.get().min(learned.get())))
     }
 

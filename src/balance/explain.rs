@@ -131,7 +131,7 @@ mod tests {
         let overfill = Shares::new((1..5).map(|backend| (backend, 10.0)));
         let usable = |identity| Usable { members: [0].into(), identity, ..Usable::default() };
         Plan {
-            origins: vec![Order { tiers, overfill }],
+            origins: vec![Order { tiers, overfill, ..Order::default() }],
             backends: (0..5).map(usable).collect(),
             ..Plan::default()
         }

@@ -22,6 +22,7 @@ pub mod maglev;
 mod members;
 mod metrics;
 pub mod outlier;
+mod overload;
 pub mod pick;
 pub mod plan;
 pub mod planner;

@@ -19,7 +19,7 @@ pub enum Reason {
     Unhealthy,
     /// Spilled: nearer backends have capacityScaler 0, or were drained automatically [G 2.13].
     Drained,
-    /// Everything was full; placed in proportion to capacity.
+    /// Everything was full; placed in proportion to capacity, or where the limit is only a guess yet.
     Overfilled,
     /// Spilled: nearer tiers have too few healthy members for all of it [G 2.14].
     Failover,
@@ -172,12 +172,15 @@ pub fn choose(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Result<Pick, N
     if order.overfill.is_empty() {
         return Err(NoPick::NoHealthyMember);
     }
+    let above = |live: &mut _, backend| Live::admit(live, backend, Room::Overfill);
+    let depth = order.tiers.len();
+    if let Some((backend, member)) = place(plan, &ask, (&order.guesses, depth), live, above) {
+        return Ok(Pick { backend, member, reason: Reason::Overfilled });
+    }
     if plan.overload == Overload::Reject && ask.tried.is_empty() {
         return Err(NoPick::Overloaded);
     }
-    let placed = place(plan, &ask, (&order.overfill, order.tiers.len()), live, |live, backend| {
-        live.admit(backend, Room::Overfill)
-    });
+    let placed = place(plan, &ask, (&order.overfill, depth), live, above);
     let (backend, member) = placed.ok_or(NoPick::AllTried)?;
     Ok(Pick { backend, member, reason: Reason::Overfilled })
 }
@@ -296,7 +299,7 @@ mod tests {
         let usable = |n: usize| Usable { members: [0, 1].into(), identity: n as u64, ..Usable::default() };
         let overfill = Shares::new((0..).zip(weights.iter().copied()));
         Plan {
-            origins: vec![Order { tiers: tiers.collect(), overfill }],
+            origins: vec![Order { tiers: tiers.collect(), overfill, ..Order::default() }],
             backends: (0..weights.len()).map(usable).collect(),
             ..Plan::default()
         }
@@ -313,6 +316,19 @@ mod tests {
 
     fn ask(turn: u64, tried: &[(u32, u32)]) -> Ask<'_> {
         Ask { origin: OriginId(0), key: None, pinned: None, turn, tried }
+    }
+
+    #[test]
+    fn what_finds_no_room_goes_where_the_limit_is_a_guess_before_anything_is_refused() {
+        let mut plan = plan(&[1.0, 1.0]);
+        plan.overload = Overload::Reject;
+        let full = |_: u32, room| (room == Room::Overfill).then_some(0);
+        assert_eq!(choose(&plan, ask(5, &[]), full), Err(NoPick::Overloaded));
+        plan.origins[0].guesses = Shares::new([(1, 1.0)]);
+        let pick = choose(&plan, ask(5, &[]), full).unwrap();
+        assert_eq!((pick.backend, pick.reason), (1, Reason::Overfilled));
+        let again = choose(&plan, ask(5, &[(1, 0), (1, 1)]), full).unwrap();
+        assert_eq!(again.backend, 0, "a retry goes on");
     }
 
     #[test]

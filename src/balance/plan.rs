@@ -30,7 +30,9 @@ pub struct Plan {
 pub struct Order {
     /// Nearest first.
     pub tiers: Vec<Tier>,
-    /// Where requests go when every tier is full: all usable backends of the tiers, in proportion to capacity [G 2.6].
+    /// Where requests go first when every tier is full: backends whose limit is a guess that nothing confirms yet.
+    pub guesses: Shares,
+    /// Where requests go then: all usable backends of the tiers, in proportion to capacity [G 2.6].
     pub overfill: Shares,
 }
 

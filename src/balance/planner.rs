@@ -14,6 +14,7 @@ use super::backend::Backend;
 use super::drain::{self, Drains};
 use super::members::Bars;
 use super::outlier::{Outliers, Verdict};
+use super::overload::{Load, Overload};
 use super::plan::{BackendSample, Figures, Limits, MemberSample, Plan, Sample, Usable};
 use super::tiers::{Layout, Standing};
 use crate::model::place::Places;
@@ -34,6 +35,7 @@ pub struct ServicePlanner {
     drains: Option<Drains>,
     /// `None` without `outlierDetection`.
     outliers: Option<Outliers>,
+    overload: Overload,
     /// What the last plan was made of.
     published: Option<Published>,
 }
@@ -42,6 +44,7 @@ pub struct ServicePlanner {
 struct Published {
     standing: Standing,
     weights: Vec<f64>,
+    plan: Arc<Plan>,
 }
 
 /// What a tick decides.
@@ -76,6 +79,7 @@ impl ServicePlanner {
             layout: Layout::new(&service, places),
             drains: service.policies.distribution.drains_automatically.then(drains),
             outliers: Outliers::new(&service, old.and_then(|old| old.outliers.as_ref())),
+            overload: Overload::default(),
             backends,
             published: None,
             service,
@@ -109,17 +113,32 @@ impl ServicePlanner {
             let is_auto_drained = self.drains.as_ref().is_some_and(|drains| drains.is_drained(index));
             (limits, Figures { is_auto_drained, ..figures })
         };
-        let (limits, figures) = (0..).zip(self.backends.iter_mut().zip(samples.clone())).map(judge).unzip();
+        let (limits, figures): (_, Vec<_>) =
+            (0..).zip(self.backends.iter_mut().zip(samples.clone())).map(judge).unzip();
+        self.expect(now, &figures);
         let verdicts = self.outliers.as_mut().map(|outliers| outliers.tick(now, &sample)).unwrap_or_default();
-        let standing = self.standing(now, samples, is_open);
+        let mut standing = self.standing(now, samples, is_open);
+        standing.may_have_room =
+            self.backends.iter().zip(&figures).map(|(one, figures)| one.may_have_room(figures)).collect();
         let weights = self.weights(&standing);
         let is_new = self.published.as_ref().is_none_or(|old| !old.holds(&standing, &weights));
         let plan = is_new.then(|| {
-            let plan = self.layout.plan(&standing, &weights);
-            self.published = Some(Published { standing, weights });
-            Arc::new(plan)
+            let plan = Arc::new(self.layout.plan(&standing, &weights));
+            self.published = Some(Published { standing, weights, plan: Arc::clone(&plan) });
+            plan
         });
         Decision { plan, limits, figures, verdicts }
+    }
+
+    /// Tells each backend what it is due while everything is full.
+    fn expect(&mut self, now: Tick, figures: &[Figures]) {
+        let Some(published) = &self.published else { return };
+        let loads: Vec<Load> =
+            self.backends.iter().zip(figures).map(|(backend, figures)| backend.load(figures)).collect();
+        self.overload.tick(now, &published.plan, &loads);
+        for (index, backend) in self.backends.iter_mut().enumerate() {
+            backend.expect(self.overload.of(index));
+        }
     }
 
     fn drain(&mut self, now: Tick, sample: &Sample) {
@@ -182,7 +201,7 @@ impl ServicePlanner {
             };
         let usable =
             is_drained.iter().enumerate().zip(self.backends.iter_mut().zip(samples)).map(usable).collect();
-        Standing { usable, is_drained, undecided, is_open }
+        Standing { usable, is_drained, undecided, may_have_room: Vec::new(), is_open }
     }
 
     /// Measured capacity, which goes by healthy members anyway; of a backend that is not limited yet, the configured
@@ -203,6 +222,7 @@ impl Published {
         self.standing.is_open == standing.is_open
             && self.standing.is_drained == standing.is_drained
             && self.standing.undecided == standing.undecided
+            && self.standing.may_have_room == standing.may_have_room
             && self.standing.usable.iter().zip(&standing.usable).all(is_same)
             && !self.weights.iter().zip(weights).any(has_moved)
     }

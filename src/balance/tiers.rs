@@ -52,6 +52,8 @@ pub(super) struct Standing {
     /// By backend index: members that were never judged. They are new, not lost (**ours**): a group that grows does
     /// not send a part of its requests away until the first probes are over.
     pub(super) undecided: Vec<usize>,
+    /// By backend index: its limit is a guess yet, and more may well fit.
+    pub(super) may_have_room: Vec<bool>,
     /// Whether all are tried because nobody is healthy.
     pub(super) is_open: bool,
 }
@@ -94,6 +96,7 @@ impl Layout {
             };
             Order {
                 tiers: (0..).zip(&rows).map(tier).collect(),
+                guesses: guesses(&rows, standing, weights),
                 overfill: overfill(&rows, standing, weights),
             }
         };
@@ -184,6 +187,12 @@ impl Row {
 fn shares(backends: impl Iterator<Item = u32>, standing: &Standing, weights: &[f64]) -> Shares {
     let weight = |backend: u32| (backend, weights.get(backend as usize).copied().unwrap_or(0.0));
     Shares::new(backends.filter(|backend| standing.is_usable(*backend)).map(weight))
+}
+
+/// What may have room in these rows though it counts as full.
+fn guesses(rows: &[&Row], standing: &Standing, weights: &[f64]) -> Shares {
+    let may = |backend: &u32| standing.may_have_room.get(*backend as usize).copied().unwrap_or(false);
+    shares(rows.iter().flat_map(|row| row.backends.iter().copied()).filter(may), standing, weights)
 }
 
 /// Everything usable in these rows. Nothing is dropped because of capacity, not even where all of it is zero [G 2.6].

@@ -12,6 +12,10 @@
 //! * What comes above a limit because others had no room for a moment is held back from it.
 //! * A reading that cannot be explained (a change in cost, a lag that is not among ours) raises nothing.
 //!
+//! **What is merely not learned yet is not refused.** Until a load near the target has confirmed it, the limit is a guess.
+//! What finds no room anywhere is placed above it, before anything is refused or placed above limits that are known:
+//! as far as the last reading lets cost be thought in proportion, and no further than `GROWTH` times what was seen.
+//!
 //! Start: `START` per member, until readings at known rates say more. **Unknown means not limited**: after `PATIENCE`
 //! looks with traffic and no report the backend is open. When reports stop, the last limit stays and is not raised.
 //! Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
@@ -53,8 +57,8 @@ const AGREED: f64 = 1.1;
 const LEANING: (f64, f64) = (0.1, 0.1);
 
 /// Where random arrivals find no room for a moment, a few are placed above the limit. So much of a limit is held back
-/// for them at most, and this part of what came above it is added at each reading. While everything is full, all
-/// limits lose the same part, so that shares stay.
+/// for them at most, and this part of what came above it is added at each reading. While everything is full, only what
+/// comes above the part that is due to all alike is chance [G 2.6].
 const HELD_BACK: (f64, f64) = (0.1, 0.2);
 
 /// Of a utilization: from here on a member has nothing left, and cost is more than it says.
@@ -78,6 +82,15 @@ pub struct Governor {
     is_proven: bool,
     /// Part of the limit that is held back, because about as much comes above it; see [`HELD_BACK`].
     held_back: f64,
+    /// What it is due while everything is full, in parts of its capacity; 1 while there is room.
+    overload: f64,
+    /// The first report came after the backend was opened: what it tells may be long ago.
+    may_be_late: bool,
+    /// No load near the target has confirmed the limit yet.
+    is_guess: bool,
+    /// Requests per second and member that the last reading leaves possible, if cost is in proportion; infinite before
+    /// any.
+    possible: f64,
     /// Someone looks at the members: the backend is filled by their load.
     is_asked: bool,
 }
@@ -124,20 +137,48 @@ impl Governor {
             curves: Lag::all().map(Curve::new).collect(),
             is_proven: false,
             held_back: 0.0,
+            overload: 1.0,
+            may_be_late: false,
+            is_guess: true,
+            possible: f64::INFINITY,
             is_asked: false,
         }
     }
 
     /// Requests per second that `members` healthy members may get; `None` = not limited.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn limit(&self, members: usize) -> Option<PerSecond> {
+        let capacity = self.capacity(members)?;
+        Some(PerSecond::new(capacity.get() * (1.0 - self.held_back)))
+    }
+
+    /// Requests per second at which `members` healthy members reach the target, as far as is known: the limit before
+    /// anything is held back from it. Shares go by this.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn capacity(&self, members: usize) -> Option<PerSecond> {
         let rate = match self.limit {
             Admitted::Open => return None,
             Admitted::Start { .. } => START,
-            Admitted::Learned(rate) => rate * (1.0 - self.held_back),
+            Admitted::Learned(rate) => rate,
         };
         Some(PerSecond::new(rate * members as f64))
+    }
+
+    /// Requests per second that `members` healthy members may well be able to take, though nothing has shown it yet;
+    /// `None` where the limit is known, or there is none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn guess(&self, members: usize) -> Option<PerSecond> {
+        let is_guess = self.is_learned() && self.is_guess;
+        let limit = self.capacity(members).filter(|_| is_guess)?.get();
+        let guess = (limit * GROWTH).min(self.possible * members as f64);
+        (guess > limit).then(|| PerSecond::new(guess))
+    }
+
+    /// Everything is full, and each backend is due so many times its capacity; 1 while there is room.
+    pub(super) const fn expect(&mut self, overload: f64) {
+        self.overload = overload;
     }
 
     /// Whether the limit tells how much the backend can take, as far as is known: where it is filled by load, and was
@@ -171,19 +212,26 @@ impl Governor {
     fn learn(&mut self, reading: Reading, target: f64) {
         self.history.push(reading.seconds, reading.rate);
         self.history.report(reading.seconds);
+        self.may_be_late |= self.limit == Admitted::Open;
         let limit = match self.limit {
             Admitted::Learned(limit) => limit,
             Admitted::Start { .. } => START,
             Admitted::Open => reading.rate.max(START),
         };
         let utilization = reading.utilization.get();
+        if reading.rate > 0.0 {
+            self.possible = reading.rate * target / utilization.max(LEAST);
+        }
         let is_saturated = |point: f64| utilization >= point && target < point;
         let next = if self.saturated.is_some_and(is_saturated) {
             // Cost is more than was thought, and not known how much; work has piled up: below the target, until it is
             // gone.
             self.is_proven = true;
             self.curves.iter_mut().for_each(Curve::forget_level);
-            let most = self.history.rates().readings.iter().fold(0.0_f64, |most, rate| most.max(*rate));
+            let rates = self.history.rates();
+            // What is late tells of the rates of before it was cut: it is not cut again for them.
+            let before = if self.may_be_late { rates.slots } else { &[] };
+            let most = rates.readings.iter().chain(before).fold(0.0_f64, |most, rate| most.max(*rate));
             limit.min(most * target * DRAIN)
         } else {
             match self.estimate(reading, target) {
@@ -191,7 +239,9 @@ impl Governor {
                 None => limit,
             }
         };
-        self.limit = Admitted::Learned(next.max(limit * FALL).max(FLOOR));
+        let next = next.max(limit * FALL).max(FLOOR);
+        self.is_guess &= !self.is_proven || next * AGREED < self.possible;
+        self.limit = Admitted::Learned(next);
     }
 
     /// Teaches the curves, and asks those that explain what was seen.
@@ -229,8 +279,10 @@ impl Governor {
 
     fn follow(&mut self, limit: f64, rate: f64, target: f64, by: Estimate) -> f64 {
         let is_used = rate >= USED * limit;
-        if self.is_proven {
-            self.held_back = (self.held_back + HELD_BACK.1 * (rate / limit - 1.0)).clamp(0.0, HELD_BACK.0);
+        // What comes above a guess is no chance.
+        if self.is_proven && !self.is_guess {
+            self.held_back =
+                (self.held_back + HELD_BACK.1 * (rate / limit - self.overload)).clamp(0.0, HELD_BACK.0);
         }
         self.is_proven |= is_used && by.utilization > target * USED;
         let next = if by.most < by.least * AGREED {
@@ -280,6 +332,26 @@ mod tests {
         let reading = Reading { utilization: Ratio::ONE, rate: 30.0, grain: 0.1, seconds: 1.0 };
         governor.update(Look::Known(reading), Ratio::new(0.8));
         assert!((governor.limit(1).unwrap().get() - 30.0 * 0.8 * DRAIN).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_limit_is_a_guess_until_a_reading_is_near_the_target() {
+        let mut governor = Governor::default();
+        assert_eq!(governor.guess(2), None, "nobody asked");
+        governor.update(Look::Wait, Ratio::ONE);
+        assert_eq!(governor.guess(2), Some(PerSecond::new(2.0 * START * GROWTH)));
+        let reading = |utilization| Reading {
+            utilization: Ratio::new(utilization),
+            rate: 40.0,
+            grain: 0.01,
+            seconds: 1.0,
+        };
+        governor.update(Look::Known(reading(0.4)), Ratio::new(0.8));
+        assert_eq!(governor.guess(2), Some(PerSecond::new(160.0)), "in proportion");
+        for _ in 0..4 {
+            governor.update(Look::Known(reading(0.7)), Ratio::new(0.8));
+        }
+        assert_eq!(governor.guess(2), None, "near the target");
     }
 
     #[test]

@@ -89,17 +89,23 @@ impl<'a> Flow<'a> {
         }
         if order.overfill.is_empty() {
             self.unserved += left;
+        } else if !order.guesses.is_empty() {
+            self.overfill(&order.guesses, left);
         } else if self.plan.overload == Overload::Reject {
             self.rejected += left;
         } else {
-            let total: f64 = order.overfill.arcs.iter().map(|arc| arc.2).sum();
-            for (_, backend, weight) in &order.overfill.arcs {
-                let amount = left * weight / total;
-                if let Some(gate) = self.gates.get_mut(*backend as usize) {
-                    gate.overpour(amount);
-                }
-                self.placed.push((*backend, Reason::Overfilled, amount));
+            self.overfill(&order.overfill, left);
+        }
+    }
+
+    fn overfill(&mut self, shares: &Shares, left: f64) {
+        let total: f64 = shares.arcs.iter().map(|arc| arc.2).sum();
+        for (_, backend, weight) in &shares.arcs {
+            let amount = left * weight / total;
+            if let Some(gate) = self.gates.get_mut(*backend as usize) {
+                gate.overpour(amount);
             }
+            self.placed.push((*backend, Reason::Overfilled, amount));
         }
     }
 
@@ -163,7 +169,7 @@ mod tests {
         let tiers = vec![tier([(0, 30.0), (1, 70.0)], keep), tier([(2, 50.0), (3, 50.0)], 1.0)];
         let overfill = Shares::new([(0, 30.0), (1, 70.0), (2, 50.0), (3, 50.0)]);
         Plan {
-            origins: vec![Order { tiers, overfill }],
+            origins: vec![Order { tiers, overfill, ..Order::default() }],
             backends: (0..4).map(usable).collect(),
             overload,
             ..Plan::default()

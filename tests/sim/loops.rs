@@ -250,3 +250,92 @@ fn g_11_2_groups_without_a_target_per_member_cannot_be_autoscaled() {
         {maxScaledInReplicas: {}, timeWindowSec: 60}}";
     assert_eq!(refusal("balancingMode: UTILIZATION", policy).len(), 2);
 }
+
+/// 480 requests a second bring the near group to its target, 200 the far one.
+#[test]
+fn w6_where_everything_is_full_modes_of_all_kinds_are_overfilled_alike() {
+    let modes = [
+        "balancingMode: UTILIZATION, maxUtilization: 0.6",
+        "balancingMode: CUSTOM_METRICS, customMetrics: [{name: orca.cpu_utilization, maxUtilization: 0.6}]",
+    ];
+    for mode in modes {
+        let config = config(|text| {
+            let text = text.replace("maxRatePerInstance: 100000", "maxRatePerInstance: 50");
+            text.replace("balancingMode: UTILIZATION, maxUtilization: 0.6", mode)
+        });
+        for (rate, arrivals) in [(715, "EVEN"), (760, "EVEN"), (900, "EVEN"), (760, "RANDOM")] {
+            let text = format!(
+                "{{durationSec: 120, rowSec: 10, demand: [{{rate: {rate}, arrivals: {arrivals}}}],
+                  members: [{{serviceMs: 20, cpuMs: 5, times: CONSTANT}},
+                            {{group: far, serviceMs: 20, cpuMs: 5, cores: 4, times: CONSTANT}}]}}"
+            );
+            let record = play(&config, &text);
+            let alike = f64::from(rate) / 680.0;
+            let rates = |backend: usize| {
+                let of =
+                    |row: &overspill::simulate::record::Row| row.services[0].backends[backend].traffic.rate();
+                mean(&record.rows[6..].iter().map(of).collect::<Vec<_>>())
+            };
+            let (near, far) = (rates(0) / 480.0, rates(1) / 200.0);
+            println!("{rate} {arrivals}: {near:.3} and {far:.3} of {alike:.3}");
+            assert!((near / alike - 1.0).abs() <= 0.02 && (far / alike - 1.0).abs() <= 0.04);
+        }
+    }
+}
+
+/// It could take 480 requests a second, and starts at 160; the other group takes 200.
+#[test]
+fn a_cold_backend_is_filled_before_anything_is_refused_or_others_are_overfilled() {
+    let modes = [
+        "balancingMode: UTILIZATION, maxUtilization: 0.6",
+        "balancingMode: CUSTOM_METRICS, customMetrics: [{name: orca.cpu_utilization, maxUtilization: 0.6}]",
+    ];
+    for (mode, overload) in modes.into_iter().flat_map(|mode| [(mode, "REJECT"), (mode, "OVERFILL")]) {
+        let config = config(|text| {
+            let text = text.replace("maxRatePerInstance: 100000", "maxRatePerInstance: 50");
+            let text = text.replace("    backends:", &format!("    overload: {overload}\n    backends:"));
+            text.replace("balancingMode: UTILIZATION, maxUtilization: 0.6", mode)
+        });
+        for (rate, interval) in [(600.0, 1), (600.0, 5), (900.0, 1)] {
+            let text = format!(
+                "{{durationSec: {}, rowSec: {interval}, reports: {{intervalSec: {interval}}},
+                  demand: [{{rate: {rate}, arrivals: EVEN}}],
+                  members: [{{serviceMs: 20, cpuMs: 5, times: CONSTANT}},
+                            {{group: far, serviceMs: 20, cpuMs: 5, cores: 4, times: CONSTANT}}]}}",
+                40 * interval
+            );
+            let record = play(&config, &text);
+            let rates = |backend: usize| -> Vec<_> {
+                record.rows.iter().map(|row| row.services[0].backends[backend].traffic.rate()).collect()
+            };
+            let (near, far) = (rates(0), rates(1));
+            let refused: Vec<_> = near.iter().zip(&far).map(|(near, far)| rate - near - far).collect();
+            println!("{mode} {overload} {rate} every {interval} s:\n{refused:.0?}\n{near:.0?}\n{far:.0?}");
+            if rate < 680.0 {
+                assert!(refused.iter().all(|refused| *refused <= 0.01 * rate), "there is room for all");
+                assert!(far[1..].iter().all(|far| *far <= 1.1 * 200.0), "not overfilled");
+            } else if overload == "REJECT" {
+                assert!(near[10..].iter().all(|near| (near / 480.0 - 1.0).abs() <= 0.05));
+            }
+        }
+    }
+}
+
+/// Reports are late from the first one on, after all demand has come for a while: it is cut once, not again for what
+/// was before the cut.
+#[test]
+fn reports_that_are_late_from_the_start_do_not_make_it_swing() {
+    let config = config(|text| text);
+    for delay in [5, 6, 8, 10, 15] {
+        let text = format!(
+            "{{durationSec: 80, rowSec: 2, reports: {{delaySec: {delay}}}, demand: [{{rate: 900, arrivals: EVEN}}],
+              members: [{{serviceMs: 20, cpuMs: 5, times: CONSTANT}}, {{group: far, serviceMs: 20, cpuMs: 5, cores: 4}}]}}"
+        );
+        let record = play(&config, &text);
+        let rates: Vec<_> =
+            record.rows.iter().map(|row| row.services[0].backends[0].traffic.rate() / 480.0).collect();
+        println!("{delay} s late: {rates:.2?}");
+        assert!(rates[5..].iter().all(|rate| *rate >= 0.8), "cut again and again");
+        assert!(rates[35..].iter().all(|rate| (rate - 1.0).abs() <= 0.05), "settled");
+    }
+}

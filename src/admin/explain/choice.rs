@@ -205,7 +205,9 @@ impl<'a> Choice<'a> {
     fn backends_of(&self, pick: Pick) -> Vec<u32> {
         if pick.reason == Reason::Overfilled {
             let order = self.plan.origins.get(usize::from(self.origin.0));
-            return order.map_or(Vec::new(), |order| order.overfill.arcs.iter().map(|arc| arc.1).collect());
+            let shares =
+                order.map(|order| if order.guesses.is_empty() { &order.overfill } else { &order.guesses });
+            return shares.map_or(Vec::new(), |shares| shares.arcs.iter().map(|arc| arc.1).collect());
         }
         let taken = self.trace.tiers.iter().find(|stage| stage.verdict == Verdict::Taken);
         let has_room = |backend: &u32| {
