@@ -2,7 +2,7 @@
 
 use overspill::ledger::process::Traffic;
 
-use crate::support::backend::{Scripted, toy};
+use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::client::Client;
 use crate::support::h2::{
     CONTINUATION, DATA, END, END_HEADERS, Fate, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw, SETTINGS,
@@ -466,4 +466,45 @@ fn a_goaway_from_the_client_ends_the_connection_after_its_streams() {
     attacker.ended();
     field.serves();
     field.unseen();
+}
+
+#[test]
+fn data_beyond_a_window_ends_its_stream_or_the_connection() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let backend = Scripted::held(&valve);
+    // One request has the only connection to the member. Nobody reads the bodies of the others, so no window moves.
+    let one = scripted(&backend, &health).service("circuitBreakers: {maxConnections: 1}");
+    let lb = Lb::with_workers(&one.text(), 1);
+    let mut attacker = Raw::to(lb.address());
+    let post = list(&[(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/hold")]);
+    let streams = || (0..8).map(|n| 2 * n + 1);
+    for stream in streams() {
+        attacker.send(frame(HEADERS, END_HEADERS, stream, &post));
+    }
+    let mut writer = attacker.0.writer();
+    std::thread::scope(|scope| {
+        // Together beyond the connection's MiB; each beyond the 64 KiB that a stream has until our settings are
+        // acknowledged, and within the 256 KiB that it has from then on.
+        scope.spawn(move || {
+            for stream in streams().cycle().take(8 * 15) {
+                let piece = frame(DATA, 0, stream, &[0; 16_000]);
+                if std::io::Write::write_all(&mut writer, &piece).is_err() {
+                    return;
+                }
+            }
+        });
+        let code = loop {
+            let Some(came) = attacker.frame() else { break None };
+            let at = match came.kind {
+                GOAWAY => 4,
+                RST_STREAM => 0,
+                _ => continue,
+            };
+            break Some(u32::from_be_bytes(came.payload[at..at + 4].try_into().unwrap()));
+        };
+        // A connection that is closed on unread data may lose its last frame.
+        assert!(code.is_none_or(|code| code == FLOW_CONTROL_ERROR), "{code:?}");
+    });
+    assert_eq!(lb.get("/a/../innocent").status, 302);
+    valve.open();
 }
