@@ -18,7 +18,7 @@ use super::{grpc, http2};
 use crate::clock;
 use crate::model::probe::{HealthCheck, Probe, ProbePort, Spoken};
 use crate::model::unit::Span;
-use crate::net::connect::{EXHAUSTED, Stream};
+use crate::net::connect::Stream;
 use crate::net::tls;
 
 /// How much of a body is searched for `response`, in bytes [G 4.4].
@@ -74,7 +74,7 @@ pub async fn probe(check: &HealthCheck, serving: SocketAddr, tls: &Tls) -> Outco
         Ok(reason) => Outcome { success: true, is_ours: false, timed_out: false, reason, latency },
         Err(failure) => Outcome {
             success: false,
-            is_ours: failure.reason.starts_with(EXHAUSTED),
+            is_ours: progress.is_ours(),
             timed_out: failure.timed_out,
             reason: failure.reason,
             latency,

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -73,7 +73,11 @@ pub(super) struct Failure {
 
 /// How far an exchange has come; tells what to say when the time runs out.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU8);
+pub(super) struct Progress {
+    stage: AtomicU8,
+    /// It cannot go on for want of something here.
+    is_ours: AtomicBool,
+}
 
 /// A stage of an exchange after the first, which is to connect.
 #[derive(Debug, Clone, Copy)]
@@ -86,11 +90,24 @@ pub(super) enum Stage {
 
 impl Progress {
     pub(super) fn reach(&self, stage: Stage) {
-        self.0.store(stage as u8, Relaxed);
+        self.stage.store(stage as u8, Relaxed);
+    }
+
+    /// Whether it failed for want of something here, which says nothing about the other side.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_ours.load(Relaxed)
+    }
+
+    /// What went wrong, in words.
+    fn fail(&self, error: &ConnectError) -> String {
+        if matches!(error, ConnectError::Exhausted(_)) {
+            self.is_ours.store(true, Relaxed);
+        }
+        error.to_string()
     }
 
     fn what_is_missing(&self) -> &'static str {
-        match self.0.load(Relaxed) {
+        match self.stage.load(Relaxed) {
             0 => "no connection",
             1 => "no TLS handshake",
             2 => "no answer",
@@ -123,7 +140,7 @@ pub(super) async fn reach(
     tls: Option<&Arc<ClientConfig>>,
     progress: &Progress,
 ) -> Result<Stream, String> {
-    let mut stream = open(target).await.map_err(|e| e.to_string())?;
+    let mut stream = open(target).await.map_err(|e| progress.fail(&e))?;
     if sends_proxy_header {
         stream.write_all(PROXY_LINE).await.map_err(|e| io_words(&e))?;
     }
@@ -131,7 +148,7 @@ pub(super) async fn reach(
     progress.reach(Stage::Handshake);
     let stream = match secure(stream, target, config).await {
         Err(ConnectError::NoProtocol) => return Err(NO_HTTP2.to_owned()),
-        made => made.map_err(|e| e.to_string())?,
+        made => made.map_err(|e| progress.fail(&e))?,
     };
     if config.alpn_protocols.is_empty() || stream.protocol() == Some(HTTP2) {
         Ok(stream)

@@ -210,7 +210,7 @@ impl fmt::Display for ConnectError {
             Self::NoProtocol => f.write_str("TLS handshake failed: no protocol in common"),
             Self::Tls(words) => write!(f, "TLS handshake failed: {words}"),
             Self::Exhausted(error) => {
-                write!(f, "{EXHAUSTED}: {error}")
+                write!(f, "no descriptor, port or memory left here for a connection: {error}")
             }
             Self::Unresolved => f.write_str("the host name has not been resolved"),
             Self::Io(error) => write!(f, "cannot connect: {error}"),
@@ -219,9 +219,6 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
-
-/// How the words of [`ConnectError::Exhausted`] begin.
-pub const EXHAUSTED: &str = "no descriptor, port or memory left here for a connection";
 
 /// Too many open files in this process; std has no name for it. The same number on Linux, macOS and the BSDs.
 const EMFILE: i32 = 24;
