@@ -29,8 +29,8 @@ impl Overload {
         let seconds = self.last.replace(now).map_or(0.0, |last| now.since(last).as_secs());
         let step = 1.0 - (-seconds / AVERAGED.as_secs()).exp();
         self.parts.resize(loads.len(), 0.0);
-        for (backend, part) in (0..).zip(&mut self.parts) {
-            *part += (part_of(plan, loads, backend) - *part) * step;
+        for (part, now) in self.parts.iter_mut().zip(parts(plan, loads)) {
+            *part += (now - *part) * step;
         }
     }
 
@@ -40,17 +40,23 @@ impl Overload {
     }
 }
 
-/// The least over the origins whose excess may come here: 0 where anything has room without end.
-fn part_of(plan: &Plan, loads: &[Load], backend: u32) -> f64 {
-    let shared = plan.origins.iter().map(|order| &order.overfill.arcs);
-    let parts = shared.filter(|arcs| arcs.iter().any(|arc| arc.1 == backend)).map(|arcs| {
-        let loads = arcs.iter().filter_map(|arc| loads.get(arc.1 as usize));
+/// By backend index, the least over the origins whose excess may come there: 0 where anything has room without end.
+fn parts(plan: &Plan, loads: &[Load]) -> Vec<f64> {
+    let mut least = vec![f64::INFINITY; loads.len()];
+    for order in &plan.origins {
+        let arcs = &order.overfill.arcs;
+        let shared = arcs.iter().filter_map(|arc| loads.get(arc.1 as usize));
         let (rate, capacity) =
-            loads.fold((0.0, 0.0), |(rate, capacity), load| (rate + load.rate, capacity + load.capacity));
-        if capacity > 0.0 { rate / capacity } else { 0.0 }
-    });
-    let least = parts.fold(f64::INFINITY, f64::min);
-    if least.is_finite() { least } else { 0.0 }
+            shared.fold((0.0, 0.0), |(rate, capacity), load| (rate + load.rate, capacity + load.capacity));
+        let part = if capacity > 0.0 { rate / capacity } else { 0.0 };
+        for arc in arcs {
+            if let Some(least) = least.get_mut(arc.1 as usize) {
+                *least = part.min(*least);
+            }
+        }
+    }
+    least.iter_mut().filter(|part| part.is_infinite()).for_each(|part| *part = 0.0);
+    least
 }
 
 #[cfg(test)]
