@@ -29,7 +29,8 @@ use std::fmt;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, request};
 use siphasher::sip::SipHasher13;
 
 pub use self::host::{HostPattern, HostRule};
@@ -88,6 +89,20 @@ pub struct Head<'a> {
     pub query: Option<&'a str>,
     /// All headers.
     pub headers: &'a HeaderMap,
+}
+
+impl<'a> Head<'a> {
+    /// Of a request with `Host`, in origin form.
+    #[must_use]
+    pub fn of(head: &'a request::Parts) -> Self {
+        Self {
+            host: head.headers.get(HOST).map(HeaderValue::as_bytes),
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+        }
+    }
 }
 
 /// What becomes of a request, and which words of the map said so.

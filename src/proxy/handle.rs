@@ -27,6 +27,7 @@ use super::{respond, route_action};
 use crate::clock;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
+use crate::model::route::Head;
 use crate::world::LiveService;
 
 /// Answers a request. Never fails: every failure becomes an answer or a cut connection, and is counted.
@@ -104,7 +105,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let front = world.front(client.listener).and_then(Front::http).ok_or(not_found)?;
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
-    let route = front.url_map.find(&route_action::look(head));
+    let route = front.url_map.find(&Head::of(head));
     let way = route_action::follow(&route, (&client, &world), head, address)?;
     let service = world.service(way.service).ok_or(not_found)?;
     record.service = Some(way.service);
@@ -132,7 +133,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     keep_facts(record, service, head);
-    route_action::prepare(&route, (&client, &service.config), head)?;
+    route_action::rewrite(&route, (&client, &service.config), head)?;
     let edits = Edits { route: way.edits.as_deref(), service: service.config.custom_headers.as_deref() };
     let known = Known { client: &client, places: &world.config.places, address };
     let filled = custom_headers::to_backend(edits, known, head);

@@ -25,7 +25,7 @@ pub(crate) const MAX_CONNECT_RETRIES: u32 = 3;
 pub(crate) const fn may_replay(stage: Stage, body: BodyState, is_idempotent: bool) -> bool {
     match stage {
         Stage::Unsent => !matches!(body, BodyState::Spent),
-        Stage::Reused => matches!(body, BodyState::None) && is_idempotent,
+        Stage::Reused => can_repeat(body, is_idempotent),
         _ => false,
     }
 }
@@ -38,16 +38,18 @@ pub(crate) fn may_retry(
     is_idempotent: bool,
     (retries, policy): (u32, Option<&RetryPolicy>),
 ) -> bool {
-    let can_repeat = matches!(body, BodyState::None) && is_idempotent;
-    match (stage, policy) {
-        (Stage::Client | Stage::Pick, _) => false,
-        (Stage::Connect | Stage::Unsent, Some(policy)) => {
-            let said = policy.on_connect_failure || policy.on_server_error;
-            let most = if said { policy.most.max(MAX_CONNECT_RETRIES) } else { MAX_CONNECT_RETRIES };
-            !matches!(body, BodyState::Spent) && retries < most
+    // Refused connections move a request on at least as often as without a policy.
+    let (connects, repeats) = policy.map_or((MAX_CONNECT_RETRIES, MAX_RETRIES), |policy| {
+        let connects = if policy.on_connect_failure || policy.on_server_error { policy.most } else { 0 };
+        let repeats = if policy.on_server_error { policy.most } else { 0 };
+        (connects.max(MAX_CONNECT_RETRIES), repeats)
+    });
+    match stage {
+        Stage::Client | Stage::Pick => false,
+        Stage::Connect | Stage::Unsent => !matches!(body, BodyState::Spent) && retries < connects,
+        Stage::Reused | Stage::Sent | Stage::Timeout | Stage::Answer => {
+            can_repeat(body, is_idempotent) && retries < repeats
         }
-        (_, Some(policy)) => can_repeat && policy.on_server_error && retries < policy.most,
-        (_, None) => may_retry_unasked(stage, body, can_repeat, retries),
     }
 }
 
@@ -58,16 +60,12 @@ pub(crate) fn may_retry_answer(
     is_idempotent: bool,
     (retries, policy): (u32, Option<&RetryPolicy>),
 ) -> bool {
-    let can_repeat = matches!(body, BodyState::None) && is_idempotent;
-    can_repeat && policy.is_some_and(|policy| retries < policy.most && policy.takes(status))
+    can_repeat(body, is_idempotent)
+        && policy.is_some_and(|policy| retries < policy.most && policy.takes(status))
 }
 
-const fn may_retry_unasked(stage: Stage, body: BodyState, can_repeat: bool, retries: u32) -> bool {
-    match stage {
-        Stage::Client | Stage::Pick => false,
-        Stage::Connect | Stage::Unsent => !matches!(body, BodyState::Spent) && retries < MAX_CONNECT_RETRIES,
-        Stage::Reused | Stage::Sent | Stage::Timeout | Stage::Answer => can_repeat && retries < MAX_RETRIES,
-    }
+const fn can_repeat(body: BodyState, is_idempotent: bool) -> bool {
+    matches!(body, BodyState::None) && is_idempotent
 }
 
 #[cfg(test)]

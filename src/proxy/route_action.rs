@@ -15,9 +15,9 @@ use super::session::split;
 use crate::clock;
 use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
-use crate::model::route::action::{Action, Destination, Rewrite, Target, Url};
+use crate::model::route::Route;
+use crate::model::route::action::{Action, Destination, Target, Url};
 use crate::model::route::edit::HeaderEdits;
-use crate::model::route::{Head, Route};
 use crate::model::service::{Scheme, Service};
 use crate::model::unit::Span;
 use crate::world::World;
@@ -47,17 +47,6 @@ pub(crate) struct Ordered {
     pub(crate) delay: Option<Span>,
     /// Answer with this instead of a service.
     pub(crate) status: Option<u16>,
-}
-
-/// The head as URL maps look at it.
-pub(super) fn look(head: &request::Parts) -> Head<'_> {
-    Head {
-        host: head.headers.get(HOST).map(HeaderValue::as_bytes),
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        query: head.uri.query(),
-        headers: &head.headers,
-    }
 }
 
 /// Goes where the route leads: to a service, or back to the client.
@@ -98,23 +87,12 @@ fn url<'a>(client: &Client, head: &'a request::Parts) -> Result<Url<'a>, Failure
 }
 
 /// Gives the head the URL that the route wants the service to see.
-pub(super) fn prepare(
+pub(super) fn rewrite(
     route: &Route<'_>,
     (client, service): (&Client, &Service),
     head: &mut request::Parts,
 ) -> Result<(), Failure> {
-    if let Some(rewrite) = &route.action.rewrite {
-        self::rewrite(rewrite, route, (client, service), head)?;
-    }
-    Ok(())
-}
-
-fn rewrite(
-    rewrite: &Rewrite,
-    route: &Route<'_>,
-    (client, service): (&Client, &Service),
-    head: &mut request::Parts,
-) -> Result<(), Failure> {
+    let Some(rewrite) = &route.action.rewrite else { return Ok(()) };
     let before = url(client, head)?;
     let path = rewrite.path.of(route, before.path);
     let target = before.query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));

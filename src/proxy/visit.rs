@@ -282,25 +282,27 @@ impl Visit {
             forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
                 .ok_or(MISPLACED)?
         };
-        match sending.await {
-            Ok(response) => Ok(Reached { response, upstream }),
-            Err(Failed { failure, unsent }) => {
-                self.outbound.restore(unsent);
-                Err(failure)
-            }
-        }
+        let sent = sending.await;
+        self.settle(sent, upstream)
     }
 
     async fn send_on_stream(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
         let request = self.outbound.next_of_any().ok_or(MISPLACED)?;
         let progress = self.outbound.progress();
-        match forward::send_shared(&self.record.client, &mut upstream, request, progress).await {
-            Ok(response) => Ok(Reached { response, upstream }),
-            Err(Failed { failure, unsent }) => {
-                self.outbound.restore(unsent);
-                Err(failure)
-            }
-        }
+        let sent = forward::send_shared(&self.record.client, &mut upstream, request, progress).await;
+        self.settle(sent, upstream)
+    }
+
+    /// What never went out may go out again.
+    fn settle(
+        &mut self,
+        sent: Result<Response<Incoming>, Failed>,
+        upstream: Box<Upstream>,
+    ) -> Result<Reached, Failure> {
+        sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
+            self.outbound.restore(unsent);
+            failure
+        })
     }
 
     /// Another member next time. The room of this one is free for the choice; its name stays, for when there is no
@@ -322,18 +324,11 @@ impl Visit {
         let status = response.status();
         let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
         let seen = Seen::survey(response.headers());
-        if let Err(detail) = self.refuse_upgrade(&response, is_tunnel) {
+        if let Some(detail) = self.fault_of(&response, seen) {
             self.record.fail_attempt();
             return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
         }
-        if is_tunnel && self.session.upgrade != Upgrade::WebSocket
-            || headers::has_two_framings(response.headers(), seen)
-        {
-            self.record.fail_attempt();
-            let detail = StatusDetail::BackendResponseCorrupted;
-            return respond::failure(self.record, Failure { stage: Stage::Answer, detail });
-        }
-        self.judge(Outcome::of_status(status.as_u16()));
+        self.judge_answer(status);
         if seen.has(Seen::ORCA) {
             self.hear_report(response.headers());
         }
@@ -343,9 +338,6 @@ impl Visit {
         custom_headers::to_client(edits, self.session.filled.take(), response.headers_mut());
         let cookie = self.cookie();
         let Self { mut record, outbound, session, .. } = self;
-        if let (true, Some(placed)) = (status.is_server_error(), &record.placed) {
-            placed.lease.count(Count::ServerErrors);
-        }
         record.status = Some(status.as_u16());
         record.bytes_up = outbound.bytes();
         if let Some(cookie) = cookie {
@@ -365,17 +357,23 @@ impl Visit {
         answer
     }
 
-    /// On a stream of HTTP/2, any 2xx opens the tunnel that was asked for, so that only a member's 101 to the very
-    /// handshake that we have made may become one.
-    fn refuse_upgrade(&self, response: &Response<Incoming>, is_tunnel: bool) -> Result<(), StatusDetail> {
-        let Some(stream) = self.record.client.stream() else { return Ok(()) };
-        let is_refused = self.session.upgrade == Upgrade::WebSocket
+    /// Why an answer must not reach the client, if it must not: it could be read in two ways, opens a tunnel that
+    /// nobody asked for, or would open one on a stream of HTTP/2. There any 2xx does, so that only a member's 101 to
+    /// the very handshake that we have made may become one.
+    fn fault_of(&self, response: &Response<Incoming>, seen: Seen) -> Option<StatusDetail> {
+        let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let is_websocket = self.session.upgrade == Upgrade::WebSocket;
+        if let (true, Some(stream)) = (is_websocket, self.record.client.stream())
             && if is_tunnel {
                 !stream.is_accepted(response.headers())
             } else {
                 response.status().is_success()
-            };
-        if is_refused { Err(StatusDetail::WebsocketHandshakeFailed) } else { Ok(()) }
+            }
+        {
+            return Some(StatusDetail::WebsocketHandshakeFailed);
+        }
+        let is_corrupted = is_tunnel && !is_websocket || headers::has_two_framings(response.headers(), seen);
+        is_corrupted.then_some(StatusDetail::BackendResponseCorrupted)
     }
 
     /// What the client keeps of this session: a cookie that was made before the choice, or one that names the choice.
@@ -389,6 +387,14 @@ impl Visit {
             return None;
         }
         session::naming(&self.record.client, &self.session.service, placed.backend, self.member()?)
+    }
+
+    /// What an answer's status says about its member, whether or not the client gets to see it.
+    fn judge_answer(&self, status: StatusCode) {
+        self.judge(Outcome::of_status(status.as_u16()));
+        if let (true, Some(placed)) = (status.is_server_error(), &self.record.placed) {
+            placed.lease.count(Count::ServerErrors);
+        }
     }
 
     /// What outlier detection and PREQUAL are to know about the attempt.

@@ -115,14 +115,8 @@ fn of_request(
         return Ok(shown);
     }
     let client = client_address(question.client, &head.headers, &world.config.proxy.trusted_proxies);
-    let seen = Head {
-        host: head.headers.get(HOST).map(HeaderValue::as_bytes),
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        query: head.uri.query(),
-        headers: &head.headers,
-    };
-    let (route, end) = route::lead(world, (front, http), &seen, (client, local.0), asked.signer.ok());
+    let (route, end) =
+        route::lead(world, (front, http), &Head::of(&head), (client, local.0), asked.signer.ok());
     shown["route"] = route;
     let id = match end {
         route::End::Service(id) => id,

@@ -2,8 +2,6 @@
 
 use super::{Reached, Visit};
 use crate::clock;
-use crate::ledger::conduct::Outcome;
-use crate::ledger::member::Count;
 use crate::model::route::action::Timeout;
 use crate::model::unit::Span;
 use crate::proxy::failure::{Failure, Stage};
@@ -47,11 +45,7 @@ impl Visit {
 
     /// Another member is to answer. The connection ends with the answer that nobody reads.
     pub(super) fn throw_away(&mut self, reached: Reached) {
-        let status = reached.response.status();
-        self.judge(Outcome::of_status(status.as_u16()));
-        if let (true, Some(placed)) = (status.is_server_error(), &self.record.placed) {
-            placed.lease.count(Count::ServerErrors);
-        }
+        self.judge_answer(reached.response.status());
         self.exclude();
     }
 }
