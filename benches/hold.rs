@@ -8,21 +8,20 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods)]
 
+mod balancer;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overspill::cli::load::{Load, Options};
 use overspill::cli::toy::{self, ToyBackend};
-use overspill::engine::start::{Overrides, start_resolved};
-use overspill::model::resolve;
-use tokio::sync::oneshot;
+
+use self::balancer::Balancer;
 
 /// A member's CPU allotment: so much of a core is utilization 1.
 const CORES: f64 = 0.5;
@@ -65,7 +64,7 @@ fn cpu(mode: &str, target: &str, source: &str, (window, windows): (Duration, usi
     let near_members: Vec<_> = near.iter().map(|process| process.address).collect();
     let near_backend =
         Group { mode: format!("balancingMode: {mode}, {target}"), source, members: &near_members };
-    let lb = Lb::start(&document("HTTP", &near_backend, far.address));
+    let lb = Balancer::start(&document("HTTP", &near_backend, far.address), |_| {});
     // Twice of what the near ones can take at their target, or more: a request costs 2 ms and its handling.
     let load = Load::start(Options::new(lb.address, 4.0 * TARGET * CORES / 0.002)).unwrap();
     std::thread::sleep(SETTLE);
@@ -97,7 +96,7 @@ fn in_flight(time: Duration) -> bool {
     });
     let mode = format!("balancingMode: IN_FLIGHT, trafficDuration: LONG, maxInFlightRequests: {MOST}");
     let near_backend = Group { mode, source: "{source: ORCA_HEADER}", members: &[near.address()] };
-    let lb = Lb::start(&document("HTTP", &near_backend, far.address()));
+    let lb = Balancer::start(&document("HTTP", &near_backend, far.address()), |_| {});
     let load = Load::start(Options::new(lb.address, 2_000.0)).unwrap();
     std::thread::sleep(time);
     let stats = load.stop();
@@ -117,7 +116,7 @@ fn connection(time: Duration) -> bool {
     let (near, far) = (Echo::start(), Echo::start());
     let mode = format!("balancingMode: CONNECTION, maxConnections: {MOST}");
     let near_backend = Group { mode, source: "{source: ORCA_HEADER}", members: &[near.address] };
-    let lb = Lb::start(&document("TCP", &near_backend, far.address));
+    let lb = Balancer::start(&document("TCP", &near_backend, far.address), |_| {});
     let (end, address) = (Instant::now() + time, lb.address);
     let clients: Vec<_> = (0..24)
         .map(|_| {
@@ -271,41 +270,4 @@ fn document(protocol: &str, near: &Group<'_>, far: SocketAddr) -> String {
         }
     }
     text
-}
-
-/// The balancer in this process.
-struct Lb {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Lb {
-    fn start(document: &str) -> Self {
-        let resolved = resolve::document(document);
-        let config = resolved.config.unwrap_or_else(|| panic!("{:#?}\n{document}", resolved.problems));
-        let (started, result) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let overrides = Overrides { workers: Some(2), seed: Some(7), ..Overrides::default() };
-                let handle = start_resolved(Arc::new(config), Path::new("bench"), overrides).await.unwrap();
-                handle.ready().await;
-                started.send(handle.listeners()[0].bound).unwrap();
-                let _ = stopped.await;
-                handle.stop().await;
-            });
-        });
-        Self { address: result.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Lb {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -6,19 +6,17 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods)]
 
+mod balancer;
+
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use overspill::cli::load::{Arrivals, Load, Options, Stats};
 use overspill::cli::toy::{self, ToyBackend};
-use overspill::engine::start::{Overrides, start_resolved};
 use overspill::model::policy::Locality;
-use overspill::model::resolve;
-use tokio::sync::oneshot;
+
+use self::balancer::Balancer;
 
 const FAST: Duration = Duration::from_millis(2);
 const POLICIES: [Locality; 4] =
@@ -78,53 +76,29 @@ fn show(locality: Locality, stats: &Stats) {
 
 /// A balancer before eight members.
 struct Fleet {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    balancer: Balancer,
     _members: Vec<ToyBackend>,
 }
 
 impl Fleet {
     fn start(locality: Locality, slow: u32) -> Self {
         let members: Vec<_> = (0..8).map(|n| member(n, if n == 7 { slow } else { 1 })).collect();
-        let mut config = resolve::document(&document(&members)).config.expect("a good document");
-        for service in &mut config.services {
-            Arc::make_mut(service).policies.locality = locality;
-        }
-        let (started, result) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let overrides = Overrides { workers: Some(2), seed: Some(7), ..Overrides::default() };
-                let handle = start_resolved(Arc::new(config), Path::new("bench"), overrides).await.unwrap();
-                handle.ready().await;
-                started.send(handle.listeners()[0].bound).unwrap();
-                let _ = stopped.await;
-                handle.stop().await;
-            });
+        let balancer = Balancer::start(&document(&members), |config| {
+            for service in &mut config.services {
+                Arc::make_mut(service).policies.locality = locality;
+            }
         });
-        let address = result.recv().unwrap();
-        Self { address, stop: Some(stop), thread: Some(thread), _members: members }
+        Self { balancer, _members: members }
     }
 
     fn load(&self, rate: f64, time: Duration, seed: u64) -> Stats {
         let arrivals = Arrivals::Poisson { seed };
-        let load = Load::start(Options { arrivals, ..Options::new(self.address, rate) }).unwrap();
+        let load = Load::start(Options { arrivals, ..Options::new(self.balancer.address, rate) }).unwrap();
         // Connections are opened and latencies learned before it counts.
         std::thread::sleep(Duration::from_secs(1));
         let before = load.stats();
         std::thread::sleep(time);
         load.stop().since(&before)
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -8,6 +8,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+use super::serve::on_runtime;
+
 /// Longest answer that is read: 256 MiB, a status of some 500,000 members.
 const LIMIT: usize = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,6 +27,30 @@ pub(super) enum Failure {
     Unreachable(String),
     /// It answered with an error; Google's message where there is one.
     Refused(String),
+}
+
+/// Runs a command against the admin address `url` and writes what it gives. Exit code: 0 done, 1 refused or no answer,
+/// told behind `who`, 2 no such address.
+pub(super) fn run(url: &str, who: &str, command: impl AsyncFnOnce(&Admin) -> Result<String, Failure>) -> u8 {
+    let admin = match Admin::parse(url) {
+        Ok(admin) => admin,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return 2;
+        }
+    };
+    on_runtime(async {
+        match command(&admin).await {
+            Ok(text) => {
+                super::say(&text);
+                0
+            }
+            Err(Failure::Unreachable(why) | Failure::Refused(why)) => {
+                eprintln!("{who} {why}");
+                1
+            }
+        }
+    })
 }
 
 impl Admin {

@@ -4,32 +4,14 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::args::GetHealth;
-use super::client::{Admin, Failure};
-use super::serve::on_runtime;
+use super::client::{self, Admin, Failure};
 
 const PROJECT: &str = "/compute/v1/projects/local";
 
 /// Exit code: 0 printed, 1 unknown service or no answer, 2 usage.
 pub(super) fn run(ask: &GetHealth) -> u8 {
-    let admin = match Admin::parse(&ask.admin) {
-        Ok(admin) => admin,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return 2;
-        }
-    };
-    on_runtime(async {
-        match documents(&admin, &ask.name).await {
-            Ok(text) => {
-                super::say(&text);
-                0
-            }
-            Err(Failure::Unreachable(why) | Failure::Refused(why)) => {
-                eprintln!("ERROR: (overspill.backend-services.get-health) {why}");
-                1
-            }
-        }
-    })
+    let who = "ERROR: (overspill.backend-services.get-health)";
+    client::run(&ask.admin, who, async |admin| documents(admin, &ask.name).await)
 }
 
 async fn documents(admin: &Admin, name: &str) -> Result<String, Failure> {

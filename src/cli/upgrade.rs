@@ -6,8 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::Upgrade;
-use super::client::{Admin, Failure};
-use super::serve::on_runtime;
+use super::client::{self, Admin, Failure};
 
 /// From look to look while the new process starts.
 const LOOK: Duration = Duration::from_millis(50);
@@ -17,24 +16,9 @@ pub(super) fn run(ask: &Upgrade) -> u8 {
     if let Some(pid) = ask.pid {
         return signal(pid);
     }
-    let admin = match Admin::parse(&ask.admin) {
-        Ok(admin) => admin,
-        Err(why) => {
-            eprintln!("error: {why}");
-            return 2;
-        }
-    };
-    on_runtime(async {
-        match upgrade(&admin).await {
-            Ok((old, new)) => {
-                println!("process {new} serves in the place of {old}");
-                0
-            }
-            Err(Failure::Unreachable(why) | Failure::Refused(why)) => {
-                eprintln!("overspill: not upgraded: {why}");
-                1
-            }
-        }
+    client::run(&ask.admin, "overspill: not upgraded:", async |admin| {
+        let (old, new) = upgrade(admin).await?;
+        Ok(format!("process {new} serves in the place of {old}\n"))
     })
 }
 

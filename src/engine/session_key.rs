@@ -107,7 +107,7 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
 /// Written whole under another name first: a full disk or a crash leaves no half key behind.
 fn make(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
     let key = fresh()?;
-    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = SessionKey::text(&key);
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}", std::process::id()));
     let draft = PathBuf::from(draft);

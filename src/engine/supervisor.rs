@@ -23,7 +23,7 @@ use crate::health::names::Names;
 use crate::health::prober::Prober;
 use crate::ledger::member::Member;
 use crate::ledger::registry::Registry;
-use crate::model::config::{AccessLogTarget, Config, Front};
+use crate::model::config::{AccessLogTarget, Config, Front, SessionKey};
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
@@ -311,7 +311,7 @@ impl Supervisor {
             }
         }
         let world = self.shared.world.load();
-        let key = self.memory.get().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect());
+        let key = self.memory.get().map(SessionKey::text);
         let letter = Letter {
             listeners,
             admin: None,

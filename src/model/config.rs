@@ -223,6 +223,12 @@ impl SessionKey {
         }
     }
 
+    /// A key as [`Self::parse`] reads it.
+    #[must_use]
+    pub fn text(key: &[u8; 32]) -> String {
+        key.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A key of 64 hexadecimal digits. All zeros are what an unset variable or a placeholder holds, and no secret.
     #[must_use]
     pub fn parse(text: &str) -> Option<[u8; 32]> {
