@@ -76,12 +76,30 @@ impl Gate {
 
     #[inline]
     fn take(&self, now: Tick) -> bool {
-        let before = self.in_flight.fetch_add(1, Relaxed);
-        if before < self.most.load(Relaxed) && self.take_turn(now) {
-            return true;
+        let has_room = match self.most.load(Relaxed) {
+            u64::MAX => {
+                let has_turn = self.take_turn(now);
+                if has_turn {
+                    self.in_flight.fetch_add(1, Relaxed);
+                }
+                has_turn
+            }
+            most => self.take_place(most) && (self.take_turn(now) || self.leave_place()),
+        };
+        if !has_room {
+            self.refused.fetch_add(1, Relaxed);
         }
-        self.in_flight.fetch_sub(1, Relaxed);
-        self.refused.fetch_add(1, Relaxed);
+        has_room
+    }
+
+    /// Who is refused is never counted, not even for a moment: another worker would find the last place taken.
+    fn take_place(&self, most: u64) -> bool {
+        self.in_flight.fetch_update(Relaxed, Relaxed, |now| (now < most).then(|| now + 1)).is_ok()
+    }
+
+    /// There was a place and no turn.
+    fn leave_place(&self) -> bool {
+        self.release();
         false
     }
 
@@ -204,6 +222,26 @@ mod tests {
         }
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
         assert_eq!(gate.counts(), Counts { admitted: 67, overfilled: 33, refused: 0 });
+    }
+
+    #[test]
+    fn who_is_refused_is_not_under_way_for_a_moment() {
+        let gate = Gate::closed();
+        gate.set(Limits { count: 2, ..Limits::OPEN });
+        gate.admit(Tick(1)).unwrap();
+        std::thread::scope(|scope| {
+            let visitors = [(); 3].map(|()| {
+                scope.spawn(|| {
+                    (0..20_000).filter(|_| gate.admit(Tick(1)).map(|_| gate.release()).is_some()).count()
+                })
+            });
+            while visitors.iter().any(|visitor| !visitor.is_finished()) {
+                assert!(gate.in_flight() <= 2);
+            }
+            let admitted: usize = visitors.into_iter().map(|visitor| visitor.join().unwrap()).sum();
+            assert!(admitted > 0);
+        });
+        assert_eq!(gate.in_flight(), 1);
     }
 
     #[test]
