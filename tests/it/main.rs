@@ -31,6 +31,7 @@ mod metrics;
 mod mutate;
 mod named_ports;
 mod names;
+mod ocsp;
 mod process;
 mod prometheus;
 mod reload;

@@ -373,15 +373,20 @@ fn g_6_5_a_websocket_passes_over_tls() {
 }
 
 /// The program with a certificate in files; killed when dropped.
-struct Serve {
+pub(crate) struct Serve {
     child: Child,
     folder: tempfile::TempDir,
-    front: SocketAddr,
+    pub(crate) front: SocketAddr,
     admin: SocketAddr,
 }
 
 impl Serve {
-    fn start(setup: &Setup, pair: &Pair) -> Self {
+    pub(crate) fn start(setup: &Setup, pair: &Pair) -> Self {
+        Self::start_with(setup, pair, None)
+    }
+
+    /// With an OCSP response in a file beside it.
+    pub(crate) fn start_with(setup: &Setup, pair: &Pair, ocsp: Option<&[u8]>) -> Self {
         let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (front, admin, folder) = (free(), free(), tempfile::tempdir().unwrap());
         let setup = setup.clone().fronts(&[("web", &front.port().to_string())]);
@@ -390,6 +395,13 @@ impl Serve {
                 "sslCertificates:\n",
                 "sslCertificates: [{name: own, certificateFile: own.pem, privateKeyFile: own.key}]\n",
             );
+        let text = match ocsp {
+            Some(_) => text.replace("own.key}", "own.key, ocspFile: own.ocsp}"),
+            None => text,
+        };
+        if let Some(response) = ocsp {
+            std::fs::write(folder.path().join("own.ocsp"), response).unwrap();
+        }
         let file = folder.path().join("overspill.yaml");
         std::fs::write(&file, text).unwrap();
         write(folder.path(), pair);
@@ -409,7 +421,7 @@ impl Serve {
         serve
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
@@ -417,7 +429,7 @@ impl Serve {
         Client::to_admin(self.admin).get(path).text()
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.page("/status")).unwrap()
     }
 }
