@@ -73,6 +73,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
         log_sample: Ratio::ONE,
         log_fields: crate::model::service::LogFields::default(),
         custom_headers: None,
+        compresses: false,
         backends: vec![backend],
         is_reachable: true,
     }

@@ -55,11 +55,13 @@ pub enum Traffic {
     /// Connections ended for what the protocol's implementation bounds by itself: streams reset before they were
     /// served, broken rules on streams, CONTINUATION frames, small DATA frames.
     Http2OverFaults,
+    /// Answers that were not compressed because too many others were.
+    Uncompressed,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -74,6 +76,7 @@ impl Traffic {
         Self::Http2OverControl,
         Self::Http2OverRequests,
         Self::Http2OverFaults,
+        Self::Uncompressed,
     ];
 }
 

@@ -6,10 +6,11 @@
 //! What a request needs is compiled here once: [`route`] finds a service by host and path, [`place`] the region that
 //! a client counts for and the order of regions by distance, [`target`] holds mode and target so that a forbidden
 //! combination has no value. [`mod@unit`] has the numbers with units that the whole house speaks in, [`detail`] the words
-//! for how a request ended, [`certificate`] chains with their keys, checked to belong together, [`tls`] what is asked of
-//! clients that come over TLS.
+//! for how a request ended, [`compression`] which answers are made smaller, [`certificate`] chains with their keys,
+//! checked to belong together, [`tls`] what is asked of clients that come over TLS.
 
 pub mod certificate;
+pub mod compression;
 pub mod config;
 pub mod detail;
 pub mod header;

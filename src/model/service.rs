@@ -33,6 +33,8 @@ pub struct Service {
     pub log_fields: LogFields,
     /// `customRequestHeaders` and `customResponseHeaders`; `None` when there are none [G 6c].
     pub custom_headers: Option<Arc<HeaderEdits>>,
+    /// `compressionMode: AUTOMATIC`: answers are compressed for clients that take that [G 6.11].
+    pub compresses: bool,
     /// Which backends, which member, and what when they run out.
     pub policies: Policies,
     /// `region` of a regional service, which never leaves it [G 2.10]; `None` = global.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::compress::{Compressed, Encoder};
 use super::pool::Upstream;
 use super::record::Record;
 use crate::model::detail::StatusDetail;
@@ -84,6 +85,8 @@ pub(crate) enum ResponseBody {
     Own(Option<Bytes>, Record),
     /// A member's answer, as it comes.
     Forwarded(Forwarded),
+    /// The same, made smaller on its way.
+    Compressed(Box<Compressed>),
     /// None: the connection becomes a tunnel, and the record goes with that.
     Tunnel,
 }
@@ -97,7 +100,7 @@ pub(crate) struct Forwarded {
     progress: Option<Rc<Progress>>,
     /// The member has broken off; hyper is still to be told.
     is_broken: bool,
-    record: Record,
+    pub(super) record: Record,
 }
 
 /// Why a body ended early; hyper then cuts the client's connection.
@@ -133,6 +136,14 @@ impl ResponseBody {
         }
         Self::Forwarded(forwarded)
     }
+
+    /// The same answer, through an encoder.
+    pub(super) fn compressed(self, encoder: Encoder) -> Self {
+        match self {
+            Self::Forwarded(inner) => Self::Compressed(Box::new(Compressed::new(inner, encoder))),
+            own => own,
+        }
+    }
 }
 
 impl Forwarded {
@@ -160,7 +171,10 @@ impl Forwarded {
         }
     }
 
-    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if self.is_broken {
             return Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))));
         }
@@ -218,6 +232,7 @@ impl Body for ResponseBody {
                 Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Forwarded(forwarded) => forwarded.poll_frame(cx),
+            Self::Compressed(compressed) => compressed.poll_frame(cx),
             Self::Tunnel => Poll::Ready(None),
         }
     }
@@ -226,6 +241,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes, _) => bytes.is_none(),
             Self::Forwarded(forwarded) => forwarded.incoming.is_end_stream(),
+            Self::Compressed(compressed) => compressed.is_over(),
             Self::Tunnel => true,
         }
     }
@@ -235,6 +251,7 @@ impl Body for ResponseBody {
             Self::Tunnel => SizeHint::with_exact(0),
             Self::Own(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Forwarded(forwarded) => forwarded.incoming.size_hint(),
+            Self::Compressed(_) => SizeHint::default(),
         }
     }
 }

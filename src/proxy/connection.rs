@@ -116,6 +116,7 @@ impl<'a> Connection<'a> {
                 tunnel: None,
                 edits: None,
                 filled: None,
+                wanted: None,
                 fault: None,
                 retry: None,
             },

@@ -10,6 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
 use super::breaker::Waiting;
+use super::compress::Encoders;
 use super::connection_log;
 use super::handshake::Handshaking;
 use super::live::Pools;
@@ -44,6 +45,8 @@ pub struct Context {
     pub(crate) pool: Pool,
     /// Requests that wait for a connection.
     pub(crate) waiting: Rc<Waiting>,
+    /// Encoders of answers under way.
+    pub(crate) encoders: Encoders,
     /// Probe results for PREQUAL.
     pub(crate) pools: RefCell<Pools>,
     /// Client connections with their deadlines.
@@ -119,6 +122,7 @@ impl Context {
             current: RefCell::new(current),
             pool: Pool::default(),
             waiting: Rc::default(),
+            encoders: Encoders::default(),
             pools: RefCell::default(),
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),

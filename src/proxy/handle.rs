@@ -25,6 +25,7 @@ use super::session::{self, address};
 use super::visit::{Session, Visit};
 use super::{respond, route_action};
 use crate::clock;
+use crate::model::compression::Wanted;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::route::Head;
@@ -133,6 +134,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     keep_facts(record, service, head);
+    let wanted = service.config.compresses.then(|| Wanted::of(&head.method, &head.headers));
     route_action::rewrite(&route, (&client, &service.config), head)?;
     let edits = Edits { route: way.edits.as_deref(), service: service.config.custom_headers.as_deref() };
     let known = Known { client: &client, places: &world.config.places, address };
@@ -148,6 +150,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
         tunnel,
         edits,
         filled,
+        wanted,
         fault,
         retry: route.action.retry.clone(),
     })

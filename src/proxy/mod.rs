@@ -2,7 +2,8 @@
 //!
 //! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
 //! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
-//! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
+//! [`headers`] both directions → [`body`] streams, through `compress` where that is asked for, and pays back at its end →
+//! [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
 //! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
@@ -13,6 +14,7 @@
 pub mod access_log;
 pub mod body;
 mod breaker;
+mod compress;
 pub mod connection;
 pub mod connection_log;
 pub mod context;

@@ -21,7 +21,7 @@ use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::route_action::Ordered;
 use super::session::{self, Claim};
-use super::{respond, retry, upgrade};
+use super::{compress, respond, retry, upgrade};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
 use crate::balance::weights;
 use crate::clock;
@@ -30,6 +30,7 @@ use crate::ledger::conduct::Outcome;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::{Extra, Loss};
+use crate::model::compression::Wanted;
 use crate::model::config::ServiceId;
 use crate::model::detail::StatusDetail;
 use crate::model::place::OriginId;
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) edits: Option<Arc<HeaderEdits>>,
     /// What was written down for the answer's headers when the request came.
     pub(crate) filled: Option<Box<Filled>>,
+    /// What may be done with the answer's body; `None` = nothing.
+    pub(crate) wanted: Option<Wanted>,
     /// What the route tries again.
     pub(crate) retry: Option<Arc<RetryPolicy>>,
     /// What the route does instead of serving at once.
@@ -349,8 +352,10 @@ impl Visit {
         if session.upgrade == Upgrade::WebSocket {
             record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
         }
+        let encoder = session.wanted.and_then(|wanted| compress::begin(wanted, &record, &mut response));
         let (head, incoming) = response.into_parts();
         let body = ResponseBody::forwarded(incoming, upstream, record, outbound.into_progress());
+        let body = if let Some(encoder) = encoder { body.compressed(encoder) } else { body };
         let mut answer = Response::new(body);
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;

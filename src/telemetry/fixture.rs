@@ -44,6 +44,7 @@ pub(crate) fn world(members: u16) -> World {
         log_sample: Ratio::ONE,
         log_fields: crate::model::service::LogFields::default(),
         custom_headers: None,
+        compresses: false,
         backends: vec![near, far],
         is_reachable: true,
     };

@@ -297,6 +297,11 @@ const FAMILIES: &[Family] = &[
             page.count(&[("limit", "faults")], view.process.sum(Traffic::Http2OverFaults));
         },
     ),
+    counter(
+        "overspill_answers_not_compressed_total",
+        "Answers sent as they were because a worker had 64 MiB of encoders already.",
+        |view, page| page.count(&[], view.process.sum(Traffic::Uncompressed)),
+    ),
     gauge(
         "overspill_ready",
         "1 when listeners are bound and the first health sweep is done.",

@@ -56,6 +56,8 @@ resource! {
         custom_request_headers: Vec<String>,
         /// Added to answers.
         custom_response_headers: Vec<String>,
+        /// DISABLED or AUTOMATIC.
+        compression_mode: String,
         /// Metrics that WEIGHTED_ROUND_ROBIN weighs members by.
         custom_metrics: Vec<WeightMetric>,
         /// Groups with targets.
@@ -159,9 +161,9 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("customMetrics", Kind::List(&Kind::Object(&WEIGHT_METRIC), 16)).by("[G 1.36]"),
         optional("customRequestHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
         optional("customResponseHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
+        optional("compressionMode", Kind::Word(COMPRESSION_MODES)).by("[G 6.11]"),
         later("enableCDN", "caching", &[Off::False]),
         later("cdnPolicy", "caching", &[Off::Empty]),
-        later("compressionMode", "compressing answers", &[Off::Word("DISABLED")]),
         later("iap", "sign-in in front of the service", &[Off::Empty, Off::Disabled("enabled")]),
         later("securityPolicy", "filtering requests", &[Off::Empty]),
         later("edgeSecurityPolicy", "filtering requests", &[Off::Empty]),
@@ -288,6 +290,8 @@ static POLICIES: &[Word] = &[
     Word::Never("WEIGHTED_MAGLEV", "passthrough balancing"),
     Word::Never("WEIGHTED_GCP_RENDEZVOUS", "passthrough balancing"),
 ];
+
+static COMPRESSION_MODES: &[Word] = &[Word::Known("DISABLED"), Word::Known("AUTOMATIC")];
 
 /// **Ours**.
 static OVERLOADS: &[Word] = &[Word::Known("OVERFILL"), Word::Known("REJECT")];

@@ -12,6 +12,7 @@ mod bounded;
 mod breakers;
 mod chaos;
 mod client_gone;
+mod compression;
 mod corpus;
 mod custom_headers;
 mod custom_metrics;

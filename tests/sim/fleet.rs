@@ -91,6 +91,7 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
         log_sample: Ratio::ONE,
         log_fields: overspill::model::service::LogFields::default(),
         custom_headers: None,
+        compresses: false,
         backends,
         is_reachable: true,
     }

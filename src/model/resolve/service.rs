@@ -94,6 +94,7 @@ fn one(
     let log_sample = log_sample(service, at, report);
     let log_fields = log_fields(service, at, report);
     let custom_headers = header::custom(service, protocol, at, report);
+    let compresses = compresses(service, protocol, at, report);
     let (backends, rosters) =
         backends(service, &About { scheme, protocol, port_name, groups: around.groups, home }, at, report);
     let health_check = health_check(service, (around.checks, &rosters), at, report);
@@ -115,6 +116,7 @@ fn one(
         log_sample,
         log_fields,
         custom_headers: custom_headers?,
+        compresses,
         policies,
         region: home.map(|(_, region)| *region),
         backends: backends?,
@@ -197,6 +199,26 @@ fn log_fields(service: &wire::BackendService, at: &Path<'_>, report: &mut Report
         );
     }
     LogFields { has_tls_protocol: has("tls.protocol"), has_tls_cipher: has("tls.cipher") }
+}
+
+/// `compressionMode`. Without `enableCDN` next to it (**ours**): Google compresses only what its CDN serves [G 6.11].
+fn compresses(
+    service: &wire::BackendService,
+    protocol: Protocol,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> bool {
+    let is_automatic = service.compression_mode.as_deref() == Some("AUTOMATIC");
+    if is_automatic && !protocol.is_http() {
+        let message = format!(
+            "service `{}` compresses answers, and protocol {} has none",
+            service.name,
+            protocol.as_str()
+        );
+        let expected = "no `compressionMode`, or a protocol of requests and answers [G 6.11]";
+        report.error(&at.key("compressionMode"), "forbidden-field", message, expected);
+    }
+    is_automatic
 }
 
 /// Exactly one; the schema refuses a second. None for internet endpoints [G 4.11].
