@@ -384,6 +384,7 @@ mod tests {
             address,
             proxy_name: "mail-proxy".into(),
             kind: FrontKind::Ssl(SslFront { relay, tls: Arc::new(Termination::new(certificates)) }),
+            proxy_protocol: None,
         }];
         let shown = listener(&world, &Listening { name: "mail".into(), configured: address, bound: address });
         assert_eq!(

@@ -17,6 +17,7 @@ use crate::ledger::process::Traffic;
 use crate::model::config::FrontKind;
 use crate::model::unit::{Span, Tick};
 use crate::net::listen::{self, Backoff};
+use crate::proxy::arrival::Arrival;
 use crate::proxy::context::{Context, Parts};
 use crate::proxy::https;
 use crate::proxy::serve::serve;
@@ -209,7 +210,29 @@ async fn find_place(context: &Context, retired: &mut oneshot::Receiver<()>) -> (
     }
 }
 
-fn welcome(context: &Rc<Context>, (stream, peer): (TcpStream, SocketAddr), mut place: Place, listener: u32) {
+/// Whose it is, if that is to be found out first.
+fn welcome(context: &Rc<Context>, (stream, peer): (TcpStream, SocketAddr), place: Place, listener: u32) {
+    listen::prepare(&stream);
+    let Some(arrival) = Arrival::new(stream, peer) else { return };
+    let world = context.world();
+    let Some(senders) = world.front(listener).and_then(|front| front.proxy_protocol.as_ref()) else {
+        return admit(context, arrival, place, listener);
+    };
+    if !senders.iter().any(|cidr| cidr.contains(peer.ip())) {
+        context.process.count(context.worker, Traffic::ProxyHeaderForbidden);
+        tracing::debug!(%peer, "it may not send a header of the PROXY protocol");
+        return;
+    }
+    let context = context.clone();
+    tokio::task::spawn_local(Box::pin(async move {
+        if let Some(arrival) = arrival.introduced(&context, listener).await {
+            admit(&context, arrival, place, listener);
+        }
+    }));
+}
+
+fn admit(context: &Rc<Context>, arrival: Arrival, mut place: Place, listener: u32) {
+    let peer = arrival.peer;
     let world = context.world();
     let proxy = &world.config.proxy;
     let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
@@ -221,22 +244,21 @@ fn welcome(context: &Rc<Context>, (stream, peer): (TcpStream, SocketAddr), mut p
         tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
         return;
     }
-    listen::prepare(&stream);
     context.process.count(context.worker, Traffic::Accepted);
     let context = context.clone();
     // Boxed: a task's future is moved six times on its way into the runtime.
     match world.front(listener).map(|front| &front.kind) {
         Some(FrontKind::Tcp(_) | FrontKind::Ssl(_)) => {
             tokio::task::spawn_local(Box::pin(async move {
-                tcp::serve(context, stream, peer, listener).await;
+                tcp::serve(context, arrival, listener).await;
                 drop(place);
             }));
         }
         Some(FrontKind::Https(_)) => {
-            tokio::task::spawn_local(Box::pin(https::serve(context, (stream, peer), place, listener)));
+            tokio::task::spawn_local(Box::pin(https::serve(context, arrival, place, listener)));
         }
         Some(FrontKind::Http(_)) | None => {
-            tokio::task::spawn_local(Box::pin(serve(context, (stream, peer), place, listener)));
+            tokio::task::spawn_local(Box::pin(serve(context, arrival, place, listener)));
         }
     }
 }

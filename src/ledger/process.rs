@@ -57,11 +57,17 @@ pub enum Traffic {
     Http2OverFaults,
     /// Answers that were not compressed because too many others were.
     Uncompressed,
+    /// Connections from addresses that may not send a header of the PROXY protocol, where one is due.
+    ProxyHeaderForbidden,
+    /// Connections whose header of the PROXY protocol was malformed, or missing.
+    ProxyHeaderMalformed,
+    /// Connections whose header of the PROXY protocol did not come in time.
+    ProxyHeaderLate,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -77,6 +83,9 @@ impl Traffic {
         Self::Http2OverRequests,
         Self::Http2OverFaults,
         Self::Uncompressed,
+        Self::ProxyHeaderForbidden,
+        Self::ProxyHeaderMalformed,
+        Self::ProxyHeaderLate,
     ];
 }
 

@@ -55,6 +55,9 @@ pub struct Front {
     pub proxy_name: Arc<str>,
     /// What the proxy does with a connection.
     pub kind: FrontKind,
+    /// **Ours**, `proxyProtocol.from`: connections come from these addresses alone, and begin with a header of the PROXY
+    /// protocol; `None` = they come from anywhere, and do not.
+    pub proxy_protocol: Option<Arc<[Cidr]>>,
 }
 
 /// Kinds of target proxies.

@@ -6,8 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::net::TcpStream;
-
+use super::arrival::Arrival;
 use super::connection::Open;
 use super::context::Context;
 use super::handshake::{self, Failed, Secured};
@@ -21,13 +20,13 @@ use crate::net::connect;
 /// Serves a connection until it ends.
 pub(crate) async fn serve(
     context: Rc<Context>,
-    (stream, peer): (TcpStream, SocketAddr),
+    Arrival { stream, peer, local }: Arrival,
     place: Place,
     listener: u32,
 ) {
     let open = Open::new(context, listener);
     let terms = open.context.world().front(listener).and_then(Front::tls).cloned();
-    let Some((terms, local)) = terms.zip(stream.local_addr().ok()) else {
+    let Some(terms) = terms else {
         open.context.process.count_unrouted(open.context.worker, StatusDetail::ConfigNotFound, None);
         return connect::abort(&stream);
     };

@@ -1,5 +1,6 @@
 //! The way of a request, on one worker, without locks. The steps in order:
 //!
+//! [`arrival`] from whom, by a [`proxy_header`] where one is due →
 //! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
 //! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams, through `compress` where that is asked for, and pays back at its end →
@@ -12,6 +13,7 @@
 //! [`connection`] counts and logs, once, by [`connection_log`].
 
 pub mod access_log;
+pub mod arrival;
 pub mod body;
 mod breaker;
 mod compress;
@@ -30,6 +32,7 @@ pub mod https;
 mod live;
 pub mod outbound;
 pub mod pool;
+pub mod proxy_header;
 pub mod record;
 pub mod relay;
 pub mod respond;

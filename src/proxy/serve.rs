@@ -14,8 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use super::arrival::Arrival;
 use super::connection::Open;
 use super::context::Context;
 use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
@@ -184,12 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Channel for S {}
 /// Serves a connection in clear until it ends.
 pub(crate) async fn serve(
     context: Rc<Context>,
-    (stream, peer): (TcpStream, SocketAddr),
+    Arrival { stream, peer, local }: Arrival,
     place: Place,
     listener: u32,
 ) {
     let open = Open::new(context, listener);
-    let Ok(local) = stream.local_addr() else { return };
     converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None }).await;
 }
 

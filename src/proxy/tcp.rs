@@ -5,7 +5,6 @@
 //! ends it early is a reset on both sides, so that nobody takes what came so far for the whole.
 
 use std::future::poll_fn;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +13,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::arrival::Arrival;
 use super::connection::{Connection, Open};
 use super::context::Context;
-use super::handshake;
 use super::relay::{Relay, Side};
 use super::retry::MAX_CONNECT_RETRIES;
+use super::{handshake, proxy_header};
 use crate::balance::pick::NoPick;
 use crate::clock;
 use crate::ledger::member::Count;
@@ -31,10 +31,11 @@ use crate::net::{dial, tls};
 use crate::world::LiveMember;
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(context: Rc<Context>, stream: TcpStream, peer: SocketAddr, listener: u32) {
+pub(crate) async fn serve(context: Rc<Context>, arrival: Arrival, listener: u32) {
+    let Arrival { stream, peer, local } = arrival;
     let open = Open::new(context, listener);
     let world = open.context.world();
-    let Some((front, local)) = world.front(listener).zip(stream.local_addr().ok()) else {
+    let Some(front) = world.front(listener) else {
         open.context.process.count_unrouted(open.context.worker, StatusDetail::ConfigNotFound, None);
         return connect::abort(&stream);
     };
@@ -141,7 +142,7 @@ impl Connection<'_> {
     ) -> Result<Stream, ConnectError> {
         let mut stream = connect::open(address).await?;
         if self.has_proxy_header {
-            let line = proxy_line(self.peer, self.local);
+            let line = proxy_header::write_line(self.peer, self.local);
             stream.write_all(&line).await.map_err(ConnectError::Io)?;
         }
         match self.session.service.config.protocol {
@@ -185,34 +186,5 @@ impl Connection<'_> {
             member.abort();
         }
         (self.bytes_up, self.bytes_down, self.detail) = (bytes_up, bytes_down, Some(detail));
-    }
-}
-
-/// The line of version 1 of the PROXY protocol: whence and whither the client connected.
-fn proxy_line(peer: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    let (from, to) = (peer.ip().to_canonical(), local.ip().to_canonical());
-    let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
-    let mut line = Vec::with_capacity(108);
-    // Writing to memory does not fail.
-    let _ = write!(line, "PROXY {family} {from} {to} {} {}\r\n", peer.port(), local.port());
-    line
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_proxy_line_names_both_addresses_and_ports_and_no_mapped_ones() {
-        let line = |peer: &str, local: &str| {
-            String::from_utf8(proxy_line(peer.parse().unwrap(), local.parse().unwrap())).unwrap()
-        };
-        assert_eq!(line("192.0.2.1:4711", "10.0.0.1:443"), "PROXY TCP4 192.0.2.1 10.0.0.1 4711 443\r\n");
-        assert_eq!(
-            line("[::ffff:192.0.2.1]:1", "[::ffff:10.0.0.1]:2"),
-            "PROXY TCP4 192.0.2.1 10.0.0.1 1 2\r\n"
-        );
-        assert_eq!(line("[2001:db8::1]:1", "[2001:db8::2]:2"), "PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n");
     }
 }

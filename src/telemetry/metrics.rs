@@ -298,6 +298,15 @@ const FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "overspill_proxy_headers_refused_total",
+        "Client connections closed where a header of the PROXY protocol was due: forbidden (not from who may send one), malformed (or missing), late.",
+        |view, page| {
+            page.count(&[("reason", "forbidden")], view.process.sum(Traffic::ProxyHeaderForbidden));
+            page.count(&[("reason", "malformed")], view.process.sum(Traffic::ProxyHeaderMalformed));
+            page.count(&[("reason", "late")], view.process.sum(Traffic::ProxyHeaderLate));
+        },
+    ),
+    counter(
         "overspill_answers_not_compressed_total",
         "Answers sent as they were because a worker had 64 MiB of encoders already.",
         |view, page| page.count(&[], view.process.sum(Traffic::Uncompressed)),

@@ -28,6 +28,20 @@ pub struct ForwardingRule {
     /// TCP.
     #[serde(rename = "IPProtocol", default, skip_serializing_if = "Option::is_none")]
     pub ip_protocol: Option<String>,
+    /// **Ours**: connections begin with a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+resource! {
+    /// `proxyProtocol`.
+    #[derive(Eq)]
+    ProxyProtocol
+    required {
+        /// Addresses and ranges of those who send it; nobody else may connect.
+        from: Vec<String>,
+    }
+    optional {}
 }
 
 resource! {
@@ -116,6 +130,7 @@ pub static FORWARDING_RULE: Table = Table {
         optional("loadBalancingScheme", Kind::Word(SCHEMES)),
         optional("ipVersion", Kind::Word(&[Word::Known("IPV4"), Word::Known("IPV6")])),
         optional("IPProtocol", Kind::Word(PROTOCOLS)),
+        optional("proxyProtocol", Kind::Object(&PROXY_PROTOCOL)),
         note("labels"),
         later("networkTier", "a choice of network", &[Off::Word("PREMIUM")]),
         never("ports", "forwarding of packets; portRange holds the one port", &[Off::Empty]),
@@ -251,5 +266,9 @@ pub static TARGET_SSL_PROXY: Table = Table {
         output("creationTimestamp"),
     ],
 };
+
+/// **Ours**.
+static PROXY_PROTOCOL: Table =
+    Table { noun: "proxyProtocol", fields: &[required("from", Kind::List(&Kind::Text(64), 1000))] };
 
 static PROXY_HEADERS: &[Word] = &[Word::Known("NONE"), Word::Known("PROXY_V1")];

@@ -11,6 +11,7 @@
 mod configuration;
 mod cookie;
 mod mutate;
+mod proxy_header;
 mod report;
 mod route;
 mod run;

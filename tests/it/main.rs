@@ -35,6 +35,7 @@ mod names;
 mod ocsp;
 mod process;
 mod prometheus;
+mod proxy_protocol;
 mod reload;
 mod retries;
 mod routes;

@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::names::{Names, dangling, read_reference};
+use super::place::cidr;
 use super::relay::{self, Relay, Relays};
 use super::report::Report;
 use super::service::{Services, scheme};
 use super::tls::{Asked, Tls};
 use super::url_map::Maps;
-use crate::model::config::{Front, FrontKind, HttpFront, HttpsFront, ServiceId};
+use crate::model::config::{Cidr, Front, FrontKind, HttpFront, HttpsFront, ServiceId};
 use crate::model::service::Scheme;
 use crate::model::tls::Termination;
 use crate::model::unit::Span;
@@ -59,11 +60,30 @@ pub(super) fn all(resources: &Resources, behind: Behind<'_>, report: &mut Report
             );
         }
         let Some(target) = target else { continue };
-        let value =
-            Front { name: rule.name.as_str().into(), address, proxy_name: target.name, kind: target.kind };
+        let value = Front {
+            name: rule.name.as_str().into(),
+            address,
+            proxy_name: target.name,
+            kind: target.kind,
+            proxy_protocol: senders(rule, &at, report),
+        };
         out.push(Placed { index, services: target.services, value });
     }
     out
+}
+
+/// `proxyProtocol.from`.
+fn senders(rule: &wire::ForwardingRule, at: &Path<'_>, report: &mut Report<'_>) -> Option<Arc<[Cidr]>> {
+    let from = &rule.proxy_protocol.as_ref()?.from;
+    let at = at.key("proxyProtocol");
+    let at = at.key("from");
+    if from.is_empty() {
+        let message = format!("forwarding rule `{}` takes connections from nobody", rule.name);
+        let expected = "the addresses of the balancers in front, such as 10.0.0.0/8";
+        report.error(&at, "empty-list", message, expected);
+    }
+    let from = from.iter().enumerate();
+    Some(from.filter_map(|(index, text)| cidr(text, &at.item(index), report)).collect())
 }
 
 /// For each service, whether a forwarding rule leads to it.
