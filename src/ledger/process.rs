@@ -63,11 +63,13 @@ pub enum Traffic {
     ProxyHeaderMalformed,
     /// Connections whose header of the PROXY protocol did not come in time.
     ProxyHeaderLate,
+    /// Requests whose body came too slowly.
+    SlowBodies,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -86,6 +88,7 @@ impl Traffic {
         Self::ProxyHeaderForbidden,
         Self::ProxyHeaderMalformed,
         Self::ProxyHeaderLate,
+        Self::SlowBodies,
     ];
 }
 

@@ -188,13 +188,21 @@ pub struct ProcessLimits {
     pub max_connections: Option<u32>,
     /// `maxConnectionsPerAddress`; `None` = not limited.
     pub max_connections_per_address: Option<u32>,
+    /// `minBodyRate`: bytes per second of a request's body, below which its client is too slow; 0 = not limited.
+    /// Default 500.
+    pub min_body_rate: u32,
     /// `upgradeTimeoutSec`: how long a new binary may take to be ready, 1 s to 1 h. Default 60 s.
     pub upgrade_timeout: Span,
 }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
-        Self { max_connections: None, max_connections_per_address: None, upgrade_timeout: Span::secs(60) }
+        Self {
+            max_connections: None,
+            max_connections_per_address: None,
+            min_body_rate: 500,
+            upgrade_timeout: Span::secs(60),
+        }
     }
 }
 

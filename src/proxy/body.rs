@@ -11,8 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::compress::{Compressed, Encoder};
+use super::floor::Floor;
 use super::pool::Upstream;
 use super::record::Record;
+use crate::clock;
 use crate::model::detail::StatusDetail;
 
 /// What goes to a member.
@@ -36,6 +38,8 @@ pub(crate) struct Progress {
     pub(crate) has_ended: Cell<bool>,
     /// The client broke it off, or its framing is bad.
     pub(crate) has_failed: Cell<bool>,
+    /// How slowly it may come; `None` = as slowly as it likes.
+    pub(crate) floor: Option<Floor>,
 }
 
 impl Body for RequestBody {
@@ -50,6 +54,13 @@ impl Body for RequestBody {
         progress.is_touched.set(true);
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
+        if let Some(floor) = &progress.floor {
+            if polled.is_pending() {
+                floor.waits(progress.bytes.get(), clock::now)
+            } else {
+                floor.came(clock::now)
+            }
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let len = frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -207,7 +207,7 @@ where
                 Err(Failed { failure, unsent })
             }
             Poll::Pending if this.client.watched.is_expired() => {
-                Err(Failed { failure: timed_out(*this.progress), unsent: None })
+                Err(Failed { failure: timed_out(this.client, *this.progress), unsent: None })
             }
             Poll::Pending => return Poll::Pending,
         })
@@ -216,8 +216,11 @@ where
 
 /// Whose fault it is that time ran out: the client's while it owes a part of its request, and not while the member is
 /// too slow to take what the client has.
-fn timed_out(progress: Option<&Progress>) -> Failure {
+fn timed_out(client: &Client, progress: Option<&Progress>) -> Failure {
     if progress.is_some_and(|progress| progress.is_awaited.get() && !progress.has_ended.get()) {
+        if client.watched.is_below_floor() {
+            client.context.process.count(client.context.worker, Traffic::SlowBodies);
+        }
         return Failure::client(StatusDetail::ClientTimedOut);
     }
     Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout }

@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 use super::body::ResponseBody;
 use super::custom_headers::{self, Edits, Known};
 use super::failure::{Failure, Stage};
+use super::floor::Floor;
 use super::headers::{self, Seen, Upgrade};
 use super::outbound::Outbound;
 use super::record::{Facts, Record};
@@ -87,10 +88,21 @@ fn admit(
     incoming: Incoming,
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
     match session_of(&mut record, &mut head) {
-        Ok(session) => Ok(Visit::new(record, Outbound::new(head, incoming), session)),
+        Ok(session) => {
+            let floor = || floor(&record, &session);
+            let outbound = Outbound::new(head, incoming, floor);
+            Ok(Visit::new(record, outbound, session))
+        }
         Err(Turned::To(status, target)) => Err(Box::new(respond::redirect(record, status, &target))),
         Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
     }
+}
+
+/// How slowly the body may come. Not where members speak HTTP/2: a call of gRPC may have nothing to say for hours.
+fn floor(record: &Record, session: &Session) -> Option<Floor> {
+    let rate = record.world.config.proxy.limits.min_body_rate;
+    let is_http2 = session.service.config.protocol.is_http2();
+    if is_http2 { None } else { Floor::new(&record.client.watched, rate) }
 }
 
 fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session, Turned> {

@@ -22,6 +22,7 @@ pub mod connection_log;
 pub mod context;
 mod custom_headers;
 pub mod failure;
+mod floor;
 pub mod forward;
 pub mod guard;
 pub mod handle;

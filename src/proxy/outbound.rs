@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
 use hyper::body::{Body, Incoming};
 
 use super::body::{Progress, RequestBody};
+use super::floor::Floor;
 use super::retry::BodyState;
 
 /// The request, whole or spent.
@@ -27,8 +28,14 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(crate) fn new(head: request::Parts, incoming: Incoming) -> Self {
-        let progress: Option<Rc<Progress>> = (!incoming.is_end_stream()).then(Rc::default);
+    /// `floor`: how slowly its body may come, if it has one.
+    pub(crate) fn new(
+        head: request::Parts,
+        incoming: Incoming,
+        floor: impl FnOnce() -> Option<Floor>,
+    ) -> Self {
+        let has_body = !incoming.is_end_stream();
+        let progress = has_body.then(|| Rc::new(Progress { floor: floor(), ..Progress::default() }));
         let body = match &progress {
             Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
             None => RequestBody::Empty,
@@ -88,6 +95,9 @@ impl Outbound {
 
     /// The same, for the answer, which may come before the body has ended.
     pub(crate) fn into_progress(self) -> Option<Rc<Progress>> {
+        if let Some(floor) = self.progress.as_ref().and_then(|progress| progress.floor.as_ref()) {
+            floor.lift();
+        }
         self.progress
     }
 

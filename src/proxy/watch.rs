@@ -25,12 +25,14 @@ pub(crate) struct Watched {
     pub(crate) listener: u32,
     /// When something must have happened; [`NEVER`] = no deadline.
     deadline: Cell<Tick>,
+    /// When a client that sends a body too slowly has run out of time; [`NEVER`] = it is not waited for.
+    floor: Cell<Tick>,
     /// No deadline may be later: the member that serves it has left the configuration.
     latest: Cell<Tick>,
     /// Number of the member that serves the request under way, and how long that may go on once the member has left
     /// (`drainingTimeoutSec`; zero = to its end).
     served_by: Cell<Option<(u32, Span)>>,
-    /// Set by the watch when the deadline has passed, cleared by [`Self::set_deadline`].
+    /// Set by the watch when the deadline or the floor has passed, cleared by [`Self::set_deadline`].
     expired: Cell<bool>,
     /// Asked to end after the request under way.
     pub(crate) drain: Cell<bool>,
@@ -48,6 +50,7 @@ impl Watched {
         Self {
             listener,
             deadline: Cell::new(NEVER),
+            floor: Cell::new(NEVER),
             latest: Cell::new(NEVER),
             served_by: Cell::new(None),
             expired: Cell::new(false),
@@ -62,6 +65,16 @@ impl Watched {
     pub(crate) fn set_deadline(&self, at: Tick) {
         self.deadline.set(at.min(self.latest.get()));
         self.expired.set(false);
+    }
+
+    /// Replaces the time that a slow body has.
+    pub(crate) fn set_floor(&self, at: Tick) {
+        self.floor.set(at);
+    }
+
+    /// Whether it is a slow body's time that has passed, and not the deadline.
+    pub(crate) fn is_below_floor(&self) -> bool {
+        self.expired.get() && self.floor.get() < self.deadline.get()
     }
 
     /// Who serves the request under way.
@@ -139,7 +152,7 @@ impl Watch {
     /// Wakes what has passed its deadline and forgets what has ended.
     pub(crate) fn pass(&self, now: Tick) {
         self.all.borrow_mut().retain(|watched| {
-            if watched.deadline.get() <= now && !watched.expired.replace(true) {
+            if watched.deadline.get().min(watched.floor.get()) <= now && !watched.expired.replace(true) {
                 watched.wake();
             }
             !watched.is_gone.get()

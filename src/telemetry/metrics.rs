@@ -307,6 +307,11 @@ const FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "overspill_slow_bodies_total",
+        "Requests ended because their body came more slowly than minBodyRate.",
+        |view, page| page.count(&[], view.process.sum(Traffic::SlowBodies)),
+    ),
+    counter(
         "overspill_answers_not_compressed_total",
         "Answers sent as they were because a worker had 64 MiB of encoders already.",
         |view, page| page.count(&[], view.process.sum(Traffic::Uncompressed)),

@@ -32,6 +32,8 @@ resource! {
         max_connections: u32,
         /// The same of one address.
         max_connections_per_address: u32,
+        /// Bytes per second of a request's body.
+        min_body_rate: u32,
         /// How long a new binary may take to be ready.
         upgrade_timeout_sec: u32,
     }
@@ -122,6 +124,7 @@ pub static PROXY: Table = Table {
         optional("sessionKeyFile", Kind::Text(1024)),
         optional("maxConnections", Kind::Integer(1, 10_000_000)),
         optional("maxConnectionsPerAddress", Kind::Integer(1, 10_000_000)),
+        optional("minBodyRate", Kind::Integer(0, 1_000_000_000)).by("[G 5.6]"),
         optional("upgradeTimeoutSec", Kind::Integer(1, 3600)),
     ],
 };

@@ -41,6 +41,7 @@ mod retries;
 mod routes;
 mod sessions;
 mod shared_groups;
+mod slow_body;
 mod smuggling;
 mod support;
 mod tcp_proxy;

@@ -154,6 +154,7 @@ fn limits(proxy: &Section<Proxy>) -> ProcessLimits {
     ProcessLimits {
         max_connections: proxy.max_connections,
         max_connections_per_address: proxy.max_connections_per_address,
+        min_body_rate: proxy.min_body_rate.unwrap_or(ProcessLimits::default().min_body_rate),
         upgrade_timeout: proxy
             .upgrade_timeout_sec
             .map_or(ProcessLimits::default().upgrade_timeout, |seconds| Span::secs(seconds.into())),
