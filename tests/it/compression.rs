@@ -15,7 +15,7 @@ use crate::support::client::{Answer, Cut};
 use crate::support::h2::{connect, get, run, send_all, whole};
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, scripted, setup};
-use crate::support::{let_pass, most_in_buffers, own_address, wait_until};
+use crate::support::{hogging, let_pass, most_in_buffers, own_address, wait_until};
 
 const HTML: &str = "content-type: text/html\r\n";
 const BROTLI: &str = "accept-encoding: gzip, br\r\n";
@@ -189,6 +189,7 @@ fn serve_h2c(listener: std::net::TcpListener, page: &'static str) -> tokio::runt
 
 #[test]
 fn megabytes_from_a_member_of_http_2_are_whole_with_their_trailers_and_grpc_is_left_alone() {
+    let _machine = hogging();
     let page: &'static str = (0..200_000).map(|n| format!("line {n}\n")).collect::<String>().leak();
     let (address, health) = (own_address(), toy("health"));
     let _member = serve_h2c(std::net::TcpListener::bind(address).unwrap(), page);
@@ -290,6 +291,7 @@ fn when_a_member_breaks_off_the_client_has_what_came_and_sees_that_it_is_not_all
 /// Bytes that nothing makes smaller come only as fast as the client takes them.
 #[test]
 fn a_client_that_does_not_read_holds_back_its_member() {
+    let _machine = hogging();
     let (written, health) = (Arc::new(AtomicU64::new(0)), toy("health"));
     let counter = written.clone();
     let backend = Scripted::start(move |conn| {
