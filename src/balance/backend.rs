@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::burst::{self, Burst};
+use super::chance::Chance;
 use super::gcra::{self, Limit};
 use super::members::{Bars, Members};
 use super::metrics::Combiner;
@@ -50,6 +51,7 @@ struct Learned {
     /// Requests that asked for room, at the last tick.
     offered: u64,
     burst: Burst,
+    chance: Chance,
     /// In CUSTOM_METRICS alone.
     metrics: Option<Combiner>,
     reader: Reader,
@@ -116,8 +118,10 @@ impl Backend {
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn tick(&mut self, now: Tick, sample: &BackendSample) -> (Limits, Figures) {
         let rate = self.measure(now, sample.admitted.saturating_add(sample.overfilled));
-        let by_rate = self.limit_by_rate(now, sample);
-        let by_load = self.limit_by_load(now, sample);
+        let offered = sample.admitted.saturating_add(sample.refused);
+        let fresh = offered.saturating_sub(std::mem::replace(&mut self.learned.offered, offered));
+        let by_rate = self.limit_by_rate(now, sample, fresh);
+        let by_load = self.limit_by_load(now, sample, fresh);
         let limit = match (by_rate, by_load) {
             (Some(one), Some(other)) => {
                 if one.0.get() <= other.0.get() {
@@ -188,26 +192,28 @@ impl Backend {
         self.learned.governor.expect(overload);
     }
 
-    fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
-        let offered = sample.admitted.saturating_add(sample.refused);
-        let fresh = offered.saturating_sub(std::mem::replace(&mut self.learned.offered, offered));
+    /// `fresh` requests have asked for room since the last tick.
+    fn limit_by_rate(&mut self, now: Tick, sample: &BackendSample, fresh: u64) -> Option<(PerSecond, Span)> {
         let target = self.rate?;
         let tolerance = self.learned.burst.tolerance(now, fresh, target, gcra::span(sample.backlog));
         Some((target, tolerance))
     }
 
-    /// A burst would show as overshoot in the very next report: only what arrivals need to follow one another.
-    fn limit_by_load(&mut self, now: Tick, sample: &BackendSample) -> Option<(PerSecond, Span)> {
+    /// A burst would show as overshoot in the very next report: only what arrivals need to follow one another, and
+    /// what chance makes of them.
+    fn limit_by_load(&mut self, now: Tick, sample: &BackendSample, fresh: u64) -> Option<(PerSecond, Span)> {
         let target = self.utilization?;
         let members = match &mut self.learned.metrics {
             Some(combiner) => combiner.combine(now, &sample.members),
             None => &sample.members,
         };
         let look = self.learned.reader.look(now, members);
-        self.learned.governor.update(look, target);
+        self.learned.governor.update(look, target, sample.overfilled);
         self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
         let limit = self.learned.governor.limit(self.healthy)?;
-        let gaps = (FEW / limit.get()).clamp(GAPS.0, GAPS.1) / limit.get();
+        let room = self.learned.chance.room(now, fresh, limit);
+        let room = if self.learned.governor.is_confirmed() { room } else { 0.0 };
+        let gaps = (FEW / limit.get()).clamp(GAPS.0, GAPS.1).max(room) / limit.get();
         Some((limit, Span::millis(20).max(burst::span(gaps.min(1.0)))))
     }
 

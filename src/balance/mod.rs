@@ -12,6 +12,7 @@
 mod backend;
 pub mod burst;
 pub mod capacity;
+mod chance;
 mod drain;
 pub mod explain;
 pub mod gcra;

@@ -16,23 +16,32 @@
 //! What finds no room anywhere is placed above it, before anything is refused or placed above limits that are known:
 //! as far as the last reading lets cost be thought in proportion, and no further than `GROWTH` times what was seen.
 //!
-//! Start: `START` per member, until readings at known rates say more. **Unknown means not limited**: after `PATIENCE`
-//! looks with traffic and no report the backend is open. When reports stop, the last limit stays and is not raised.
+//! Start: `START` per member, until readings at known rates say more. **Unknown means not limited**, but a first report
+//! may be on its way for long: after `PATIENCE` the limit rises slowly, so that what it tells comes in time, and after
+//! `SILENT` the backend is open. So late as the first report came the others may be, too: such lags are believed until a
+//! step in the rate says otherwise, and the limit, which goes up to the least of all rates only, waits for what it does
+//! to show. Reports that still say what they said without any traffic are of the time before, and tell nothing yet.
+//! When reports stop, the last limit stays and is not raised.
 //! Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
 
 mod curve;
 mod history;
 
 use self::curve::{Curve, Lag};
-use self::history::History;
+use self::history::{History, Rates};
 use super::reading::{Look, Reading};
 use crate::model::unit::{PerSecond, Ratio};
 
 /// Requests per second and member before anything is known.
 const START: f64 = 40.0;
 
-/// Looks with traffic and without any report after which the backend is not limited.
-const PATIENCE: u32 = 10;
+/// Seconds with traffic and without any report after which the limit rises, and in how many it doubles then: a report
+/// that is on its way finds it no higher than that.
+const PATIENCE: f64 = 5.0;
+const DOUBLES: f64 = 20.0;
+
+/// Seconds with traffic and without any report after which the backend is not limited.
+const SILENT: f64 = 60.0;
 
 /// The most by which a limit exceeds a rate whose cost is known.
 const GROWTH: f64 = 4.0;
@@ -67,6 +76,9 @@ const SATURATED: f64 = 0.97;
 /// Part of the capacity that a saturated backend gets.
 const DRAIN: f64 = 0.85;
 
+/// Up to such a multiple of it, and so much above it, a utilization is the same as without traffic.
+const SAME: (f64, f64) = (1.05, 0.002);
+
 /// A utilization counts as at least this: less cannot be told from nothing.
 const LEAST: f64 = 0.002;
 
@@ -74,6 +86,12 @@ const LEAST: f64 = 0.002;
 #[derive(Debug, Clone)]
 pub struct Governor {
     limit: Admitted,
+    /// Seconds with traffic until a report first told of it: reports may well be so late.
+    waited: f64,
+    /// Utilization without traffic, before there was any.
+    idle: Option<f64>,
+    /// What the first report said that told of traffic.
+    first: Option<f64>,
     /// From here on a load says no more what a request costs; `None` where there is no such point.
     saturated: Option<f64>,
     history: History,
@@ -82,10 +100,10 @@ pub struct Governor {
     is_proven: bool,
     /// Part of the limit that is held back, because about as much comes above it; see [`HELD_BACK`].
     held_back: f64,
+    /// Requests placed above the limit, at the last reading.
+    above: u64,
     /// What it is due while everything is full, in parts of its capacity; 1 while there is room.
     overload: f64,
-    /// The first report came after the backend was opened: what it tells may be long ago.
-    may_be_late: bool,
     /// No load near the target has confirmed the limit yet.
     is_guess: bool,
     /// Requests per second and member that the last reading leaves possible, if cost is in proportion; infinite before
@@ -98,8 +116,8 @@ pub struct Governor {
 /// Requests per second and healthy member that are admitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Admitted {
-    /// No report yet, after so many looks with traffic.
-    Start { looks: u32 },
+    /// No report yet.
+    Start(f64),
     /// No report in a long time, and never one before.
     Open,
     /// By reports.
@@ -131,14 +149,17 @@ impl Governor {
     #[must_use]
     pub fn new(saturated: Option<f64>) -> Self {
         Self {
-            limit: Admitted::Start { looks: 0 },
+            limit: Admitted::Start(START),
+            waited: 0.0,
+            idle: None,
+            first: None,
             saturated,
             history: History::default(),
             curves: Lag::all().map(Curve::new).collect(),
             is_proven: false,
             held_back: 0.0,
+            above: 0,
             overload: 1.0,
-            may_be_late: false,
             is_guess: true,
             possible: f64::INFINITY,
             is_asked: false,
@@ -159,8 +180,7 @@ impl Governor {
     pub fn capacity(&self, members: usize) -> Option<PerSecond> {
         let rate = match self.limit {
             Admitted::Open => return None,
-            Admitted::Start { .. } => START,
-            Admitted::Learned(rate) => rate,
+            Admitted::Start(rate) | Admitted::Learned(rate) => rate,
         };
         Some(PerSecond::new(rate * members as f64))
     }
@@ -188,34 +208,68 @@ impl Governor {
         self.is_asked && !matches!(self.limit, Admitted::Open)
     }
 
-    /// Takes in a look at the members. `target` is U·s.
-    pub(super) fn update(&mut self, look: Look, target: Ratio) {
+    /// A load near the target has confirmed the limit.
+    pub(super) const fn is_confirmed(&self) -> bool {
+        !self.is_guess
+    }
+
+    /// Takes in a look at the members. `target` is U·s; `above` counts the requests placed above the limit.
+    pub(super) fn update(&mut self, look: Look, target: Ratio, above: u64) {
         self.is_asked = true;
         match look {
             Look::Wait => {}
             Look::Unknown { rate, seconds } => {
                 self.history.push(seconds, rate);
-                self.wait(rate);
+                self.wait(rate, seconds);
             }
-            Look::Known(reading) => self.learn(reading, target.get()),
+            Look::Known(reading) => {
+                self.history.push(reading.seconds, reading.rate);
+                if self.history.report() {
+                    self.learn_again(reading);
+                }
+                let above = above.saturating_sub(std::mem::replace(&mut self.above, above));
+                self.hold_back(above, reading);
+                if self.tells(reading) {
+                    self.learn(reading, target.get());
+                } else {
+                    self.wait(reading.rate, reading.seconds);
+                }
+            }
         }
     }
 
-    fn wait(&mut self, used: f64) {
-        let Admitted::Start { looks } = &mut self.limit else { return };
-        *looks += u32::from(used > 0.0);
-        if *looks >= PATIENCE {
+    /// Whether a report can be of a time with traffic. Those that say what they said before there was any are not.
+    fn tells(&mut self, reading: Reading) -> bool {
+        if !matches!(self.limit, Admitted::Start(_)) {
+            return true;
+        }
+        let utilization = reading.utilization.get();
+        if reading.rate <= 0.0 && self.waited <= 0.0 {
+            self.idle = Some(utilization);
+            return false;
+        }
+        let tells = self.idle.is_none_or(|idle| utilization > idle * SAME.0 + SAME.1);
+        if tells {
+            self.waited += reading.seconds;
+        }
+        tells
+    }
+
+    fn wait(&mut self, rate: f64, seconds: f64) {
+        let Admitted::Start(limit) = &mut self.limit else { return };
+        if rate > 0.0 {
+            self.waited += seconds;
+        }
+        if self.waited >= SILENT {
             self.limit = Admitted::Open;
+        } else if self.waited >= PATIENCE && rate >= USED * *limit {
+            *limit *= (seconds / DOUBLES).exp2();
         }
     }
 
     fn learn(&mut self, reading: Reading, target: f64) {
-        self.history.push(reading.seconds, reading.rate);
-        self.history.report(reading.seconds);
-        self.may_be_late |= self.limit == Admitted::Open;
         let limit = match self.limit {
-            Admitted::Learned(limit) => limit,
-            Admitted::Start { .. } => START,
+            Admitted::Start(limit) | Admitted::Learned(limit) => limit,
             Admitted::Open => reading.rate.max(START),
         };
         let utilization = reading.utilization.get();
@@ -230,7 +284,7 @@ impl Governor {
             self.curves.iter_mut().for_each(Curve::forget_level);
             let rates = self.history.rates();
             // What is late tells of the rates of before it was cut: it is not cut again for them.
-            let before = if self.may_be_late { rates.slots } else { &[] };
+            let before = rates.slots.iter().take(expected(self.waited, rates.length));
             let most = rates.readings.iter().chain(before).fold(0.0_f64, |most, rate| most.max(*rate));
             limit.min(most * target * DRAIN)
         } else {
@@ -244,25 +298,34 @@ impl Governor {
         self.limit = Admitted::Learned(next);
     }
 
+    /// How far reports are apart has come to be known: what the first one said belongs to other rates than was thought.
+    fn learn_again(&mut self, reading: Reading) {
+        let Some(first) = self.first else { return };
+        self.curves = Lag::all().map(Curve::new).collect();
+        teach(&mut self.curves, self.history.rates().before(), first, grain(reading));
+    }
+
     /// Teaches the curves, and asks those that explain what was seen.
     fn estimate(&mut self, reading: Reading, target: f64) -> Option<Estimate> {
-        let likeliest = |one: &&Curve, other: &&Curve| one.cost().total_cmp(&other.cost());
         let rates = self.history.rates();
-        let is_idle = !self.curves.iter().min_by(likeliest)?.has_traffic(rates);
-        let grain = reading.grain / reading.rate.max(reading.grain);
-        for curve in &mut self.curves {
-            let rate = curve.belongs_to(rates);
-            if !is_idle && curve.has_traffic(rates) {
-                curve.learn(rate, reading.utilization.get().max(LEAST), grain);
-            } else if !is_idle {
-                curve.miss();
-            }
+        let expected = expected(self.waited, rates.length);
+        let likeliest = |one: &&Curve, other: &&Curve| one.cost(expected).total_cmp(&other.cost(expected));
+        let is_within = |curve: &&Curve| curve.is_within(rates);
+        let is_idle = !self.curves.iter().filter(is_within).min_by(likeliest)?.has_traffic(rates);
+        let grain = grain(reading);
+        if !is_idle {
+            self.first.get_or_insert(reading.utilization.get());
+            teach(&mut self.curves, rates, reading.utilization.get(), grain);
         }
-        let best = self.curves.iter().min_by(likeliest)?;
+        let best = self.curves.iter().filter(is_within).min_by(likeliest)?;
         if is_idle || !best.is_known() {
             return None;
         }
-        let is_believed = |curve: &&Curve| curve.is_known() && curve.cost() < best.cost() + UNLIKELY;
+        let is_believed = |curve: &&Curve| {
+            curve.is_known()
+                && curve.is_within(rates)
+                && curve.cost(expected) < best.cost(expected) + UNLIKELY
+        };
         let believed = self.curves.iter().filter(is_believed);
         let (least, most) = believed
             .map(|curve| curve.rate_at(target, GROWTH))
@@ -277,13 +340,19 @@ impl Governor {
         })
     }
 
-    fn follow(&mut self, limit: f64, rate: f64, target: f64, by: Estimate) -> f64 {
-        let is_used = rate >= USED * limit;
+    #[allow(clippy::cast_precision_loss)]
+    fn hold_back(&mut self, above: u64, reading: Reading) {
+        let Admitted::Learned(limit) = self.limit else { return };
         // What comes above a guess is no chance.
         if self.is_proven && !self.is_guess {
-            self.held_back =
-                (self.held_back + HELD_BACK.1 * (rate / limit - self.overload)).clamp(0.0, HELD_BACK.0);
+            let above = above as f64 * reading.grain / limit;
+            let too_much = above - self.held_back - (self.overload - 1.0);
+            self.held_back = (self.held_back + HELD_BACK.1 * too_much).clamp(0.0, HELD_BACK.0);
         }
+    }
+
+    fn follow(&mut self, limit: f64, rate: f64, target: f64, by: Estimate) -> f64 {
+        let is_used = rate >= USED * limit;
         self.is_proven |= is_used && by.utilization > target * USED;
         let next = if by.most < by.least * AGREED {
             by.best
@@ -302,6 +371,29 @@ impl Governor {
     }
 }
 
+/// The curves take in a report of now.
+fn teach(curves: &mut [Curve], rates: Rates<'_>, utilization: f64, grain: f64) {
+    for curve in curves {
+        let rate = curve.belongs_to(rates);
+        if rate > 0.0 && curve.has_traffic(rates) {
+            curve.learn(rate, utilization.max(LEAST), grain);
+        } else {
+            curve.miss();
+        }
+    }
+}
+
+/// The part of a reading that one request is.
+fn grain(reading: Reading) -> f64 {
+    reading.grain / reading.rate.max(reading.grain)
+}
+
+/// Slots of this length that a first report which came after so many seconds may be late.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn expected(waited: f64, length: f64) -> usize {
+    (waited / length).ceil() as usize
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -312,7 +404,7 @@ mod tests {
         for _ in 0..60 {
             let rate = governor.limit(1).unwrap().get();
             let reading = Reading { utilization: Ratio::new(load(rate)), rate, grain: 0.1, seconds: 1.0 };
-            governor.update(Look::Known(reading), Ratio::new(target));
+            governor.update(Look::Known(reading), Ratio::new(target), 0);
         }
         governor.limit(1).unwrap().get()
     }
@@ -330,7 +422,7 @@ mod tests {
     fn a_saturated_backend_is_drained_below_what_it_finished() {
         let mut governor = Governor::default();
         let reading = Reading { utilization: Ratio::ONE, rate: 30.0, grain: 0.1, seconds: 1.0 };
-        governor.update(Look::Known(reading), Ratio::new(0.8));
+        governor.update(Look::Known(reading), Ratio::new(0.8), 0);
         assert!((governor.limit(1).unwrap().get() - 30.0 * 0.8 * DRAIN).abs() < 1e-9);
     }
 
@@ -338,7 +430,7 @@ mod tests {
     fn a_limit_is_a_guess_until_a_reading_is_near_the_target() {
         let mut governor = Governor::default();
         assert_eq!(governor.guess(2), None, "nobody asked");
-        governor.update(Look::Wait, Ratio::ONE);
+        governor.update(Look::Wait, Ratio::ONE, 0);
         assert_eq!(governor.guess(2), Some(PerSecond::new(2.0 * START * GROWTH)));
         let reading = |utilization| Reading {
             utilization: Ratio::new(utilization),
@@ -346,10 +438,10 @@ mod tests {
             grain: 0.01,
             seconds: 1.0,
         };
-        governor.update(Look::Known(reading(0.4)), Ratio::new(0.8));
+        governor.update(Look::Known(reading(0.4)), Ratio::new(0.8), 0);
         assert_eq!(governor.guess(2), Some(PerSecond::new(160.0)), "in proportion");
         for _ in 0..4 {
-            governor.update(Look::Known(reading(0.7)), Ratio::new(0.8));
+            governor.update(Look::Known(reading(0.7)), Ratio::new(0.8), 0);
         }
         assert_eq!(governor.guess(2), None, "near the target");
     }
@@ -358,10 +450,10 @@ mod tests {
     fn only_a_backend_that_is_filled_by_load_and_reports_has_a_learned_limit() {
         let mut governor = Governor::default();
         assert!(!governor.is_learned(), "nobody asked");
-        governor.update(Look::Wait, Ratio::ONE);
+        governor.update(Look::Wait, Ratio::ONE, 0);
         assert!(governor.is_learned());
-        for _ in 0..PATIENCE {
-            governor.update(Look::Unknown { rate: 5.0, seconds: 0.5 }, Ratio::ONE);
+        for _ in 0..120 {
+            governor.update(Look::Unknown { rate: 5.0, seconds: 0.5 }, Ratio::ONE, 0);
         }
         assert!(!governor.is_learned() && governor.limit(3).is_none(), "silent means not limited");
     }

@@ -321,21 +321,80 @@ fn a_cold_backend_is_filled_before_anything_is_refused_or_others_are_overfilled(
     }
 }
 
-/// Reports are late from the first one on, after all demand has come for a while: it is cut once, not again for what
-/// was before the cut.
-#[test]
-fn reports_that_are_late_from_the_start_do_not_make_it_swing() {
+/// Parts of the target that the near group gets, second by second, under even demand of `demand` times its capacity.
+/// Members take 5 ms of CPU, reports come every `interval` seconds, and `delay` late from the first one on.
+fn late_from_the_start(interval: u32, delay: u32, demand: &str) -> Vec<f64> {
+    let text = format!(
+        "{{durationSec: {}, rowSec: 1, reports: {{intervalSec: {interval}, delaySec: {delay}}},
+          demand: [{{region: us-central1, arrivals: EVEN, {demand}}}],
+          members: [{{serviceMs: 20, cpuMs: 5, times: CONSTANT}}, {{group: far, serviceMs: 1, cpuMs: 0}}]}}",
+        100 + 12 * interval + 4 * delay
+    );
     let config = config(|text| text);
-    for delay in [5, 6, 8, 10, 15] {
-        let text = format!(
-            "{{durationSec: 80, rowSec: 2, reports: {{delaySec: {delay}}}, demand: [{{rate: 900, arrivals: EVEN}}],
-              members: [{{serviceMs: 20, cpuMs: 5, times: CONSTANT}}, {{group: far, serviceMs: 20, cpuMs: 5, cores: 4}}]}}"
-        );
-        let record = play(&config, &text);
-        let rates: Vec<_> =
-            record.rows.iter().map(|row| row.services[0].backends[0].traffic.rate() / 480.0).collect();
-        println!("{delay} s late: {rates:.2?}");
-        assert!(rates[5..].iter().all(|rate| *rate >= 0.8), "cut again and again");
-        assert!(rates[35..].iter().all(|rate| (rate - 1.0).abs() <= 0.05), "settled");
+    let record = run(&config.services, &scenario(&text, &config).unwrap(), Model::Fluid);
+    record.rows.iter().map(|row| row.services[0].backends[0].traffic.rate() / 480.0).collect()
+}
+
+/// Nobody knows how late the first report will be. Until it comes the limit rises so slowly that what it tells comes in
+/// time; then nothing rises faster than so late a report can tell.
+#[test]
+fn reports_that_are_late_or_rare_from_the_start_overshoot_nothing_and_settle() {
+    for (interval, delays) in
+        [(1, vec![0, 2, 5, 6, 8, 10, 15]), (5, vec![0, 5, 10, 15]), (10, vec![0, 10, 15]), (30, vec![0, 5])]
+    {
+        for demand in ["rate: 580", "rate: 1440"] {
+            for delay in &delays {
+                let parts = late_from_the_start(interval, *delay, demand);
+                // Ten reports, and three times as long as the first one took.
+                let settled = (10 * interval + 3 * (interval + delay)) as usize;
+                println!("every {interval} s, {delay} s late, {demand}: {parts:.2?}");
+                assert!(parts.iter().all(|part| *part <= 1.05), "above the target");
+                assert!(parts[settled..].iter().all(|part| *part >= 0.95), "not settled");
+            }
+        }
+    }
+}
+
+/// Reports that arrive under traffic, and say that there is none: they are of the time before.
+#[test]
+fn idle_members_whose_reports_are_late_are_not_taken_for_large_ones() {
+    for (interval, delay) in [(1, 0), (1, 5), (1, 10), (5, 10)] {
+        let demand = "rate: 0, changes: [{atSec: 30, rate: 1440}]";
+        let parts = &late_from_the_start(interval, delay, demand)[30..];
+        println!("every {interval} s, {delay} s late: {parts:.2?}");
+        assert!(parts.iter().all(|part| *part <= 1.05), "above the target");
+        let settled = (10 * interval + 3 * (interval + delay)) as usize;
+        assert!(parts[settled.min(parts.len() - 10)..].iter().all(|part| *part >= 0.95), "not settled");
+    }
+}
+
+/// Random arrivals about as many as the near group may get: it is neither left unused nor overfilled, and below the
+/// target nothing spills.
+#[test]
+fn random_arrivals_about_the_target_fill_it_and_do_not_spill_below_it() {
+    let config = config(|text| text);
+    for (cpu_ms, times, interval) in [(5.0, "CONSTANT", 1), (5.0, "EXPONENTIAL", 5), (20.0, "EXPONENTIAL", 1)]
+    {
+        for demand in [0.9, 0.97, 1.03, 1.1, 1.3, 2.0] {
+            let rate = demand * 4.0 * TARGET * 1000.0 / cpu_ms;
+            let text = format!(
+                "{{durationSec: 260, rowSec: 65, reports: {{intervalSec: {interval}}},
+                  demand: [{{region: us-central1, rate: {rate}}}],
+                  members: [{{serviceMs: 20, cpuMs: {cpu_ms}, times: {times}}},
+                            {{group: far, serviceMs: 1, cpuMs: 0}}]}}"
+            );
+            let record = play(&config, &text);
+            let rows = &record.rows[1..];
+            let fullness =
+                mean(&rows.iter().map(|row| row.services[0].backends[0].fullness).collect::<Vec<_>>());
+            let spilled = mean(
+                &rows.iter().map(|row| row.services[0].backends[1].traffic.rate() / rate).collect::<Vec<_>>(),
+            );
+            println!(
+                "{cpu_ms} ms, {times}, every {interval} s, × {demand}: {fullness:.3}, {spilled:.4} spilled"
+            );
+            assert!((fullness / f64::min(demand, 1.0) - 1.0).abs() <= 0.02, "held at {fullness}");
+            assert!(demand > 1.0 || spilled <= 0.012, "{spilled} spilled");
+        }
     }
 }

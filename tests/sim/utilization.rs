@@ -153,12 +153,16 @@ fn a_member_that_fails_fast_does_not_attract_traffic() {
 }
 
 #[test]
-fn a_backend_that_never_reports_is_not_limited_after_a_few_seconds() {
-    let mut lab = lab(proportional(50.0), 3);
+fn a_backend_that_never_reports_gets_more_and_more_and_is_not_limited_after_a_minute() {
+    let mut lab = lab(Reporting { most: f64::INFINITY, ..proportional(50.0) }, 3);
     lab.members[0].iter_mut().for_each(|member| member.reports = false);
-    lab.even(2000.0, 10.0);
+    lab.even(2000.0, 66.0);
+    let before: Vec<_> = [3.0, 24.0, 44.0].map(|at| lab.rate(0, at, at + 1.0)).into();
+    println!("{before:?}");
+    assert!((before[0] - 120.0).abs() < 3.0, "40 for each member");
+    assert!(before[1..].iter().zip(&before).all(|(after, before)| (after / before - 2.0).abs() < 0.15));
     assert!(lab.gates[0].limits.rate.is_open());
-    assert!(lab.rate(0, 7.0, 10.0) > 1999.0);
+    assert!(lab.rate(0, 64.0, 66.0) > 1999.0);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) const LONGEST: usize = 32;
 /// Readings that the usual lags reach back, with the one of now.
 pub(super) const SHORT: usize = 4;
 
-/// That a report is later than the usual lags, it must show: as −2 ln p.
+/// That a report is later than the usual lags, and than the first one came, it must show: as −2 ln p.
 const LATE: f64 = 15.0;
 
 impl Lag {
@@ -99,33 +99,26 @@ pub(super) struct Curve {
     surprised: i32,
     /// How improbable the readings were, as −2 ln p; forgets.
     cost: f64,
-    /// How improbable the lag is by itself.
-    prior: f64,
     faded: f64,
 }
 
 impl Curve {
     pub(super) fn new(lag: Lag) -> Self {
         let variance = (UNKNOWN, SLOPE.1, 0.0);
-        let prior = if lag.reach() > SHORT { LATE } else { 0.0 };
-        Self {
-            lag,
-            at: f64::NAN,
-            level: 0.0,
-            slope: SLOPE.0,
-            variance,
-            surprised: 0,
-            cost: 0.0,
-            prior,
-            faded: 0.0,
-        }
+        Self { lag, at: f64::NAN, level: 0.0, slope: SLOPE.0, variance, surprised: 0, cost: 0.0, faded: 0.0 }
     }
 
     /// Whether there was traffic all the time that its lag reaches back: else nothing can be said of its cost.
     pub(super) fn has_traffic(&self, rates: Rates<'_>) -> bool {
-        let has_traffic =
-            |of: &[f64], reach| of.get(..reach).is_some_and(|of| of.iter().all(|rate| *rate > 0.0));
-        has_traffic(rates.readings, SHORT) && (!self.is_late() || has_traffic(rates.slots, self.lag.reach()))
+        let has_traffic = |of: &[f64], reach| of.iter().take(reach).all(|rate| *rate > 0.0);
+        rates.is_busy
+            && has_traffic(rates.readings, SHORT)
+            && (!self.is_late() || (self.is_within(rates) && has_traffic(rates.slots, self.lag.reach())))
+    }
+
+    /// Whether rates are known as far as its lag reaches back.
+    pub(super) const fn is_within(&self, rates: Rates<'_>) -> bool {
+        !self.is_late() || rates.slots.len() >= self.lag.reach()
     }
 
     const fn is_late(&self) -> bool {
@@ -214,9 +207,10 @@ impl Curve {
         self.surprised != 0
     }
 
-    /// How improbable the readings were, as −2 ln p.
-    pub(super) const fn cost(&self) -> f64 {
-        self.cost + self.prior
+    /// How improbable the readings were, and that a report is so late, as −2 ln p. Up to `expected` slots it may well
+    /// be.
+    pub(super) fn cost(&self, expected: usize) -> f64 {
+        self.cost + if self.lag.reach() > expected.max(SHORT) { LATE } else { 0.0 }
     }
 
     /// Utilization as expected at the rate of now.
@@ -279,11 +273,16 @@ mod tests {
             for now in 4..rates.len() {
                 let newest_first: Vec<_> = rates[..=now].iter().rev().take(4).copied().collect();
                 for curve in &mut curves {
-                    let rate = curve.belongs_to(Rates { readings: &newest_first, slots: &[] });
+                    let rate = curve.belongs_to(Rates {
+                        readings: &newest_first,
+                        slots: &[],
+                        length: 1.0,
+                        is_busy: true,
+                    });
                     curve.learn(rate, rates[now - right] / 100.0, 0.01);
                 }
             }
-            let best = (0..curves.len()).min_by(|a, b| curves[*a].cost().total_cmp(&curves[*b].cost()));
+            let best = (0..curves.len()).min_by(|a, b| curves[*a].cost(0).total_cmp(&curves[*b].cost(0)));
             assert_eq!(best, Some(right));
         }
     }
@@ -294,7 +293,7 @@ mod tests {
         for n in 0..10_000_u32 {
             let rate = [1e-3, 1e6, 50.0, 51.0][(n % 4) as usize];
             curve.learn(rate, [0.002, 1000.0, 0.6][(n % 3) as usize], f64::from(n % 2));
-            assert!(curve.cost().is_finite() && curve.rate_at(0.6, 4.0) > 0.0);
+            assert!(curve.cost(0).is_finite() && curve.rate_at(0.6, 4.0) > 0.0);
         }
     }
 }
