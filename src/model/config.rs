@@ -187,11 +187,18 @@ pub struct ProcessLimits {
     pub max_connections_per_address: Option<u32>,
     /// `upgradeTimeoutSec`: how long a new binary may take to be ready, 1 s to 1 h. Default 60 s.
     pub upgrade_timeout: Span,
+    /// `retryBudgetPercent`: retries under way of a service, of its requests under way, 0 to 100. Default 20.
+    pub retry_budget: u8,
 }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
-        Self { max_connections: None, max_connections_per_address: None, upgrade_timeout: Span::secs(60) }
+        Self {
+            max_connections: None,
+            max_connections_per_address: None,
+            upgrade_timeout: Span::secs(60),
+            retry_budget: 20,
+        }
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) attempts: u32,
     /// Why its session left its member, if it did.
     pub(crate) affinity_loss: Option<Loss>,
+    /// Why it was not tried again, if a limit stood in the way: `retry_budget`, `max_retries`.
+    pub(crate) retry_refused: &'static str,
     /// `X-Cloud-Trace-Context`: `TRACE/SPAN;o=1`.
     pub(crate) trace: Option<&'a [u8]>,
     /// What was agreed on, if the client spoke TLS.
@@ -163,6 +165,7 @@ impl Entry<'_> {
         line.word(",\"spillReason\":", self.way.reason.map_or("", Reason::as_str));
         line.display(format_args!(",\"attempts\":{}", self.attempts));
         line.word(",\"affinityLoss\":", self.affinity_loss.map_or("", Loss::as_str));
+        line.word(",\"retryRefused\":", self.retry_refused);
         self.tls(line);
     }
 
@@ -351,6 +354,7 @@ mod tests {
             detail: StatusDetail::ResponseSentByBackend,
             attempts: 1,
             affinity_loss: Some(Loss::Full),
+            retry_refused: "retry_budget",
             trace: Some(b"0af7651916cd43dd8448eb211c80319c/7;o=1"),
             secured: None,
             fields: LogFields::default(),
@@ -382,6 +386,7 @@ mod tests {
                 "@type": "type.googleapis.com/google.cloud.loadbalancing.type.LoadBalancerLogEntry",
                 "statusDetails": "response_sent_by_backend", "backend": "ig-far", "member": "www-3",
                 "memberAddress": "10.0.0.1:80", "spillReason": "full", "attempts": 1, "affinityLoss": "full",
+                "retryRefused": "retry_budget",
             },
             "trace": "0af7651916cd43dd8448eb211c80319c",
             "spanId": "7",
@@ -400,6 +405,7 @@ mod tests {
             way: Way::default(),
             detail: StatusDetail::ClientTimedOut,
             affinity_loss: None,
+            retry_refused: "",
             trace: None,
             ..entry()
         };

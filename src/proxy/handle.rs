@@ -18,12 +18,13 @@ use super::body::ResponseBody;
 use super::custom_headers::{self, Edits, Known};
 use super::failure::{Failure, Stage};
 use super::headers::{self, Seen, Upgrade};
+use super::mirror::Mirror;
 use super::outbound::Outbound;
 use super::record::{Facts, Record};
 use super::serve::Client;
 use super::session::{self, address};
 use super::visit::{Session, Visit};
-use super::{respond, route_action};
+use super::{cors, respond, route_action};
 use crate::clock;
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
@@ -71,6 +72,8 @@ pub(super) enum Turned {
     Away(Failure),
     /// Redirected: status and URL.
     To(u16, String),
+    /// Told what a page of another origin may do.
+    Preflight,
 }
 
 impl From<Failure> for Turned {
@@ -86,7 +89,18 @@ fn admit(
     incoming: Incoming,
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
     match session_of(&mut record, &mut head) {
-        Ok(session) => Ok(Visit::new(record, Outbound::new(head, incoming), session)),
+        Ok(session) => {
+            let mut outbound = Outbound::new(head, incoming);
+            let kept = &record.client.context.kept;
+            if session.retry.is_some() {
+                outbound.keep_body(kept);
+            }
+            if let Some(mirror) = record.mirror.take() {
+                outbound.mirror(mirror, kept);
+            }
+            Ok(Visit::new(record, outbound, session))
+        }
+        Err(Turned::Preflight) => Err(Box::new(cors::preflight(record))),
         Err(Turned::To(status, target)) => Err(Box::new(respond::redirect(record, status, &target))),
         Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
     }
@@ -106,9 +120,10 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
     let route = front.url_map.find(&Head::of(head));
+    cors::apply(record, &route, head)?;
     let way = route_action::follow(&route, (&client, &world), head, address)?;
     let service = world.service(way.service).ok_or(not_found)?;
-    record.service = Some(way.service);
+    record.enter(way.service, service);
     record.timeout = route.action.timeout;
     let is_http2 = service.config.protocol.is_http2();
     if is_http2 && upgrade == Upgrade::WebSocket {
@@ -139,6 +154,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let filled = custom_headers::to_backend(edits, known, head);
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
+    record.mirror = (upgrade == Upgrade::None).then(|| Mirror::of(route.action, record, origin)).flatten();
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
     Ok(Session {
         service: service.clone(),
@@ -199,7 +215,7 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
 }
 
 /// Keeps what the log line needs, if this request is logged at all.
-fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
+pub(super) fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
     if is_logged(&record.client.context, service) {
         let version = if record.client.stream().is_some() { Version::HTTP_2 } else { head.version };
         record.facts = Some(facts(head, version));

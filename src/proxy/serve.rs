@@ -65,6 +65,8 @@ pub(crate) struct Client {
 enum Link {
     Connection(Arc<guard::Shared>),
     Stream(http2::Stream),
+    /// Nobody: a copy of a request is sent to another service.
+    Copy,
 }
 
 impl Client {
@@ -88,6 +90,26 @@ impl Client {
         }
     }
 
+    /// Who a copy of a request is sent for: with deadlines of its own.
+    pub(super) fn of_copy(client: &Self) -> Self {
+        let watched = Rc::new(Watched::new(client.listener));
+        client.context.watch.add(watched.clone());
+        Self {
+            context: client.context.clone(),
+            listener: client.listener,
+            peer: client.peer,
+            local: client.local,
+            watched,
+            secured: client.secured,
+            sni: None,
+            hop: client.hop.clone(),
+            link: Link::Copy,
+            _place: None,
+            keep_alive: Cell::new(Span::ZERO),
+            is_in_flight: Cell::new(false),
+        }
+    }
+
     /// A request has come.
     pub(crate) fn begin_request(&self, world: &World, now: Tick) {
         self.is_in_flight.set(true);
@@ -104,6 +126,7 @@ impl Client {
                 }
             }
             Link::Stream(stream) => stream.begin(front.map(|front| front.keep_alive)),
+            Link::Copy => {}
         }
     }
 
@@ -121,6 +144,7 @@ impl Client {
                 self.watched.forget();
                 stream.end(now);
             }
+            Link::Copy => {}
         }
     }
 
@@ -139,7 +163,7 @@ impl Client {
     /// The stream of HTTP/2, if it is one.
     pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
         match &self.link {
-            Link::Connection(_) => None,
+            Link::Connection(_) | Link::Copy => None,
             Link::Stream(stream) => Some(stream),
         }
     }
@@ -156,7 +180,7 @@ impl Client {
     const fn guard(&self) -> Option<&Arc<guard::Shared>> {
         match &self.link {
             Link::Connection(guard) => Some(guard),
-            Link::Stream(_) => None,
+            Link::Stream(_) | Link::Copy => None,
         }
     }
 }

@@ -34,6 +34,8 @@ resource! {
         max_connections_per_address: u32,
         /// How long a new binary may take to be ready.
         upgrade_timeout_sec: u32,
+        /// Retries under way, of requests under way.
+        retry_budget_percent: u8,
     }
 }
 
@@ -123,6 +125,7 @@ pub static PROXY: Table = Table {
         optional("maxConnections", Kind::Integer(1, 10_000_000)),
         optional("maxConnectionsPerAddress", Kind::Integer(1, 10_000_000)),
         optional("upgradeTimeoutSec", Kind::Integer(1, 3600)),
+        optional("retryBudgetPercent", Kind::Integer(0, 100)),
     ],
 };
 

@@ -36,6 +36,7 @@ mod prometheus;
 mod reload;
 mod retries;
 mod routes;
+mod routes_policies;
 mod sessions;
 mod shared_groups;
 mod smuggling;
