@@ -5,6 +5,9 @@
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
+//! What a route adds: `cors` answers for other origins, `kept` copies of bodies for another attempt, `mirror` copies of
+//! requests for another service.
+//!
 //! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
@@ -13,6 +16,7 @@
 pub mod access_log;
 pub mod body;
 mod breaker;
+mod client_cert;
 pub mod connection;
 pub mod connection_log;
 pub mod context;

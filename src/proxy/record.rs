@@ -11,6 +11,7 @@ use super::access_log::{self, Entry, Way};
 use super::context::{Context, Current};
 use super::cors::Granted;
 use super::mirror::Mirror;
+use super::retry::Refused;
 use super::serve::Client;
 use crate::balance::pick::Reason;
 use crate::clock;
@@ -45,7 +46,7 @@ pub(crate) struct Record {
     /// Its room in the retry budget, once it was sent again.
     pub(crate) retry: Option<Retry>,
     /// Why it was not sent again, if a limit stood in its way.
-    pub(crate) retry_refused: &'static str,
+    pub(crate) retry_refused: Option<Refused>,
     /// What its route's `corsPolicy` allows, until there is an answer.
     pub(crate) cors: Option<Box<Granted>>,
     /// Who gets a copy, until the request is made ready.
@@ -122,7 +123,7 @@ impl Record {
             placed: None,
             permits: (None, None),
             retry: None,
-            retry_refused: "",
+            retry_refused: None,
             cors: None,
             mirror: None,
             status: None,
@@ -290,7 +291,7 @@ pub(crate) fn log_refusal(
         detail,
         attempts: 0,
         affinity_loss: None,
-        retry_refused: "",
+        retry_refused: None,
         trace: None,
         secured: None,
         fields: LogFields::default(),

@@ -16,6 +16,25 @@ pub(crate) enum BodyState {
     Spent,
 }
 
+/// The limit that stood in the way of another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// `maxRetries`.
+    MaxRetries,
+    /// `retryBudgetPercent`.
+    RetryBudget,
+}
+
+impl Refused {
+    /// The word in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxRetries => "max_retries",
+            Self::RetryBudget => "retry_budget",
+        }
+    }
+}
+
 /// Attempts on another member after a request was sent [G 5.7].
 pub(crate) const MAX_RETRIES: u32 = 1;
 /// Attempts on another member after a refused connection: nothing was sent, so trying on is safe for any method

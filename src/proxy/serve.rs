@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::client_cert::ClientCert;
 use super::connection::Open;
 use super::context::Context;
 use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
@@ -52,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) secured: Option<Secured>,
     /// The host that it asked for by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// The certificate that it was asked for.
+    pub(crate) cert: Option<Rc<ClientCert>>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
     link: Link,
@@ -82,6 +85,7 @@ impl Client {
             watched,
             secured: connection.secured,
             sni: connection.sni.clone(),
+            cert: connection.cert.clone(),
             hop: connection.hop.clone(),
             link: Link::Stream(stream),
             _place: None,
@@ -102,6 +106,7 @@ impl Client {
             watched,
             secured: client.secured,
             sni: None,
+            cert: None,
             hop: client.hop.clone(),
             link: Link::Copy,
             _place: None,
@@ -198,6 +203,8 @@ pub(crate) struct Ends {
     pub(crate) secured: Option<Secured>,
     /// The host that the client asked for by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// The certificate that the client was asked for.
+    pub(crate) cert: Option<Rc<ClientCert>>,
 }
 
 /// What HTTP can be spoken over.
@@ -214,12 +221,13 @@ pub(crate) async fn serve(
 ) {
     let open = Open::new(context, listener);
     let Ok(local) = stream.local_addr() else { return };
-    converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None }).await;
+    converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None, cert: None })
+        .await;
 }
 
 /// Speaks HTTP until the connection ends.
 pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
-    let Ends { listener, peer, local, secured, sni } = ends;
+    let Ends { listener, peer, local, secured, sni, cert } = ends;
     let context = open.context.clone();
     let world = context.world();
     let front = world.front(listener);
@@ -234,6 +242,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
         _place: Some(place),
         secured,
         sni,
+        cert,
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),

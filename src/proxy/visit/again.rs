@@ -8,6 +8,7 @@ use crate::ledger::service::Extra;
 use crate::model::route::action::Timeout;
 use crate::model::unit::Span;
 use crate::proxy::failure::{Failure, Stage};
+use crate::proxy::retry::Refused;
 use crate::proxy::serve::HEAD_TIMEOUT;
 use crate::proxy::{breaker, headers, retry};
 
@@ -35,7 +36,7 @@ impl Visit {
         let service = &self.session.service;
         let most = service.config.policies.circuit_breakers.max_retries;
         let Ok(permit) = breaker::enter(&self.record.client, service, Limit::Retries, most) else {
-            self.record.retry_refused = "max_retries";
+            self.record.retry_refused = Some(Refused::MaxRetries);
             return false;
         };
         self.record.permits.1 = permit;
@@ -46,7 +47,7 @@ impl Visit {
         self.record.retry = Retry::take(&service.ledger, percent);
         if self.record.retry.is_none() {
             service.ledger.count_extra(self.record.client.context.worker, Extra::RetriesRefused);
-            self.record.retry_refused = "retry_budget";
+            self.record.retry_refused = Some(Refused::RetryBudget);
             self.record.permits.1 = None;
         }
         self.record.retry.is_some()
