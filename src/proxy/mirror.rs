@@ -1,7 +1,7 @@
 //! `requestMirrorPolicy`: a copy of a request goes to another service, and nobody hears what that says [G 7c].
 //!
 //! A copy is a task of its own on the same worker. It starts when its request is sent first, or when the request's body
-//! has come whole, and the request never waits for it. It has one attempt. On the service that it goes to it is load
+//! has come whole, and the request never waits for it. It is sent once. On the service that it goes to it is load
 //! like any other: it has a lease, takes room of the gate, and is in flight. It is nobody's request, though: it is
 //! not in the log, and its status is not among what clients got.
 
@@ -146,14 +146,15 @@ impl Copy {
         let _permit = entered.map_err(|_| Mirrored::NoRoom)?;
         let (place, lease) = self.place().ok_or(Mirrored::NoMember)?;
         let member = self.service.member(place.0, place.1).ok_or(Mirrored::NoMember)?;
-        let answered = match self.connect(place, member).await {
-            Ok(upstream) => self.exchange(upstream, request).await,
-            Err(_) => Err(Mirrored::Failed),
-        };
-        if answered.is_err() {
-            lease.count(Count::Failed);
+        let mut answered = self.attempt((place, member, true), request).await;
+        if let Err(Some(unsent)) = answered {
+            // The kept connection was dead.
+            answered = self.attempt((place, member, false), *unsent).await;
         }
-        answered
+        answered.map_err(|_| {
+            lease.count(Count::Failed);
+            Mirrored::Failed
+        })
     }
 
     /// Chooses a member and takes its lease.
@@ -174,7 +175,30 @@ impl Copy {
         Some(((pick.backend, pick.member), lease))
     }
 
-    async fn connect(&self, place: (u32, u32), member: &LiveMember) -> Result<Box<Upstream>, Failure> {
+    /// Sends it, and reads what nobody wants to know. What never went out comes back.
+    async fn attempt(
+        &self,
+        (place, member, may_keep): ((u32, u32), &LiveMember, bool),
+        request: Request<RequestBody>,
+    ) -> Result<(), Option<Box<Request<RequestBody>>>> {
+        let mut upstream = self.connect(place, (member, may_keep)).await.map_err(|_| None)?;
+        let sent = if upstream.seat().is_some() {
+            forward::send_shared(&self.client, &mut upstream, request, None).await
+        } else {
+            forward::send(&self.client, &mut upstream, request, None).ok_or(None)?.await
+        };
+        let answer = sent.map_err(|failed| failed.unsent)?;
+        if self.read(&mut upstream, answer).await {
+            self.client.context.pool.give(upstream, clock::now());
+        }
+        Ok(())
+    }
+
+    async fn connect(
+        &self,
+        place: (u32, u32),
+        (member, may_keep): (&LiveMember, bool),
+    ) -> Result<Box<Upstream>, Failure> {
         let (client, service) = (&self.client, &self.service);
         poll_fn(|cx| {
             client.watched.register(cx.waker());
@@ -183,10 +207,11 @@ impl Copy {
         .await;
         let number = member.numbered.number;
         let pool = &client.context.pool;
-        if let Some(upstream) = pool.take(number) {
+        let kept = if may_keep { pool.take(number) } else { None };
+        if let Some(upstream) = kept {
             return Ok(upstream);
         }
-        let held = match breaker::connection(client, service, (number, true)).await? {
+        let held = match breaker::connection(client, service, (number, may_keep)).await? {
             Way::Kept(upstream) => return Ok(upstream),
             Way::New(held) => held,
         };
@@ -199,24 +224,6 @@ impl Copy {
         let most = service.config.policies.circuit_breakers.max_requests_per_connection;
         upstream.most = most.map_or(u64::MAX, u64::from);
         Ok(upstream)
-    }
-
-    /// Sends it, and reads what nobody wants to know.
-    async fn exchange(
-        &self,
-        mut upstream: Box<Upstream>,
-        request: Request<RequestBody>,
-    ) -> Result<(), Mirrored> {
-        let sent = if upstream.seat().is_some() {
-            forward::send_shared(&self.client, &mut upstream, request, None).await
-        } else {
-            forward::send(&self.client, &mut upstream, request, None).ok_or(Mirrored::Failed)?.await
-        };
-        let answer = sent.map_err(|_| Mirrored::Failed)?;
-        if self.read(&mut upstream, answer).await {
-            self.client.context.pool.give(upstream, clock::now());
-        }
-        Ok(())
     }
 
     /// Whether the answer ended well, and soon enough.

@@ -9,12 +9,13 @@ use overspill::cli::toy::ToyBackend;
 use overspill::ledger::service::{Extra, Mirrored};
 use overspill::model::detail::StatusDetail;
 
+use crate::grpc::Member;
 use crate::routes::{named, text};
 use crate::support::backend::{Conn, Scripted, Valve, toy};
 use crate::support::client::Answer;
 use crate::support::h2::{connect, run, send_all, whole};
 use crate::support::lb::Lb;
-use crate::support::setup::scripted;
+use crate::support::setup::{Serves, scripted};
 use crate::support::wait_until;
 
 /// The setup's text with this URL map instead.
@@ -272,6 +273,45 @@ fn g_7c_copies_are_made_of_a_share_of_requests_and_not_of_upgrades() {
     });
     // 100 with a standard deviation of 9, and the seed is always the same.
     assert!((60..=140).contains(&all()), "{}", all());
+}
+
+#[test]
+fn g_7c_a_copy_goes_by_http_2_to_whoever_speaks_that() {
+    let (web, next, health) = (named("web"), Member::start(), toy("health"));
+    let services = [("web", web.address(), ""), ("canary", next.at(), ", protocol: H2C, portName: http")];
+    // The toy is not where the other member is.
+    let probed = format!(
+        "type: HTTP, healthyThreshold: 1, httpHealthCheck: {{requestPath: /healthz, port: {}}}",
+        health.address().port()
+    );
+    let text = text(MIRRORED, &services, "", health.address());
+    let text = text.replace(
+        &probed,
+        "type: TCP, healthyThreshold: 1, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}",
+    );
+    let lb = Lb::start(&text);
+    let mut client = lb.client();
+    assert!((0..10).all(|_| client.request("POST", "/unary", "", b"message").text() == "web"));
+    let copies = || lb.metrics().sum("overspill_mirrored_requests_total", &["result=\"answered\""]);
+    wait_until("all copies are answered", || copies() == 10.0);
+    assert_eq!(next.calls(), 10);
+}
+
+#[test]
+fn a_copy_on_a_kept_connection_that_was_closed_is_sent_on_a_fresh_one() {
+    // One request on each connection, and then it closes without a word.
+    let canary = Scripted::start(|conn| {
+        if conn.request().is_some() {
+            conn.ok("canary");
+        }
+    });
+    let pair = pair(MIRRORED, "", named("web"), canary);
+    let mut client = pair.lb.client();
+    for n in 1..=10 {
+        assert_eq!(client.get("/").text(), "web");
+        wait_until("the copy is answered", || mirrored(&pair, Mirrored::Answered) == n);
+        wait_until("its connection has closed", || pair.canary.ended() as u64 == n);
+    }
 }
 
 #[test]
