@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::breaker::Breakers;
+use super::budget::Budget;
 use super::cell::{Cells, WorkerId};
 use super::departed::Departed;
 use super::member::Count;
@@ -15,13 +16,18 @@ pub struct Service {
     details: Cells<{ StatusDetail::ALL.len() }>,
     losses: Cells<{ Loss::ALL.len() }>,
     unplaced: Cells<6>,
-    extra: Cells<4>,
+    extra: Cells<5>,
+    mirrored: Cells<{ Mirrored::ALL.len() }>,
+    /// Requests that have come and that have ended.
+    live: Cells<2>,
     /// Turn of the choice between backends, shared by all workers so that small loads stay smooth.
     pub turn: Turn,
     /// Members that it had.
     pub departed: Departed,
     /// What `circuitBreakers` limits.
     pub breakers: Breakers,
+    /// Retries under way.
+    pub budget: Budget,
     /// Empty until a world with an affinity comes.
     sessions: OnceLock<Box<[AtomicU64]>>,
 }
@@ -82,6 +88,39 @@ impl Loss {
     }
 }
 
+/// What became of a copy of a request to another service, which is this one [G 7c].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mirrored {
+    /// It was answered, whatever the answer said.
+    Answered,
+    /// It was not, or not in time; or the request's own body broke off.
+    Failed,
+    /// The request's body was too large to be kept.
+    TooLarge,
+    /// Too many copies were under way, or a circuit breaker was open.
+    NoRoom,
+    /// No member could take it.
+    NoMember,
+}
+
+impl Mirrored {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Answered, Self::Failed, Self::TooLarge, Self::NoRoom, Self::NoMember];
+
+    /// The word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::TooLarge => "too_large",
+            Self::NoRoom => "no_room",
+            Self::NoMember => "no_member",
+        }
+    }
+}
+
 /// Counters beside the outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -90,6 +129,8 @@ pub enum Extra {
     Retries,
     /// Attempts repeated because a kept connection had been closed by the member.
     Replays,
+    /// Attempts that were not repeated for want of room in the retry budget.
+    RetriesRefused,
     /// Affinity cookies given out.
     CookiesIssued,
     /// Affinity cookies that were not of our making.
@@ -109,9 +150,12 @@ impl Service {
             losses: Cells::new(workers),
             unplaced: Cells::new(workers),
             extra: Cells::new(workers),
+            mirrored: Cells::new(workers),
+            live: Cells::new(workers),
             turn: Turn::default(),
             departed: Departed::default(),
             breakers: Breakers::new(workers),
+            budget: Budget::default(),
             sessions: OnceLock::new(),
         }
     }
@@ -119,6 +163,25 @@ impl Service {
     /// From now on sessions are remembered: the service has an affinity. The memory stays when it has none any more.
     pub fn remember_sessions(&self) {
         self.sessions.get_or_init(|| (0..Self::SESSION_SLOTS).map(|_| AtomicU64::new(0)).collect());
+    }
+
+    /// A request has been routed here.
+    #[inline]
+    pub fn begin(&self, worker: WorkerId) {
+        self.live.add(worker, 0, 1);
+    }
+
+    /// It has ended.
+    #[inline]
+    pub fn end(&self, worker: WorkerId) {
+        self.live.add(worker, 1, 1);
+    }
+
+    /// Requests under way. One that begins and ends while this is summed up may be missed.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        let ended = self.live.sum(1);
+        self.live.sum(0).saturating_sub(ended)
     }
 
     /// Counts how a request ended.
@@ -153,6 +216,17 @@ impl Service {
     #[must_use]
     pub fn losses(&self, loss: Loss) -> u64 {
         self.losses.sum(loss as usize)
+    }
+
+    /// Counts a copy that this service was to get.
+    pub fn count_mirrored(&self, worker: WorkerId, how: Mirrored) {
+        self.mirrored.add(worker, how as usize, 1);
+    }
+
+    /// Copies that ended so.
+    #[must_use]
+    pub fn mirrored(&self, how: Mirrored) -> u64 {
+        self.mirrored.sum(how as usize)
     }
 
     /// Counts something else.

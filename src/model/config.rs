@@ -193,6 +193,8 @@ pub struct ProcessLimits {
     pub min_body_rate: u32,
     /// `upgradeTimeoutSec`: how long a new binary may take to be ready, 1 s to 1 h. Default 60 s.
     pub upgrade_timeout: Span,
+    /// `retryBudgetPercent`: retries under way of a service, of its requests under way, 0 to 100. Default 20.
+    pub retry_budget: u8,
 }
 
 impl Default for ProcessLimits {
@@ -202,6 +204,7 @@ impl Default for ProcessLimits {
             max_connections_per_address: None,
             min_body_rate: 500,
             upgrade_timeout: Span::secs(60),
+            retry_budget: 20,
         }
     }
 }

@@ -38,8 +38,8 @@ pub enum Variable {
     ClientEncrypted,
     /// `client_region`. **Ours**: the region that `clientLocations` names for the client's address, not a country.
     ClientRegion,
-    /// `client_cert_present`: `true` or `false`.
-    ClientCertPresent,
+    /// `client_cert_…`.
+    ClientCert(CertVariable),
     /// `origin_request_header`.
     OriginRequestHeader,
     /// `server_ip_address`: the one that the client asked for.
@@ -52,6 +52,56 @@ pub enum Variable {
     TlsCipherSuite,
     /// `tls_sni_hostname`: lower case, no trailing dot; empty where the client named none.
     TlsSniHostname,
+}
+
+/// What is known about the certificate of a client, in the forms of Google's page on mutual TLS. Without TLS, or where
+/// nobody asks for a certificate, the first two are `false`, and the others empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertVariable {
+    /// `client_cert_present`: `true` or `false`.
+    Present,
+    /// `client_cert_chain_verified`: `true` or `false`.
+    ChainVerified,
+    /// `client_cert_error`: a word; empty when all is well.
+    Error,
+    /// `client_cert_sha256_fingerprint`: Base64.
+    Sha256Fingerprint,
+    /// `client_cert_serial_number`: hexadecimal.
+    SerialNumber,
+    /// `client_cert_spiffe_id`.
+    SpiffeId,
+    /// `client_cert_uri_sans`: each in Base64, without the SPIFFE id.
+    UriSans,
+    /// `client_cert_dnsname_sans`: each in Base64.
+    DnsnameSans,
+    /// `client_cert_valid_not_before`.
+    ValidNotBefore,
+    /// `client_cert_valid_not_after`.
+    ValidNotAfter,
+    /// `client_cert_issuer_dn`: Base64 of DER.
+    IssuerDn,
+    /// `client_cert_subject_dn`: Base64 of DER.
+    SubjectDn,
+    /// `client_cert_leaf`: as in RFC 9440.
+    Leaf,
+    /// `client_cert_chain`: the same of the others that the client has shown.
+    Chain,
+}
+
+impl CertVariable {
+    /// Those that a certificate says itself.
+    pub const TOLD: [Self; 10] = [
+        Self::SerialNumber,
+        Self::SpiffeId,
+        Self::UriSans,
+        Self::DnsnameSans,
+        Self::ValidNotBefore,
+        Self::ValidNotAfter,
+        Self::IssuerDn,
+        Self::SubjectDn,
+        Self::Leaf,
+        Self::Chain,
+    ];
 }
 
 /// A value, and what is to be said about it.
@@ -199,13 +249,26 @@ const fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
 
-const KNOWN: [(&str, Variable); 12] = [
+const KNOWN: [(&str, Variable); 25] = [
     ("client_ip_address", Variable::ClientIpAddress),
     ("client_port", Variable::ClientPort),
     ("client_protocol", Variable::ClientProtocol),
     ("client_encrypted", Variable::ClientEncrypted),
     ("client_region", Variable::ClientRegion),
-    ("client_cert_present", Variable::ClientCertPresent),
+    ("client_cert_chain", Variable::ClientCert(CertVariable::Chain)),
+    ("client_cert_chain_verified", Variable::ClientCert(CertVariable::ChainVerified)),
+    ("client_cert_dnsname_sans", Variable::ClientCert(CertVariable::DnsnameSans)),
+    ("client_cert_error", Variable::ClientCert(CertVariable::Error)),
+    ("client_cert_issuer_dn", Variable::ClientCert(CertVariable::IssuerDn)),
+    ("client_cert_leaf", Variable::ClientCert(CertVariable::Leaf)),
+    ("client_cert_present", Variable::ClientCert(CertVariable::Present)),
+    ("client_cert_serial_number", Variable::ClientCert(CertVariable::SerialNumber)),
+    ("client_cert_sha256_fingerprint", Variable::ClientCert(CertVariable::Sha256Fingerprint)),
+    ("client_cert_spiffe_id", Variable::ClientCert(CertVariable::SpiffeId)),
+    ("client_cert_subject_dn", Variable::ClientCert(CertVariable::SubjectDn)),
+    ("client_cert_uri_sans", Variable::ClientCert(CertVariable::UriSans)),
+    ("client_cert_valid_not_after", Variable::ClientCert(CertVariable::ValidNotAfter)),
+    ("client_cert_valid_not_before", Variable::ClientCert(CertVariable::ValidNotBefore)),
     ("origin_request_header", Variable::OriginRequestHeader),
     ("server_ip_address", Variable::ServerIpAddress),
     ("server_port", Variable::ServerPort),
@@ -216,23 +279,10 @@ const KNOWN: [(&str, Variable); 12] = [
 
 /// Google's other variables [G 6.10]: they want maps of the world, lists of devices, caches, or parts of a handshake
 /// that are not kept.
-const EMPTY: [&str; 24] = [
+const EMPTY: [&str; 11] = [
     "asn",
     "cdn_cache_id",
     "cdn_cache_status",
-    "client_cert_chain",
-    "client_cert_chain_verified",
-    "client_cert_dnsname_sans",
-    "client_cert_error",
-    "client_cert_issuer_dn",
-    "client_cert_leaf",
-    "client_cert_serial_number",
-    "client_cert_sha256_fingerprint",
-    "client_cert_spiffe_id",
-    "client_cert_subject_dn",
-    "client_cert_uri_sans",
-    "client_cert_valid_not_after",
-    "client_cert_valid_not_before",
     "client_city",
     "client_city_lat_long",
     "client_region_subdivision",

@@ -16,9 +16,11 @@
 //! Nothing allocates on the way to a [`Route`]; what an [`action`] then writes anew, a path or a host, does.
 
 pub mod action;
+pub mod cors;
 pub mod edit;
 mod host;
 mod path;
+pub mod pattern;
 pub mod predicate;
 mod prefix;
 mod rule;

@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme, SupportedCipherSuite,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    SupportedCipherSuite,
 };
 
 use super::certificate::Certificate;
@@ -171,6 +172,19 @@ impl ClientAuth {
         Some(Self { name: name.into(), mode, digest, verifier })
     }
 
+    /// Whether a certificate that was shown leads to a trust anchor, and is one for clients.
+    ///
+    /// # Errors
+    /// Why not, whatever the mode: who lets everyone in wants to know too.
+    pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.verifier.judge(leaf, others, now).map(|_| ())
+    }
+
     /// For rustls.
     #[must_use]
     pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
@@ -197,6 +211,24 @@ struct Verifier {
     provider: rustls::crypto::CryptoProvider,
 }
 
+impl Verifier {
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let Some(webpki) = &self.webpki else {
+            return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        };
+        if self.intermediates.is_empty() {
+            return webpki.verify_client_cert(end_entity, intermediates, now);
+        }
+        let all: Vec<_> = intermediates.iter().chain(&self.intermediates).cloned().collect();
+        webpki.verify_client_cert(end_entity, &all, now)
+    }
+}
+
 impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
         self.mode == ClientValidation::Reject
@@ -212,14 +244,10 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let Some(webpki) = self.webpki.as_ref().filter(|_| self.mode == ClientValidation::Reject) else {
-            return Ok(ClientCertVerified::assertion());
-        };
-        if self.intermediates.is_empty() {
-            return webpki.verify_client_cert(end_entity, intermediates, now);
+        match self.mode {
+            ClientValidation::Allow => Ok(ClientCertVerified::assertion()),
+            ClientValidation::Reject => self.judge(end_entity, intermediates, now),
         }
-        let all: Vec<_> = intermediates.iter().chain(&self.intermediates).cloned().collect();
-        webpki.verify_client_cert(end_entity, &all, now)
     }
 
     fn verify_tls12_signature(

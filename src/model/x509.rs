@@ -14,6 +14,26 @@ pub struct Facts {
     pub names: Vec<String>,
 }
 
+/// Whose certificate it is, and who says so. Nothing is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// Without leading zeros that only keep it positive.
+    pub serial: &'a [u8],
+    /// All of the name, in DER.
+    pub issuer: &'a [u8],
+    /// All of the name, in DER.
+    pub subject: &'a [u8],
+    /// First second of its validity, since 1970.
+    pub not_before: i64,
+    /// Last one.
+    pub not_after: i64,
+    /// URIs of its `subjectAltName`.
+    pub uris: Vec<&'a [u8]>,
+    /// DNS names of it, as they stand.
+    pub names: Vec<&'a [u8]>,
+}
+
+const INTEGER: u8 = 0x02;
 const BOOLEAN: u8 = 0x01;
 const OCTETS: u8 = 0x04;
 const OBJECT: u8 = 0x06;
@@ -24,6 +44,8 @@ const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 /// `dNSName` among the general names.
 const DNS_NAME: u8 = 0x82;
+/// `uniformResourceIdentifier` among them.
+const URI: u8 = 0x86;
 /// 2.5.29.17.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
@@ -46,11 +68,54 @@ pub fn read(der: &[u8]) -> Option<Facts> {
     // Subject, its key, two ids that nobody uses; then extensions.
     while let Some((tag, content, after)) = any(rest) {
         if tag == EXTENSIONS {
-            collect_names(expect(SEQUENCE, content)?.0, &mut names);
+            for_general_names(expect(SEQUENCE, content)?.0, &mut |tag, name| {
+                if tag == DNS_NAME
+                    && let Ok(name) = std::str::from_utf8(name)
+                {
+                    names.push(name.to_ascii_lowercase());
+                }
+            });
         }
         rest = after;
     }
     Some(Facts { not_before, not_after, names })
+}
+
+/// Reads from a certificate in DER whose it is.
+#[must_use]
+pub fn identity(der: &[u8]) -> Option<Identity<'_>> {
+    let (certificate, _) = expect(SEQUENCE, der)?;
+    let (mut rest, _) = expect(SEQUENCE, certificate)?;
+    if let Some((_, after)) = expect(VERSION, rest) {
+        rest = after;
+    }
+    let (serial, rest) = expect(INTEGER, rest)?;
+    let serial = serial.strip_prefix(&[0]).filter(|left| !left.is_empty()).unwrap_or(serial);
+    // The signature's algorithm.
+    let (_, rest) = expect(SEQUENCE, rest)?;
+    let (issuer, rest) = whole(rest)?;
+    let (validity, rest) = expect(SEQUENCE, rest)?;
+    let (not_before, after) = time(validity)?;
+    let (not_after, _) = time(after)?;
+    let (subject, mut rest) = whole(rest)?;
+    let mut of = Identity { serial, issuer, subject, not_before, not_after, uris: vec![], names: vec![] };
+    while let Some((tag, content, after)) = any(rest) {
+        if tag == EXTENSIONS {
+            for_general_names(expect(SEQUENCE, content)?.0, &mut |tag, name| match tag {
+                URI => of.uris.push(name),
+                DNS_NAME => of.names.push(name),
+                _ => {}
+            });
+        }
+        rest = after;
+    }
+    Some(of)
+}
+
+/// The next element with its kind and length, and what follows it.
+fn whole(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, _, rest) = any(der)?;
+    der.split_at_checked(der.len().checked_sub(rest.len())?)
 }
 
 /// Whether this is an OCSP response in DER that says "successful" (RFC 6960, 4.2.1).
@@ -59,7 +124,8 @@ pub fn is_ocsp_response(der: &[u8]) -> bool {
     expect(SEQUENCE, der).is_some_and(|(content, rest)| rest.is_empty() && content.starts_with(&[0x0a, 1, 0]))
 }
 
-fn collect_names(mut extensions: &[u8], names: &mut Vec<String>) {
+/// All names of `subjectAltName`, with their kinds.
+fn for_general_names<'a>(mut extensions: &'a [u8], tell: &mut dyn FnMut(u8, &'a [u8])) {
     while let Some((extension, after)) = expect(SEQUENCE, extensions) {
         extensions = after;
         let Some((id, mut value)) = expect(OBJECT, extension) else { continue };
@@ -73,11 +139,7 @@ fn collect_names(mut extensions: &[u8], names: &mut Vec<String>) {
         let Some((mut general, _)) = content else { continue };
         while let Some((tag, name, after)) = any(general) {
             general = after;
-            if tag == DNS_NAME
-                && let Ok(name) = std::str::from_utf8(name)
-            {
-                names.push(name.to_ascii_lowercase());
-            }
+            tell(tag, name);
         }
     }
 }
@@ -190,11 +252,11 @@ mod tests {
     fn no_bytes_make_it_panic() {
         let good = der(include_str!("testdata/one.pem"));
         for at in 0..good.len() {
-            drop(read(&good[..at]));
+            drop((read(&good[..at]), identity(&good[..at])));
             for value in [0, 0x7f, 0x80, 0x83, 0x84, 0xff] {
                 let mut bad = good.clone();
                 bad[at] = value;
-                drop(read(&bad));
+                drop((read(&bad), identity(&bad)));
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
 use super::handshake::Secured;
+use super::retry::Refused;
 use crate::balance::pick::Reason;
 use crate::ledger::service::Loss;
 use crate::model::detail::StatusDetail;
@@ -54,6 +55,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) attempts: u32,
     /// Why its session left its member, if it did.
     pub(crate) affinity_loss: Option<Loss>,
+    /// Why it was not tried again, if a limit stood in the way.
+    pub(crate) retry_refused: Option<Refused>,
     /// `X-Cloud-Trace-Context`: `TRACE/SPAN;o=1`.
     pub(crate) trace: Option<&'a [u8]>,
     /// What was agreed on, if the client spoke TLS.
@@ -163,6 +166,7 @@ impl Entry<'_> {
         line.word(",\"spillReason\":", self.way.reason.map_or("", Reason::as_str));
         line.display(format_args!(",\"attempts\":{}", self.attempts));
         line.word(",\"affinityLoss\":", self.affinity_loss.map_or("", Loss::as_str));
+        line.word(",\"retryRefused\":", self.retry_refused.map_or("", Refused::as_str));
         self.tls(line);
     }
 
@@ -351,6 +355,7 @@ mod tests {
             detail: StatusDetail::ResponseSentByBackend,
             attempts: 1,
             affinity_loss: Some(Loss::Full),
+            retry_refused: Some(Refused::RetryBudget),
             trace: Some(b"0af7651916cd43dd8448eb211c80319c/7;o=1"),
             secured: None,
             fields: LogFields::default(),
@@ -382,6 +387,7 @@ mod tests {
                 "@type": "type.googleapis.com/google.cloud.loadbalancing.type.LoadBalancerLogEntry",
                 "statusDetails": "response_sent_by_backend", "backend": "ig-far", "member": "www-3",
                 "memberAddress": "10.0.0.1:80", "spillReason": "full", "attempts": 1, "affinityLoss": "full",
+                "retryRefused": "retry_budget",
             },
             "trace": "0af7651916cd43dd8448eb211c80319c",
             "spanId": "7",
@@ -400,6 +406,7 @@ mod tests {
             way: Way::default(),
             detail: StatusDetail::ClientTimedOut,
             affinity_loss: None,
+            retry_refused: None,
             trace: None,
             ..entry()
         };
@@ -416,7 +423,6 @@ mod tests {
             protocol: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
             suite: 0x1301,
-            has_client_cert: false,
             is_http2: false,
         });
         let shown = |has_tls_protocol, has_tls_cipher, secured| {

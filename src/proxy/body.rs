@@ -1,6 +1,6 @@
 //! Bodies in both directions. Streaming with back-pressure: never more than what one socket read brought in.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::compress::{Compressed, Encoder};
 use super::floor::Floor;
+use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
 use crate::clock;
@@ -23,6 +24,8 @@ pub(crate) enum RequestBody {
     Empty,
     /// The client's body, as it comes.
     Streaming(Incoming, Rc<Progress>),
+    /// A body that was kept; `None` = handed on.
+    Kept(Option<Kept>),
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
@@ -40,6 +43,8 @@ pub(crate) struct Progress {
     pub(crate) has_failed: Cell<bool>,
     /// How slowly it may come; `None` = as slowly as it likes.
     pub(crate) floor: Option<Floor>,
+    /// A copy in the making, where one is wanted.
+    pub(crate) copying: OnceCell<Copying>,
 }
 
 impl Body for RequestBody {
@@ -50,7 +55,11 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
+        let (incoming, progress) = match self.get_mut() {
+            Self::Streaming(incoming, progress) => (incoming, progress),
+            Self::Kept(kept) => return Poll::Ready(kept.take().map(|kept| Ok(Frame::data(kept.bytes())))),
+            Self::Empty => return Poll::Ready(None),
+        };
         progress.is_touched.set(true);
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
@@ -71,12 +80,21 @@ impl Body for RequestBody {
             Poll::Ready(Some(Err(_))) => progress.has_failed.set(true),
             Poll::Pending => {}
         }
+        if let Some(copying) = progress.copying.get() {
+            if let Poll::Ready(Some(Ok(frame))) = &polled {
+                copying.add(frame.data_ref().map_or(&[], |data| data));
+            }
+            if progress.has_ended.get() {
+                copying.finish();
+            }
+        }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Kept(kept) => kept.is_none(),
             Self::Streaming(incoming, _) => incoming.is_end_stream(),
         }
     }
@@ -84,6 +102,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Kept(kept) => {
+                SizeHint::with_exact(kept.as_ref().map_or(0, |kept| kept.bytes().len() as u64))
+            }
             Self::Streaming(incoming, _) => incoming.size_hint(),
         }
     }

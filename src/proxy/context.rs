@@ -13,6 +13,7 @@ use super::breaker::Waiting;
 use super::compress::Encoders;
 use super::connection_log;
 use super::handshake::Handshaking;
+use super::kept::Store;
 use super::live::Pools;
 use super::pool::Pool;
 use super::session::strong::Signer;
@@ -49,6 +50,10 @@ pub struct Context {
     pub(crate) encoders: Encoders,
     /// Probe results for PREQUAL.
     pub(crate) pools: RefCell<Pools>,
+    /// Bodies of requests that are kept.
+    pub(crate) kept: Rc<Store>,
+    /// Copies of requests under way.
+    pub(crate) copies: Cell<usize>,
     /// Client connections with their deadlines.
     pub(crate) watch: Watch,
     /// Request lines not yet handed to the writer.
@@ -124,6 +129,8 @@ impl Context {
             waiting: Rc::default(),
             encoders: Encoders::default(),
             pools: RefCell::default(),
+            kept: Rc::default(),
+            copies: Cell::new(0),
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
             rng: RefCell::new(Rng::new(parts.seed)),

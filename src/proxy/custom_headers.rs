@@ -11,7 +11,7 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Version, request};
 
 use super::serve::Client;
-use crate::model::header::Variable;
+use crate::model::header::{CertVariable, Variable};
 use crate::model::place::Places;
 use crate::model::route::edit::{self, HeaderEdits};
 
@@ -111,8 +111,15 @@ impl Of<'_> {
             Variable::ClientRegion => {
                 out.write_all(places.region_of_client(address).unwrap_or("").as_bytes())
             }
-            Variable::ClientCertPresent => {
-                write!(out, "{}", client.secured.is_some_and(|secured| secured.has_client_cert))
+            Variable::ClientCert(variable) => {
+                match (&client.cert, variable) {
+                    (Some(cert), variable) => cert.write(variable, out),
+                    (None, CertVariable::Present | CertVariable::ChainVerified) => {
+                        out.extend_from_slice(b"false");
+                    }
+                    (None, _) => {}
+                }
+                Ok(())
             }
             Variable::OriginRequestHeader => {
                 out.write_all(self.origin.map_or(b"", |origin| origin.as_bytes()))

@@ -19,12 +19,13 @@ use super::custom_headers::{self, Edits, Known};
 use super::failure::{Failure, Stage};
 use super::floor::Floor;
 use super::headers::{self, Seen, Upgrade};
+use super::mirror::Mirror;
 use super::outbound::Outbound;
 use super::record::{Facts, Record};
 use super::serve::Client;
 use super::session::{self, address};
 use super::visit::{Session, Visit};
-use super::{respond, route_action};
+use super::{cors, respond, route_action};
 use crate::clock;
 use crate::model::compression::Wanted;
 use crate::model::config::Front;
@@ -73,6 +74,8 @@ pub(super) enum Turned {
     Away(Failure),
     /// Redirected: status and URL.
     To(u16, String),
+    /// Told what a page of another origin may do.
+    Preflight,
 }
 
 impl From<Failure> for Turned {
@@ -90,9 +93,17 @@ fn admit(
     match session_of(&mut record, &mut head) {
         Ok(session) => {
             let floor = || floor(&record, &session);
-            let outbound = Outbound::new(head, incoming, floor);
+            let mut outbound = Outbound::new(head, incoming, floor);
+            let kept = &record.client.context.kept;
+            if session.retry.is_some() {
+                outbound.keep_body(kept);
+            }
+            if let Some(mirror) = record.mirror.take() {
+                outbound.mirror(mirror, kept);
+            }
             Ok(Visit::new(record, outbound, session))
         }
+        Err(Turned::Preflight) => Err(Box::new(cors::preflight(record))),
         Err(Turned::To(status, target)) => Err(Box::new(respond::redirect(record, status, &target))),
         Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
     }
@@ -119,9 +130,10 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
     let route = front.url_map.find(&Head::of(head));
+    cors::apply(record, &route, head)?;
     let way = route_action::follow(&route, (&client, &world), head, address)?;
     let service = world.service(way.service).ok_or(not_found)?;
-    record.service = Some(way.service);
+    record.enter(way.service, service);
     record.timeout = route.action.timeout;
     let is_http2 = service.config.protocol.is_http2();
     if is_http2 && upgrade == Upgrade::WebSocket {
@@ -153,6 +165,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let filled = custom_headers::to_backend(edits, known, head);
     let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
     let origin = world.config.places.origin_of(address);
+    record.mirror = (upgrade == Upgrade::None).then(|| Mirror::of(route.action, record, origin)).flatten();
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
     Ok(Session {
         service: service.clone(),
@@ -214,7 +227,7 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
 }
 
 /// Keeps what the log line needs, if this request is logged at all.
-fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
+pub(super) fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
     if is_logged(&record.client.context, service) {
         let version = if record.client.stream().is_some() { Version::HTTP_2 } else { head.version };
         record.facts = Some(facts(head, version));

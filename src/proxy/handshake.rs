@@ -46,8 +46,6 @@ pub(crate) struct Secured {
     pub(crate) cipher: &'static str,
     /// The same, by its number.
     pub(crate) suite: u16,
-    /// Whether the client has shown a certificate.
-    pub(crate) has_client_cert: bool,
     /// HTTP/2 is to be spoken.
     pub(crate) is_http2: bool,
 }
@@ -61,7 +59,6 @@ impl Secured {
             },
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
             suite: connection.negotiated_cipher_suite().map_or(0, |suite| suite.suite().into()),
-            has_client_cert: connection.peer_certificates().is_some_and(|chain| !chain.is_empty()),
             is_http2: connection.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -167,7 +164,7 @@ fn failure(error: &io::Error) -> (Handshake, StatusDetail) {
     (how, inner.map_or(StatusDetail::TlsHandshakeFailed, detail))
 }
 
-fn detail(error: &Error) -> StatusDetail {
+pub(super) fn detail(error: &Error) -> StatusDetail {
     use CertificateError as C;
     match error {
         Error::NoCertificatesPresented => StatusDetail::ClientCertNotProvided,

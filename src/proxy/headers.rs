@@ -101,6 +101,11 @@ pub(crate) fn to_client(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool)
     headers.append(VIA, HeaderValue::from_static(OUR_VIA));
 }
 
+/// The status of a call of gRPC whose answer has no more than a head.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
 /// Whether an answer has both Content-Length and Transfer-Encoding: whoever believes the other one sees an answer in
 /// its body (RFC 9112, 6.3).
 pub(crate) fn has_two_framings(headers: &HeaderMap, seen: Seen) -> bool {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::arrival::Arrival;
+use super::client_cert::ClientCert;
 use super::connection::Open;
 use super::context::Context;
 use super::handshake::{self, Failed, Secured};
@@ -32,13 +33,14 @@ pub(crate) async fn serve(
     };
     let shaking = handshake::shake(&open.context, &open.watched, stream, &terms, handshake::HTTP);
     let shaken = unless_cut(&open, shaking).await;
-    drop(terms);
     match shaken {
         None => {}
         Some(Ok(stream)) => {
             let secured = Secured::of(stream.get_ref().1);
             let sni = handshake::sni_of(stream.get_ref().1);
-            let ends = Ends { listener, peer, local, secured: Some(secured), sni };
+            let cert = ClientCert::of(stream.get_ref().1, &terms);
+            drop(terms);
+            let ends = Ends { listener, peer, local, secured: Some(secured), sni, cert };
             converse(&open, (stream, place), ends).await;
         }
         Some(Err(failed)) => Box::pin(refuse(&open, failed, (listener, peer))).await,

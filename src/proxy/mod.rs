@@ -7,6 +7,9 @@
 //! [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
+//! What a route adds: `cors` answers for other origins, `kept` copies of bodies for another attempt, `mirror` copies of
+//! requests for another service.
+//!
 //! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
@@ -16,10 +19,12 @@ pub mod access_log;
 pub mod arrival;
 pub mod body;
 mod breaker;
+mod client_cert;
 mod compress;
 pub mod connection;
 pub mod connection_log;
 pub mod context;
+mod cors;
 mod custom_headers;
 pub mod failure;
 mod floor;
@@ -30,7 +35,9 @@ mod handshake;
 pub mod headers;
 mod http2;
 pub mod https;
+mod kept;
 mod live;
+mod mirror;
 pub mod outbound;
 pub mod pool;
 pub mod proxy_header;

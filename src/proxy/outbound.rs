@@ -7,6 +7,8 @@ use hyper::body::{Body, Incoming};
 
 use super::body::{Progress, RequestBody};
 use super::floor::Floor;
+use super::kept::{Copying, Kept, Store};
+use super::mirror::Mirror;
 use super::retry::BodyState;
 
 /// The request, whole or spent.
@@ -18,6 +20,10 @@ pub(crate) struct Outbound {
     is_idempotent: bool,
     /// `None` when the request has no body.
     progress: Option<Rc<Progress>>,
+    /// The body is kept for another attempt.
+    keeps_body: bool,
+    /// Who gets a copy once it is sent.
+    mirror: Option<Box<Mirror>>,
 }
 
 /// A head without a body, as text. It costs one small allocation; a copy of the map would cost several, and a count
@@ -45,15 +51,40 @@ impl Outbound {
         *request.method_mut() = head.method;
         *request.uri_mut() = head.uri;
         *request.headers_mut() = head.headers;
-        Self { request: Some(request), copy: None, is_idempotent, progress }
+        Self { request: Some(request), copy: None, is_idempotent, progress, keeps_body: false, mirror: None }
+    }
+
+    /// Keeps the body as it passes, for another attempt. Without a body, there is nothing to be done.
+    pub(crate) fn keep_body(&mut self, store: &Rc<Store>) {
+        if let Some(progress) = &self.progress {
+            progress.copying.get_or_init(|| Copying::new(store));
+            self.keeps_body = true;
+        }
+    }
+
+    /// When the request is sent first, it is copied.
+    pub(crate) fn mirror(&mut self, mirror: Box<Mirror>, store: &Rc<Store>) {
+        if let Some(progress) = &self.progress {
+            progress.copying.get_or_init(|| Copying::new(store));
+        }
+        self.mirror = Some(mirror);
     }
 
     /// The next attempt's request; `None` when it cannot be sent again. A request without body leaves a copy, since it
     /// may have to be retried [G 5.7].
     pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
-        let Some(request) = self.request.take() else { return self.copy.as_ref()?.request() };
-        if self.progress.is_none() && self.copy.is_none() && self.is_idempotent {
+        let Some(request) = self.request.take() else {
+            let mut request = self.copy.as_ref()?.request()?;
+            if let Some(kept) = self.kept() {
+                *request.body_mut() = RequestBody::Kept(Some(kept));
+            }
+            return Some(request);
+        };
+        if self.copy.is_none() && (self.keeps_body || self.progress.is_none() && self.is_idempotent) {
             self.copy = Some(Copy::of(&request));
+        }
+        if let Some(mirror) = self.mirror.take() {
+            mirror.launch(&request, self.progress.as_ref().and_then(|progress| progress.copying.get()));
         }
         Some(*request)
     }
@@ -79,8 +110,17 @@ impl Outbound {
         match &self.progress {
             None => BodyState::None,
             Some(progress) if self.request.is_some() && !progress.is_touched.get() => BodyState::Untouched,
+            Some(_) if self.copy.is_some() && self.kept().is_some() => BodyState::Kept,
             Some(_) => BodyState::Spent,
         }
+    }
+
+    /// The body, if it has come whole and was kept for another attempt.
+    fn kept(&self) -> Option<Kept> {
+        if !self.keeps_body {
+            return None;
+        }
+        self.progress.as_ref()?.copying.get()?.whole()
     }
 
     /// Whether it may be sent twice [RFC 9110 9.2.2].

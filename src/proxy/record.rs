@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use super::access_log::{self, Entry, Way};
 use super::context::{Context, Current};
+use super::cors::Granted;
+use super::mirror::Mirror;
+use super::retry::Refused;
 use super::serve::Client;
 use crate::balance::pick::Reason;
 use crate::clock;
 use crate::ledger::breaker::Permit;
+use crate::ledger::budget::Retry;
 use crate::ledger::lease::Lease;
 use crate::ledger::member::Count;
 use crate::ledger::service::Loss;
@@ -39,6 +43,14 @@ pub(crate) struct Record {
     pub(crate) placed: Option<Placed>,
     /// Its room under `maxRequests` and `maxRetries`, where these are set.
     pub(crate) permits: (Option<Permit>, Option<Permit>),
+    /// Its room in the retry budget, once it was sent again.
+    pub(crate) retry: Option<Retry>,
+    /// Why it was not sent again, if a limit stood in its way.
+    pub(crate) retry_refused: Option<Refused>,
+    /// What its route's `corsPolicy` allows, until there is an answer.
+    pub(crate) cors: Option<Box<Granted>>,
+    /// Who gets a copy, until the request is made ready.
+    pub(crate) mirror: Option<Box<Mirror>>,
     /// Status that the client got; `None` = none yet.
     pub(crate) status: Option<u16>,
     /// How it ended; `None` = as [`Self::has_ended`] says.
@@ -110,6 +122,10 @@ impl Record {
             timeout: None,
             placed: None,
             permits: (None, None),
+            retry: None,
+            retry_refused: None,
+            cors: None,
+            mirror: None,
             status: None,
             detail: None,
             has_ended: false,
@@ -119,6 +135,12 @@ impl Record {
             loss: None,
             facts: None,
         }
+    }
+
+    /// It is routed to this service.
+    pub(crate) fn enter(&mut self, id: ServiceId, service: &LiveService) {
+        self.service = Some(id);
+        service.ledger.begin(self.client.context.worker);
     }
 
     /// The service that it was routed to.
@@ -159,6 +181,7 @@ impl Record {
             return;
         };
         service.ledger.count_detail(worker, detail);
+        service.ledger.end(worker);
         let Some(placed) = &self.placed else {
             service.ledger.count_unplaced(worker, self.status);
             return;
@@ -192,6 +215,7 @@ impl Record {
             detail,
             attempts: self.attempts,
             affinity_loss: self.loss,
+            retry_refused: self.retry_refused,
             trace: bytes(facts.trace.as_ref()),
             secured: self.client.secured,
             fields: self.live_service().map_or(LogFields::default(), |service| service.config.log_fields),
@@ -267,6 +291,7 @@ pub(crate) fn log_refusal(
         detail,
         attempts: 0,
         affinity_loss: None,
+        retry_refused: None,
         trace: None,
         secured: None,
         fields: LogFields::default(),

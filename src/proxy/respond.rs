@@ -27,13 +27,18 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Sends the client elsewhere: to the normal form of its path [G 6b], or where the URL map says.
-pub(crate) fn redirect(mut record: Record, status: u16, target: &str) -> Response<ResponseBody> {
-    record.detail = Some(StatusDetail::DirectResponse);
-    let mut response = own(record, status, Bytes::new(), false);
+pub(crate) fn redirect(record: Record, status: u16, target: &str) -> Response<ResponseBody> {
+    let mut response = direct(record, status);
     if let Ok(target) = HeaderValue::from_bytes(target.as_bytes()) {
         response.headers_mut().insert(LOCATION, target);
     }
     response
+}
+
+/// Answers by itself, with nothing but headers.
+pub(super) fn direct(mut record: Record, status: u16) -> Response<ResponseBody> {
+    record.detail = Some(StatusDetail::DirectResponse);
+    own(record, status, Bytes::new(), false)
 }
 
 /// Answers in the place of a service: `faultInjectionPolicy` [G 7c].
@@ -61,6 +66,7 @@ fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<R
     let length = body.len();
     // Where hyper does not know that the answer to a HEAD has no body.
     let is_head = record.client.stream().is_some_and(http2::Stream::is_head);
+    let cors = record.cors.take();
     let body = ResponseBody::own((!body.is_empty() && !is_head).then_some(body), record);
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -70,6 +76,9 @@ fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<R
     headers.insert(VIA, HeaderValue::from_static("1.1 google"));
     if is_head {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if let Some(cors) = cors {
+        cors.write(headers);
     }
     if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -10,8 +10,29 @@ pub(crate) enum BodyState {
     None,
     /// There is one, and none of it has been read from the client.
     Untouched,
+    /// There is one, all of it has come, and it was kept.
+    Kept,
     /// Some of it has been sent: it is gone.
     Spent,
+}
+
+/// The limit that stood in the way of another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// `maxRetries`.
+    MaxRetries,
+    /// `retryBudgetPercent`.
+    RetryBudget,
+}
+
+impl Refused {
+    /// The word in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxRetries => "max_retries",
+            Self::RetryBudget => "retry_budget",
+        }
+    }
 }
 
 /// Attempts on another member after a request was sent [G 5.7].
@@ -40,7 +61,9 @@ pub(crate) fn may_retry(
 ) -> bool {
     // Refused connections move a request on at least as often as without a policy.
     let (connects, repeats) = policy.map_or((MAX_CONNECT_RETRIES, MAX_RETRIES), |policy| {
-        let connects = if policy.on_connect_failure || policy.on_server_error { policy.most } else { 0 };
+        let moves_on = policy.on_connect_failure || policy.on_server_error;
+        let is_refused = policy.on_refused_stream && matches!(stage, Stage::Unsent);
+        let connects = if moves_on || is_refused { policy.most } else { 0 };
         let repeats = if policy.on_server_error { policy.most } else { 0 };
         (connects.max(MAX_CONNECT_RETRIES), repeats)
     });
@@ -53,24 +76,35 @@ pub(crate) fn may_retry(
     }
 }
 
-/// Whether an answer of this status is thrown away for one of another member.
+/// Whether an answer of this status, and of this status of gRPC in its head, is thrown away for one of another member.
+/// A call of gRPC may be made again, though it is a POST: the policy names the statuses for which that is so.
 pub(crate) fn may_retry_answer(
-    status: u16,
+    (status, grpc): (u16, Option<u32>),
     body: BodyState,
     is_idempotent: bool,
     (retries, policy): (u32, Option<&RetryPolicy>),
 ) -> bool {
-    can_repeat(body, is_idempotent)
-        && policy.is_some_and(|policy| retries < policy.most && policy.takes(status))
+    let Some(policy) = policy.filter(|policy| retries < policy.most) else { return false };
+    let is_whole = matches!(body, BodyState::None | BodyState::Kept);
+    is_whole
+        && (is_idempotent && policy.takes(status) || grpc.is_some_and(|status| policy.on_grpc.has(status)))
+}
+
+/// Whether the next attempt takes room of the retry budget. It does not where nothing was sent: such a request moves on
+/// and is with one member at a time, so that it adds to nobody's work. Nor do replays, which go to the same member, once
+/// for each attempt: its own end of a kept connection made them necessary.
+pub(crate) const fn is_budgeted(stage: Stage) -> bool {
+    !matches!(stage, Stage::Connect | Stage::Unsent)
 }
 
 const fn can_repeat(body: BodyState, is_idempotent: bool) -> bool {
-    matches!(body, BodyState::None) && is_idempotent
+    matches!(body, BodyState::None | BodyState::Kept) && is_idempotent
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::route::action::GrpcStatuses;
 
     #[test]
     fn g_5_7_a_request_without_body_is_retried_once_on_another_member() {
@@ -78,6 +112,13 @@ mod tests {
             assert!(may_retry(stage, BodyState::None, true, (0, None)));
             assert!(!may_retry(stage, BodyState::None, true, (1, None)));
         }
+    }
+
+    #[test]
+    fn what_was_never_sent_takes_no_room_of_the_budget() {
+        assert!([Stage::Connect, Stage::Unsent].iter().all(|stage| !is_budgeted(*stage)));
+        let sent = [Stage::Reused, Stage::Sent, Stage::Timeout, Stage::Answer];
+        assert!(sent.iter().all(|stage| is_budgeted(*stage)));
     }
 
     #[test]
@@ -124,12 +165,46 @@ mod tests {
         on_gateway_error: false,
         on_connect_failure: false,
         on_conflict: false,
+        on_refused_stream: false,
+        on_grpc: GrpcStatuses::NONE,
     };
+
+    #[test]
+    fn g_5_a_call_of_grpc_is_made_again_for_the_statuses_that_the_policy_names() {
+        let words = ["unavailable", "cancelled", "5xx"].map(str::to_owned);
+        let policy = RetryPolicy { on_grpc: GrpcStatuses::among(&words), ..POLICY };
+        let again = |grpc, body| may_retry_answer((200, grpc), body, false, (4, Some(&policy)));
+        let takes = [1, 4, 8, 13, 14, 0, 16, 99].map(|status| again(Some(status), BodyState::Kept));
+        assert_eq!(takes, [true, false, false, false, true, false, false, false]);
+        assert!(again(Some(14), BodyState::None) && !again(None, BodyState::Kept));
+        assert!(!again(Some(14), BodyState::Spent), "it is not kept, or has not come whole");
+        assert!(!may_retry_answer((200, Some(14)), BodyState::Kept, false, (5, Some(&policy))));
+        let words = ["deadline-exceeded", "internal", "resource-exhausted"].map(str::to_owned);
+        let policy = RetryPolicy { on_grpc: GrpcStatuses::among(&words), ..POLICY };
+        assert!([4, 13, 8].iter().all(|status| policy.on_grpc.has(*status)));
+    }
+
+    #[test]
+    fn g_5_a_refused_stream_moves_a_request_on_as_often_as_the_policy_says() {
+        let policy = RetryPolicy { on_refused_stream: true, ..POLICY };
+        let may = |stage, body, retries| may_retry(stage, body, false, (retries, Some(&policy)));
+        assert!(may(Stage::Unsent, BodyState::Kept, 4) && !may(Stage::Unsent, BodyState::Kept, 5));
+        assert!(!may(Stage::Unsent, BodyState::Spent, 0) && !may(Stage::Connect, BodyState::None, 4));
+    }
+
+    #[test]
+    fn g_5_a_kept_body_makes_an_idempotent_request_repeatable_under_a_policy() {
+        let any = RetryPolicy { on_server_error: true, ..POLICY };
+        let again =
+            |is_idempotent| may_retry_answer((503, None), BodyState::Kept, is_idempotent, (0, Some(&any)));
+        assert!(again(true) && !again(false), "PUT, and not POST");
+        assert!(may_retry(Stage::Sent, BodyState::Kept, true, (0, Some(&any))));
+    }
 
     #[test]
     fn g_5_a_policy_says_which_answers_are_had_again_and_how_often() {
         let again = |status, policy: RetryPolicy, retries| {
-            may_retry_answer(status, BodyState::None, true, (retries, Some(&policy)))
+            may_retry_answer((status, None), BodyState::None, true, (retries, Some(&policy)))
         };
         let gateway = RetryPolicy { on_gateway_error: true, ..POLICY };
         let statuses = [409, 500, 501, 502, 503, 504, 505];
@@ -139,9 +214,12 @@ mod tests {
         assert!(!again(500, any, 5));
         let conflict = RetryPolicy { on_conflict: true, ..POLICY };
         assert!(again(409, conflict, 0) && !again(404, conflict, 0));
-        assert!(!may_retry_answer(500, BodyState::None, true, (0, None)), "5.8: not without a policy");
-        assert!(!may_retry_answer(500, BodyState::Spent, true, (0, Some(&any))));
-        assert!(!may_retry_answer(500, BodyState::None, false, (0, Some(&any))));
+        assert!(
+            !may_retry_answer((500, None), BodyState::None, true, (0, None)),
+            "5.8: not without a policy"
+        );
+        assert!(!may_retry_answer((500, None), BodyState::Spent, true, (0, Some(&any))));
+        assert!(!may_retry_answer((500, None), BodyState::None, false, (0, Some(&any))));
     }
 
     #[test]

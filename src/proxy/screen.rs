@@ -29,6 +29,8 @@ pub(crate) fn own_answer(head: &request::Parts) -> Option<Own> {
         Turned::To(status, location) => {
             Some(Own { status, detail: StatusDetail::DirectResponse, location: Some(location), why: None })
         }
+        // That takes a route.
+        Turned::Preflight => None,
         Turned::Away(failure) => {
             Some(Own { status: unrouted(failure), detail: failure.detail, location: None, why: None })
         }

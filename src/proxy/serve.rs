@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::arrival::Arrival;
+use super::client_cert::ClientCert;
 use super::connection::Open;
 use super::context::Context;
 use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
@@ -52,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) secured: Option<Secured>,
     /// The host that it asked for by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// The certificate that it was asked for.
+    pub(crate) cert: Option<Rc<ClientCert>>,
     /// What is the same for all its requests' headers.
     pub(crate) hop: Hop,
     link: Link,
@@ -65,6 +68,8 @@ pub(crate) struct Client {
 enum Link {
     Connection(Arc<guard::Shared>),
     Stream(http2::Stream),
+    /// Nobody: a copy of a request is sent to another service.
+    Copy,
 }
 
 impl Client {
@@ -80,8 +85,30 @@ impl Client {
             watched,
             secured: connection.secured,
             sni: connection.sni.clone(),
+            cert: connection.cert.clone(),
             hop: connection.hop.clone(),
             link: Link::Stream(stream),
+            _place: None,
+            keep_alive: Cell::new(Span::ZERO),
+            is_in_flight: Cell::new(false),
+        }
+    }
+
+    /// Who a copy of a request is sent for: with deadlines of its own.
+    pub(super) fn of_copy(client: &Self) -> Self {
+        let watched = Rc::new(Watched::new(client.listener));
+        client.context.watch.add(watched.clone());
+        Self {
+            context: client.context.clone(),
+            listener: client.listener,
+            peer: client.peer,
+            local: client.local,
+            watched,
+            secured: client.secured,
+            sni: None,
+            cert: None,
+            hop: client.hop.clone(),
+            link: Link::Copy,
             _place: None,
             keep_alive: Cell::new(Span::ZERO),
             is_in_flight: Cell::new(false),
@@ -104,6 +131,7 @@ impl Client {
                 }
             }
             Link::Stream(stream) => stream.begin(front.map(|front| front.keep_alive)),
+            Link::Copy => {}
         }
     }
 
@@ -121,6 +149,7 @@ impl Client {
                 self.watched.forget();
                 stream.end(now);
             }
+            Link::Copy => {}
         }
     }
 
@@ -139,7 +168,7 @@ impl Client {
     /// The stream of HTTP/2, if it is one.
     pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
         match &self.link {
-            Link::Connection(_) => None,
+            Link::Connection(_) | Link::Copy => None,
             Link::Stream(stream) => Some(stream),
         }
     }
@@ -156,7 +185,7 @@ impl Client {
     const fn guard(&self) -> Option<&Arc<guard::Shared>> {
         match &self.link {
             Link::Connection(guard) => Some(guard),
-            Link::Stream(_) => None,
+            Link::Stream(_) | Link::Copy => None,
         }
     }
 }
@@ -174,6 +203,8 @@ pub(crate) struct Ends {
     pub(crate) secured: Option<Secured>,
     /// The host that the client asked for by SNI.
     pub(crate) sni: Option<Rc<str>>,
+    /// The certificate that the client was asked for.
+    pub(crate) cert: Option<Rc<ClientCert>>,
 }
 
 /// What HTTP can be spoken over.
@@ -189,12 +220,13 @@ pub(crate) async fn serve(
     listener: u32,
 ) {
     let open = Open::new(context, listener);
-    converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None }).await;
+    converse(&open, (stream, place), Ends { listener, peer, local, secured: None, sni: None, cert: None })
+        .await;
 }
 
 /// Speaks HTTP until the connection ends.
 pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
-    let Ends { listener, peer, local, secured, sni } = ends;
+    let Ends { listener, peer, local, secured, sni, cert } = ends;
     let context = open.context.clone();
     let world = context.world();
     let front = world.front(listener);
@@ -209,6 +241,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
         _place: Some(place),
         secured,
         sni,
+        cert,
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),

@@ -111,7 +111,7 @@ impl Visit {
                 return respond::failure(self.record, last.unwrap_or(failure));
             }
             let failure = match self.attempt().await {
-                Ok(reached) if self.is_unwanted(&reached) && self.may_retry_now() => {
+                Ok(reached) if self.is_unwanted(&reached) && self.may_retry_now(Stage::Answer) => {
                     self.throw_away(reached);
                     continue;
                 }
@@ -126,7 +126,7 @@ impl Visit {
                 self.judge(Outcome::GatewayFailure);
             }
             self.record.bytes_up = self.outbound.bytes();
-            if !self.may_try_again(failure) || !self.may_retry_now() {
+            if !self.may_try_again(failure) || !self.may_retry_now(failure.stage) {
                 return respond::failure(self.record, failure);
             }
             self.exclude();
@@ -140,15 +140,6 @@ impl Visit {
         let most = service.config.policies.circuit_breakers.max_requests;
         self.record.permits.0 = breaker::enter(&self.record.client, service, Limit::Requests, most)?;
         Ok(())
-    }
-
-    /// Room under `maxRetries`. A request has one retry under way at most.
-    fn may_retry_now(&mut self) -> bool {
-        self.record.permits.1 = None;
-        let service = &self.session.service;
-        let most = service.config.policies.circuit_breakers.max_retries;
-        let room = breaker::enter(&self.record.client, service, Limit::Retries, most);
-        room.map(|permit| self.record.permits.1 = permit).is_ok()
     }
 
     /// Chooses a member and takes its lease.
@@ -339,6 +330,9 @@ impl Visit {
         let of_service = self.session.service.config.custom_headers.as_deref();
         let edits = Edits { route: self.session.edits.as_deref(), service: of_service };
         custom_headers::to_client(edits, self.session.filled.take(), response.headers_mut());
+        if let Some(cors) = self.record.cors.take() {
+            cors.write(response.headers_mut());
+        }
         let cookie = self.cookie();
         let Self { mut record, outbound, session, .. } = self;
         record.status = Some(status.as_u16());

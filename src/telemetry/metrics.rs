@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 pub(crate) use self::fill::CLASSES;
 use self::fill::{
-    certificates, custom_metrics, durations, extras, figures, hosts, losses, members, outcomes, picks,
-    requests, scalers, trips,
+    certificates, custom_metrics, durations, extras, figures, hosts, losses, members, mirrored, outcomes,
+    picks, requests, scalers, trips,
 };
 use super::text::{Kind, Page};
 use crate::clock;
@@ -208,6 +208,16 @@ const FAMILIES: &[Family] = &[
         "overspill_replays_total",
         "Attempts repeated because a kept connection had been closed by the member.",
         |view, page| extras(view, page, Extra::Replays),
+    ),
+    counter(
+        "overspill_retries_refused_total",
+        "Attempts not repeated for want of room in the retry budget (retryBudgetPercent).",
+        |view, page| extras(view, page, Extra::RetriesRefused),
+    ),
+    counter(
+        "overspill_mirrored_requests_total",
+        "Copies of requests that a service was to get by requestMirrorPolicy, by result; not among its requests.",
+        mirrored,
     ),
     counter("overspill_affinity_losses_total", "Sessions that left their member, by reason.", losses),
     counter("overspill_affinity_cookies_issued_total", "Affinity cookies given out.", |view, page| {

@@ -36,6 +36,8 @@ resource! {
         min_body_rate: u32,
         /// How long a new binary may take to be ready.
         upgrade_timeout_sec: u32,
+        /// Retries under way, of requests under way.
+        retry_budget_percent: u8,
     }
 }
 
@@ -126,6 +128,7 @@ pub static PROXY: Table = Table {
         optional("maxConnectionsPerAddress", Kind::Integer(1, 10_000_000)),
         optional("minBodyRate", Kind::Integer(0, 1_000_000_000)).by("[G 5.6]"),
         optional("upgradeTimeoutSec", Kind::Integer(1, 3600)),
+        optional("retryBudgetPercent", Kind::Integer(0, 100)),
     ],
 };
 

@@ -20,6 +20,48 @@ resource! {
         retry_policy: RetryPolicy,
         /// Faults made on purpose.
         fault_injection_policy: FaultInjectionPolicy,
+        /// Another service that gets a copy.
+        request_mirror_policy: RequestMirrorPolicy,
+        /// What pages of other origins may do.
+        cors_policy: CorsPolicy,
+    }
+}
+
+resource! {
+    /// `requestMirrorPolicy`.
+    RequestMirrorPolicy
+    required {
+        /// Who gets the copies.
+        backend_service: String,
+    }
+    optional {
+        /// Of requests; all if absent.
+        mirror_percent: f64,
+    }
+}
+
+resource! {
+    /// `corsPolicy`.
+    #[derive(Default)]
+    CorsPolicy
+    required {}
+    optional {
+        /// `*`, or origins to the letter.
+        allow_origins: Vec<String>,
+        /// Regular expressions.
+        allow_origin_regexes: Vec<String>,
+        /// Of requests.
+        allow_methods: Vec<String>,
+        /// Names that requests may have.
+        allow_headers: Vec<String>,
+        /// Names that pages may read.
+        expose_headers: Vec<String>,
+        /// Seconds that the answer to a preflight holds.
+        max_age: i32,
+        /// Cookies, and what else tells who asks.
+        allow_credentials: bool,
+        /// As if there were none.
+        disabled: bool,
     }
 }
 
@@ -166,8 +208,8 @@ pub(super) static ROUTE_ACTION: Table = Table {
         optional("timeout", Kind::Object(&DURATION)).by("[G 5.2]"),
         optional("faultInjectionPolicy", Kind::Object(&FAULT)).by("[G 7c]"),
         optional("retryPolicy", Kind::Object(&RETRY_POLICY)).by("[G 5]"),
-        later("requestMirrorPolicy", "a copy of each request to another service", &[Off::Empty]),
-        later("corsPolicy", "answers to browsers that ask for another origin", &[Off::Empty]),
+        optional("requestMirrorPolicy", Kind::Object(&MIRROR)).by("[G 7c]"),
+        optional("corsPolicy", Kind::Object(&CORS)).by("[G 7c]"),
         later("maxStreamDuration", "a time limit for streams", &[Off::Empty]),
         later("cachePolicy", "caching", &[Off::Empty]),
         later("dynamicCompressionPolicy", "compression", &[Off::Empty]),
@@ -194,6 +236,28 @@ static URL_REWRITE: Table = Table {
     ],
 };
 
+static MIRROR: Table = Table {
+    noun: "a request mirror policy",
+    fields: &[
+        required("backendService", REFERENCE).by("[G 7c]"),
+        optional("mirrorPercent", PERCENTAGE).by("[G 7c]"),
+    ],
+};
+
+static CORS: Table = Table {
+    noun: "a CORS policy",
+    fields: &[
+        optional("allowOrigins", Kind::List(&Kind::Text(255), 1000)).by("[G 7c]"),
+        optional("allowOriginRegexes", Kind::List(&Kind::Text(250), 5)).by("[G 7b, 7c]"),
+        optional("allowMethods", Kind::List(&Kind::Text(32), 100)).by("[G 7c]"),
+        optional("allowHeaders", Kind::List(&Kind::Text(255), 100)).by("[G 7c]"),
+        optional("exposeHeaders", Kind::List(&Kind::Text(255), 100)).by("[G 7c]"),
+        optional("maxAge", Kind::Integer(-1, 2_147_483_647)).by("[G 7c]"),
+        optional("allowCredentials", Kind::Flag).by("[G 7c]"),
+        optional("disabled", Kind::Flag).by("[G 7c]"),
+    ],
+};
+
 static RETRY_POLICY: Table = Table {
     noun: "a retry policy",
     fields: &[
@@ -208,12 +272,12 @@ const RETRY_CONDITIONS: &[Word] = &[
     Word::Known("gateway-error"),
     Word::Known("connect-failure"),
     Word::Known("retriable-4xx"),
-    Word::Later("refused-stream", "HTTP/2 to members"),
-    Word::Later("cancelled", "gRPC"),
-    Word::Later("deadline-exceeded", "gRPC"),
-    Word::Later("internal", "gRPC"),
-    Word::Later("resource-exhausted", "gRPC"),
-    Word::Later("unavailable", "gRPC"),
+    Word::Known("refused-stream"),
+    Word::Known("cancelled"),
+    Word::Known("deadline-exceeded"),
+    Word::Known("internal"),
+    Word::Known("resource-exhausted"),
+    Word::Known("unavailable"),
 ];
 
 pub(super) static URL_REDIRECT: Table = Table {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use overspill::model::config::ServiceId;
 use overspill::model::route::action::Action;
-use overspill::model::route::predicate::{HeaderTest, QueryTest, Source, Test};
+use overspill::model::route::predicate::{HeaderTest, QueryTest, QueryValue, Source, Test};
 use overspill::model::route::template::PathTemplate;
 use overspill::model::route::{
     Head, HostPattern, HostRule, PathMatcher, PathPattern, PathRule, PathTest, RouteMatch, RouteRule, Rules,
@@ -158,8 +158,9 @@ fn route_rules(choice: &mut Choice<'_>, naive: &mut Vec<Naive>, services: &mut u
             let Some(test) = test else { continue };
             let headers: Vec<_> = (0..choice.below(3)).map(|_| header_test(choice)).collect();
             let exact = choice.is().then(|| choice.of(&["1", "2", ""]).into());
-            let queries: Vec<_> =
-                (0..choice.below(2)).map(|_| QueryTest { name: "q".into(), exact: exact.clone() }).collect();
+            let test_of_query = exact.map_or(QueryValue::Any, QueryValue::Exact);
+            let query = || QueryTest { name: "q".into(), test: test_of_query.clone() };
+            let queries: Vec<_> = (0..choice.below(2)).map(|_| query()).collect();
             matches.push(RouteMatch { path: test, headers: headers.clone(), queries: queries.clone() });
             naive.push(Naive::Route { priority, path, headers, queries, service: *services });
         }
@@ -331,6 +332,7 @@ fn header_holds(test: &HeaderTest, head: &Head<'_>) -> bool {
         Test::Range(from, to) => {
             value.parse::<i128>().is_ok_and(|n| i128::from(*from) <= n && n < i128::from(*to))
         }
+        Test::Regex(pattern) => pattern.takes(value.as_bytes()),
     };
     let is_met = if test.test == Test::Present(false) { values.is_empty() } else { values.iter().any(takes) };
     is_met != test.is_inverted
@@ -341,7 +343,11 @@ fn query_holds(test: &QueryTest, query: Option<&str>) -> bool {
     for pair in query.unwrap_or("").split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if name == &*test.name && !pair.is_empty() {
-            return test.exact.as_deref().is_none_or(|exact| exact == value);
+            return match &test.test {
+                QueryValue::Any => true,
+                QueryValue::Exact(exact) => **exact == *value,
+                QueryValue::Regex(pattern) => pattern.takes(value.as_bytes()),
+            };
         }
     }
     false

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::backend::{Scripted, toy};
 use crate::support::h2::{ask, connect, get, run};
 use crate::support::lb::Lb;
 use crate::support::setup::{Setup, scripted};
-use crate::support::tls::{Authority, Tls, block, https};
+use crate::support::tls::{Authority, Tls, block, der, https};
 
 /// With all variables that say something, each behind its name, in both directions.
 const ALL: &str = "ip={client_ip_address} port={client_port} to={server_ip_address}:{server_port} \
@@ -188,4 +191,35 @@ fn g_6_10_a_certificate_of_the_client_s_is_told() {
     for seen in backend.seen() {
         assert!(seen.header("x-all").unwrap().contains(" cert=true "), "{seen:?}");
     }
+}
+
+#[test]
+fn g_6_10_what_a_certificate_says_is_told_and_whether_it_is_to_be_believed() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let (authority, stranger) = (Authority::new("ca"), Authority::new("stranger"));
+    let pair = authority.server(&["web.example"]);
+    let setup = scripted(&backend, &health).service(
+        "customRequestHeaders: [\"X-Cert:{client_cert_present} {client_cert_chain_verified} {client_cert_error}|{client_cert_dnsname_sans}|{client_cert_sha256_fingerprint}\", \"Client-Cert:{client_cert_leaf}\"]",
+    );
+    let more = crate::tls_front::partners("ALLOW_INVALID_OR_MISSING_CLIENT_CERT", &authority);
+    let lb = Lb::start(&https(&setup, &[("web", &pair)], crate::tls_front::ASKED, &more));
+    let (good, bad) = (authority.client("partner"), stranger.client("partner"));
+    // The good one twice, the second time by the ticket of the first.
+    for shown in [Some(&good), Some(&good), Some(&bad), None] {
+        let client = Arc::new(authority.trusting(shown));
+        let mut tls = Tls::connect(lb.address(), &client, "web.example").unwrap();
+        tls.send("GET / HTTP/1.1\r\nhost: a\r\nclient-cert: forged\r\nx-cert: true true\r\n\r\n").unwrap();
+        assert_eq!(tls.answer().unwrap().status, 200);
+    }
+    let leaf = STANDARD.encode(der(&good.chain));
+    let seen = backend.seen();
+    for one in &seen[..2] {
+        let said = one.header("x-cert").unwrap();
+        assert!(said.starts_with(&format!("true true |{}|", STANDARD.encode("partner"))), "{said}");
+        assert_eq!(one.all("client-cert"), [format!(":{leaf}:")]);
+    }
+    let said = seen[2].header("x-cert").unwrap();
+    assert!(said.starts_with("true false client_cert_validation_failed|"), "{said}");
+    assert_eq!((seen[2].all("client-cert"), seen[3].all("client-cert")), (vec![""], vec![""]));
+    assert_eq!(seen[3].all("x-cert"), ["false false client_cert_not_provided||"]);
 }

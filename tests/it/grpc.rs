@@ -26,7 +26,7 @@ const EXPIRED: &[u8] = include_bytes!("../../src/net/testdata/expired.der");
 const KEY: &[u8] = include_bytes!("../../src/net/testdata/key.der");
 
 /// A member that speaks HTTP/2 in clear, or over TLS. Ends with its runtime.
-struct Member {
+pub(crate) struct Member {
     address: SocketAddr,
     shared: Arc<Shared>,
     _runtime: tokio::runtime::Runtime,
@@ -50,7 +50,7 @@ impl Serves for Member {
 }
 
 impl Member {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_streams(1000)
     }
 
@@ -107,7 +107,7 @@ impl Member {
         self.shared.connections.load(SeqCst)
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.shared.heads.lock().unwrap().len()
     }
 }

@@ -39,6 +39,7 @@ mod proxy_protocol;
 mod reload;
 mod retries;
 mod routes;
+mod routes_policies;
 mod sessions;
 mod shared_groups;
 mod slow_body;

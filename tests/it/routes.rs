@@ -12,7 +12,12 @@ use crate::support::lb::Lb;
 use crate::support::wait_until;
 
 /// Services with one member each behind a map; all are as healthy as a toy elsewhere.
-fn text(map: &str, services: &[(&str, SocketAddr, &str)], scheme: &str, health: SocketAddr) -> String {
+pub(crate) fn text(
+    map: &str,
+    services: &[(&str, SocketAddr, &str)],
+    scheme: &str,
+    health: SocketAddr,
+) -> String {
     let mut out = format!(
         "proxy: {{zone: us-central1-a, accessLog: {{path: none}}}}\n\
          forwardingRules: [{{name: web, IPAddress: 127.0.0.1, portRange: \"0\", target: p{scheme}}}]\n\
@@ -40,7 +45,7 @@ fn text(map: &str, services: &[(&str, SocketAddr, &str)], scheme: &str, health: 
 }
 
 /// A backend that answers with its own name, and with a header to be edited.
-fn named(name: &'static str) -> Scripted {
+pub(crate) fn named(name: &'static str) -> Scripted {
     Scripted::start(move |conn| {
         while conn.request().is_some() {
             let answer = format!(

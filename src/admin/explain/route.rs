@@ -41,6 +41,9 @@ pub(super) fn lead(
         let key = if matches!(rule, Rule::Path(_)) { "pathRule" } else { "routeRule" };
         facts[key] = rule.to_string().into();
     }
+    if let Some(outcome) = preflight(&mut facts, &route, head) {
+        return (facts, End::Answer(outcome));
+    }
     let id = match &route.action.target {
         Target::Redirect(redirect) => {
             let url = Url {
@@ -71,7 +74,7 @@ pub(super) fn lead(
             known.or_else(largest).map_or(ServiceId(u32::MAX), |part| part.to.service)
         }
     };
-    add_actions(&mut facts, &route, head);
+    add_actions(&mut facts, (&route, world), head);
     facts["service"] = world.service(id).map(|service| &**service.name()).into();
     (facts, End::Service(id))
 }
@@ -87,8 +90,27 @@ fn shares(among: &Split, world: &World) -> Value {
     among.parts().iter().map(part).collect()
 }
 
-/// What the service sees instead of what was asked for.
-fn add_actions(facts: &mut Value, route: &Route<'_>, head: &Head<'_>) {
+/// What a `corsPolicy` says of the request; the outcome, if that answers it.
+fn preflight(facts: &mut Value, route: &Route<'_>, head: &Head<'_>) -> Option<Value> {
+    let policy = route.action.cors.as_ref()?;
+    facts["corsOriginAllowed"] = policy.allowed(head.headers).is_some().into();
+    policy.answers(head.method, head.headers).then(|| {
+        json!({
+            "status": 200,
+            "statusDetails": StatusDetail::DirectResponse.as_str(),
+            "because": "its corsPolicy answers the preflight [G 7c]",
+        })
+    })
+}
+
+/// What the service sees instead of what was asked for, and who gets a copy of that.
+fn add_actions(facts: &mut Value, (route, world): (&Route<'_>, &World), head: &Head<'_>) {
+    if let Some(mirror) = &route.action.mirror {
+        facts["mirroredTo"] = json!({
+            "service": world.service(mirror.service).map(|service| &**service.name()),
+            "percent": mirror.share * 100.0,
+        });
+    }
     let Some(rewrite) = &route.action.rewrite else { return };
     facts["rewrittenPath"] = rewrite.path.of(route, head.path).into();
     if let Some(host) = &rewrite.host {
@@ -151,6 +173,27 @@ mod tests {
         // A session that is there already goes where its key says.
         let (facts, _) = led("www.example.com", "/", &[("cookie", "GCLB=AAAAAAAAAAAAAAAAAAAAAA")]);
         assert_eq!(facts["serviceBecause"], "its session is there");
+    }
+
+    #[test]
+    fn a_preflight_is_answered_and_a_copy_is_shown() {
+        let config = document(include_str!("../../../config/browser.yaml")).config.unwrap();
+        let world = World::build(Arc::new(config), 1, &mut Registry::new(1));
+        let front = world.config.fronts.first().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_static("https://preview-7.example.net"));
+        headers.insert("access-control-request-method", HeaderValue::from_static("PUT"));
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let asked = |method| {
+            let head = Head { host: Some(b"a"), method, path: "/api/x", query: None, headers: &headers };
+            lead(&world, (front, front.http().unwrap()), &head, (local, local), None)
+        };
+        let (facts, end) = asked("OPTIONS");
+        let End::Answer(outcome) = end else { panic!("{facts}") };
+        assert_eq!((&outcome["status"], &facts["corsOriginAllowed"]), (&200.into(), &true.into()));
+        let (facts, _) = asked("GET");
+        let copied = json!({"service": "next", "percent": 10.0});
+        assert_eq!((&facts["service"], &facts["mirroredTo"]), (&"web".into(), &copied));
     }
 
     #[test]

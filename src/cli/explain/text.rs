@@ -132,6 +132,13 @@ fn way(route: &Value) -> String {
     if let Some(path) = route["rewrittenPath"].as_str() {
         way += &format!(", as {}{path}", word(&route["rewrittenHost"]));
     }
+    let mirror = &route["mirroredTo"];
+    if let (Some(service), Some(percent)) = (mirror["service"].as_str(), mirror["percent"].as_f64()) {
+        way += &format!(", {} % copied to {service}", short(percent));
+    }
+    if let Some(is_allowed) = route["corsOriginAllowed"].as_bool() {
+        way += if is_allowed { ", its origin is allowed" } else { ", no origin that is allowed" };
+    }
     way
 }
 

@@ -158,6 +158,7 @@ fn limits(proxy: &Section<Proxy>) -> ProcessLimits {
         upgrade_timeout: proxy
             .upgrade_timeout_sec
             .map_or(ProcessLimits::default().upgrade_timeout, |seconds| Span::secs(seconds.into())),
+        retry_budget: proxy.retry_budget_percent.unwrap_or(ProcessLimits::default().retry_budget),
     }
 }
 

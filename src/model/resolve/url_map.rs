@@ -1,6 +1,7 @@
 //! URL maps [G 7].
 
 mod action;
+mod cors;
 mod edit;
 mod host;
 mod rule;

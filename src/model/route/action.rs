@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::cors::CorsPolicy;
 use super::edit::HeaderEdits;
 use super::template::TemplateRewrite;
 use super::{Route, Rule};
@@ -22,6 +23,19 @@ pub struct Action {
     pub retry: Option<Arc<RetryPolicy>>,
     /// `faultInjectionPolicy`.
     pub fault: Option<Box<Fault>>,
+    /// `requestMirrorPolicy`.
+    pub mirror: Option<Mirror>,
+    /// `corsPolicy`; `None` for one that is disabled too.
+    pub cors: Option<Arc<CorsPolicy>>,
+}
+
+/// `requestMirrorPolicy`: copies of requests whose answers nobody hears.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mirror {
+    /// Who gets them.
+    pub service: ServiceId,
+    /// Of all requests, above 0 to 1.
+    pub share: f64,
 }
 
 /// Where it leads.
@@ -68,6 +82,41 @@ pub struct RetryPolicy {
     pub on_connect_failure: bool,
     /// `retriable-4xx`: 409.
     pub on_conflict: bool,
+    /// `refused-stream`.
+    pub on_refused_stream: bool,
+    /// `cancelled` and what else is a status of gRPC, by their numbers.
+    pub on_grpc: GrpcStatuses,
+}
+
+/// A set of statuses of gRPC, 0 to 16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GrpcStatuses(u32);
+
+impl GrpcStatuses {
+    /// Google's words for conditions that are statuses of gRPC, with their numbers [G 5].
+    const NAMED: [(&'static str, u32); 5] = [
+        ("cancelled", 1),
+        ("deadline-exceeded", 4),
+        ("resource-exhausted", 8),
+        ("internal", 13),
+        ("unavailable", 14),
+    ];
+
+    /// Not any.
+    pub const NONE: Self = Self(0);
+
+    /// Those among these conditions.
+    #[must_use]
+    pub fn among(conditions: &[String]) -> Self {
+        let named = Self::NAMED.iter().filter(|(name, _)| conditions.iter().any(|one| one == name));
+        Self(named.fold(0, |all, (_, number)| all | 1 << number))
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub const fn has(self, status: u32) -> bool {
+        status < u32::BITS && self.0 & (1 << status) != 0
+    }
 }
 
 impl RetryPolicy {
@@ -94,8 +143,13 @@ impl Action {
     /// To this service, and nothing else.
     #[must_use]
     pub const fn to(service: ServiceId) -> Self {
-        let target = Target::Service(Destination { service, edits: None });
-        Self { target, rewrite: None, timeout: None, retry: None, fault: None }
+        Self::bare(Target::Service(Destination { service, edits: None }))
+    }
+
+    /// There, and nothing else.
+    #[must_use]
+    pub const fn bare(target: Target) -> Self {
+        Self { target, rewrite: None, timeout: None, retry: None, fault: None, mirror: None, cors: None }
     }
 
     /// All services that it may lead to, with their weights; 1 for a service alone.

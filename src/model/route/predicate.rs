@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::Head;
 use super::host::split_port;
+use super::pattern::Pattern;
 
 /// One of `headerMatches`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Test {
     Present(bool),
     /// `rangeMatch`: a whole number from the first up to, and without, the second.
     Range(i64, i64),
+    /// `regexMatch`.
+    Regex(Pattern),
 }
 
 /// One of `queryParameterMatches`. Nothing is decoded; of a parameter that stands several times, the first counts.
@@ -51,8 +54,19 @@ pub enum Test {
 pub struct QueryTest {
     /// `name`.
     pub name: Box<str>,
-    /// `exactMatch`; `None`: `presentMatch`.
-    pub exact: Option<Box<str>>,
+    /// What is asked of its value.
+    pub test: QueryValue,
+}
+
+/// What is asked of a parameter that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueryValue {
+    /// `presentMatch`.
+    Any,
+    /// `exactMatch`.
+    Exact(Box<str>),
+    /// `regexMatch`.
+    Regex(Pattern),
 }
 
 impl HeaderTest {
@@ -85,6 +99,7 @@ impl Test {
                 .ok()
                 .and_then(|text| text.parse::<i64>().ok())
                 .is_some_and(|number| (*start..*end).contains(&number)),
+            Self::Regex(pattern) => pattern.takes(value),
         }
     }
 }
@@ -96,7 +111,11 @@ impl QueryTest {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let value = pairs.find(|(name, _)| *name == &*self.name).map(|(_, value)| value);
-        value.is_some_and(|value| self.exact.as_ref().is_none_or(|exact| **exact == *value))
+        value.is_some_and(|value| match &self.test {
+            QueryValue::Any => true,
+            QueryValue::Exact(exact) => **exact == *value,
+            QueryValue::Regex(pattern) => pattern.takes(value.as_bytes()),
+        })
     }
 }
 
@@ -122,15 +141,17 @@ impl fmt::Display for Test {
             Self::Present(true) => f.write_str("presentMatch"),
             Self::Present(false) => f.write_str("presentMatch false"),
             Self::Range(start, end) => write!(f, "rangeMatch [{start},{end})"),
+            Self::Regex(pattern) => write!(f, "regexMatch {pattern}"),
         }
     }
 }
 
 impl fmt::Display for QueryTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.exact {
-            Some(exact) => write!(f, "query {} exactMatch {exact}", self.name),
-            None => write!(f, "query {} presentMatch", self.name),
+        match &self.test {
+            QueryValue::Any => write!(f, "query {} presentMatch", self.name),
+            QueryValue::Exact(exact) => write!(f, "query {} exactMatch {exact}", self.name),
+            QueryValue::Regex(pattern) => write!(f, "query {} regexMatch {pattern}", self.name),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::action::Action;
+use super::pattern::Pattern;
 use super::predicate::{HeaderTest, QueryTest};
 use super::prefix::PrefixTable;
 use super::template::PathTemplate;
@@ -44,6 +45,8 @@ pub enum PathTest {
     Full(Box<str>, bool),
     /// `pathTemplateMatch`.
     Template(PathTemplate),
+    /// `regexMatch`.
+    Regex(Pattern),
 }
 
 impl PathTest {
@@ -57,6 +60,7 @@ impl PathTest {
             Self::Full(full, false) => path == &**full,
             Self::Full(full, true) => path.eq_ignore_ascii_case(full),
             Self::Template(template) => template.holds(path),
+            Self::Regex(pattern) => pattern.takes(path.as_bytes()),
         }
     }
 
@@ -64,7 +68,7 @@ impl PathTest {
     pub(super) fn matched(&self, path: &str) -> usize {
         match self {
             Self::Prefix(prefix, _) => prefix.len(),
-            Self::Full(..) | Self::Template(_) => path.len(),
+            Self::Full(..) | Self::Template(_) | Self::Regex(_) => path.len(),
         }
     }
 
@@ -73,7 +77,7 @@ impl PathTest {
     pub const fn prefix(&self) -> Option<&str> {
         match self {
             Self::Prefix(prefix, _) => Some(prefix),
-            Self::Full(..) | Self::Template(_) => None,
+            Self::Full(..) | Self::Template(_) | Self::Regex(_) => None,
         }
     }
 
@@ -82,7 +86,7 @@ impl PathTest {
     pub const fn template(&self) -> Option<&PathTemplate> {
         match self {
             Self::Template(template) => Some(template),
-            Self::Prefix(..) | Self::Full(..) => None,
+            Self::Prefix(..) | Self::Full(..) | Self::Regex(_) => None,
         }
     }
 }
@@ -101,6 +105,7 @@ impl fmt::Display for RouteMatch {
             PathTest::Prefix(text, _) => write!(f, "prefixMatch {text}")?,
             PathTest::Full(text, _) => write!(f, "fullPathMatch {text}")?,
             PathTest::Template(template) => write!(f, "pathTemplateMatch {template}")?,
+            PathTest::Regex(pattern) => write!(f, "regexMatch {pattern}")?,
         }
         if matches!(self.path, PathTest::Prefix(_, true) | PathTest::Full(_, true)) {
             f.write_str(" ignoreCase")?;

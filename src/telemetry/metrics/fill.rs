@@ -9,7 +9,7 @@ use crate::ledger::breaker::Limit;
 use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
 use crate::ledger::resolution::Resolution;
-use crate::ledger::service::{Extra, Loss};
+use crate::ledger::service::{Extra, Loss, Mirrored};
 use crate::model::config::Front;
 use crate::model::detail::StatusDetail;
 use crate::model::service::Group;
@@ -161,6 +161,18 @@ pub(super) fn trips(view: &View<'_>, page: &mut Page) {
             let trips = service.ledger.breakers.trips(limit);
             if is_set.is_some() || trips > 0 {
                 page.count(&[("service", service.name()), ("limit", limit.as_str())], trips);
+            }
+        }
+    }
+}
+
+/// Only of services that were to get some.
+pub(super) fn mirrored(view: &View<'_>, page: &mut Page) {
+    for service in &view.world.services {
+        let counts = Mirrored::ALL.map(|how| (how, service.ledger.mirrored(how)));
+        if counts.iter().any(|(_, count)| *count > 0) {
+            for (how, count) in counts {
+                page.count(&[("service", service.name()), ("result", how.as_str())], count);
             }
         }
     }

@@ -8,7 +8,7 @@ use super::Routes;
 use crate::model::resolve::protection::span;
 use crate::model::route::RouteMatch;
 use crate::model::route::action::{
-    Action, Destination, Fault, NewPath, Redirect, RetryPolicy, Rewrite, Split, Target, Timeout,
+    Action, Destination, Fault, GrpcStatuses, NewPath, Redirect, RetryPolicy, Rewrite, Split, Target, Timeout,
 };
 use crate::model::route::edit::HeaderEdits;
 use crate::model::route::template::TemplateRewrite;
@@ -81,7 +81,6 @@ impl Routes<'_, '_, '_> {
     ) -> Option<Action> {
         let [_, action_key, redirect_key] = said.keys;
         let action = said.action.filter(|action| **action != wire::RouteAction::default());
-        let bare = |target| Action { target, rewrite: None, timeout: None, retry: None, fault: None };
         if let Some(redirect) = said.redirect.filter(|said| **said != wire::UrlRedirect::default()) {
             if let Some(key) = said.beside_redirect(action) {
                 let message = format!(
@@ -91,16 +90,19 @@ impl Routes<'_, '_, '_> {
                 return None;
             }
             let redirect = self.redirect(redirect, &at.key(redirect_key))?;
-            return Some(bare(Target::Redirect(Box::new(redirect))));
+            return Some(Action::bare(Target::Redirect(Box::new(redirect))));
         }
         let target = self.target(said, action, levels, at);
-        let Some(action) = action else { return target.map(bare) };
+        let Some(action) = action else { return target.map(Action::bare) };
         let inner = at.key(action_key);
         let rewrite = self.rewrite(action.url_rewrite.as_ref(), matches, &inner.key("urlRewrite"));
         let timeout = self.timeout(action, target.as_ref(), &inner.key("timeout"));
         let retry = self.retry(action.retry_policy.as_ref(), &inner.key("retryPolicy"));
         let fault = fault(action.fault_injection_policy.as_ref());
-        Some(Action { target: target?, rewrite: rewrite?, timeout, retry, fault })
+        let mirror = self.mirror(action.request_mirror_policy.as_ref(), &inner.key("requestMirrorPolicy"));
+        let cors = self.cors(action.cors_policy.as_ref(), &inner.key("corsPolicy"));
+        let (rewrite, mirror, cors) = (rewrite?, mirror?, cors?);
+        Some(Action { target: target?, rewrite, timeout, retry, fault, mirror, cors })
     }
 
     fn target(
@@ -297,7 +299,7 @@ impl Routes<'_, '_, '_> {
         let said = said?;
         let has = |word: &str| said.retry_conditions.iter().any(|condition| condition == word);
         if said.retry_conditions.is_empty() {
-            let expected = "at least one of 5xx, gateway-error, connect-failure and retriable-4xx [G 5]";
+            let expected = "at least one condition, such as 5xx, gateway-error or connect-failure [G 5]";
             let at = at.key("retryConditions");
             self.report.error(&at, "missing-field", "a retry policy that applies to nothing", expected);
         }
@@ -313,6 +315,8 @@ impl Routes<'_, '_, '_> {
             on_gateway_error: has("gateway-error"),
             on_connect_failure: has("connect-failure"),
             on_conflict: has("retriable-4xx"),
+            on_refused_stream: has("refused-stream"),
+            on_grpc: GrpcStatuses::among(&said.retry_conditions),
         }))
     }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::action::Said;
 use super::{Routes, push};
 use crate::model::route::edit::HeaderEdits;
-use crate::model::route::predicate::{HeaderTest, QueryTest, Source, Test};
+use crate::model::route::pattern::Pattern;
+use crate::model::route::predicate::{HeaderTest, QueryTest, QueryValue, Source, Test};
 use crate::model::route::template::PathTemplate;
 use crate::model::route::{PathTest, RouteMatch, RouteRule};
 use crate::wire::flaw::quote;
@@ -15,6 +16,8 @@ use crate::wire::route_rule as wire;
 /// Most predicates of a path matcher, and most templates among them [G 9].
 const MAX_PREDICATES: usize = 1000;
 const MAX_TEMPLATES: usize = 100;
+/// Most regular expressions of a path matcher [G 7b].
+const MAX_REGEXES: usize = 5;
 
 impl Routes<'_, '_, '_> {
     pub(super) fn route_rules(
@@ -67,12 +70,15 @@ impl Routes<'_, '_, '_> {
         };
         let all: usize = matches().map(|one| 1 + beside(one)).sum();
         let templates = matches().filter(|one| one.path_template_match.is_some()).count();
-        for (count, most, what) in
-            [(all, MAX_PREDICATES, "predicates"), (templates, MAX_TEMPLATES, "templates")]
-        {
+        let regexes: usize = matches().map(regexes).sum();
+        for (count, most, what, by) in [
+            (all, MAX_PREDICATES, "predicates", "[G 9]"),
+            (templates, MAX_TEMPLATES, "templates", "[G 9]"),
+            (regexes, MAX_REGEXES, "regular expressions", "[G 7b]"),
+        ] {
             if count > most {
                 let message = format!("path matcher `{matcher}` has {count} {what}");
-                self.report.error(at, "too-many", message, format!("at most {most} [G 9]"));
+                self.report.error(at, "too-many", message, format!("at most {most} {by}"));
             }
         }
     }
@@ -103,7 +109,7 @@ impl Routes<'_, '_, '_> {
         out
     }
 
-    /// Exactly one of the four. Regular expressions are refused by the scheme, elsewhere.
+    /// Exactly one of the four. Where regular expressions may stand is for the scheme to say, elsewhere.
     fn path_test(&mut self, rule: &wire::MatchRule, at: &Path<'_>) -> Option<PathTest> {
         let said = [
             ("prefixMatch", &rule.prefix_match),
@@ -131,7 +137,7 @@ impl Routes<'_, '_, '_> {
             return None;
         }
         let found = match *key {
-            "regexMatch" => return None,
+            "regexMatch" => return self.pattern(text, &at.key(key)).map(PathTest::Regex),
             "pathTemplateMatch" => PathTemplate::parse(text).map(PathTest::Template),
             _ if !text.starts_with('/') => Err("a path that starts with `/` [G 7b]"),
             _ if text.contains(['?', '#']) || text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
@@ -169,8 +175,8 @@ impl Routes<'_, '_, '_> {
         ];
         let mut tests = tests.into_iter().flatten();
         let (first, second) = (tests.next(), tests.next());
-        let has_regex = said.regex_match.is_some();
-        if second.is_some() || first.is_some() == has_regex {
+        let regex = said.regex_match.as_deref();
+        if second.is_some() || first.is_some() == regex.is_some() {
             let message = format!("header match `{}` asks for none or several things", said.header_name);
             let expected = "exactly one of exactMatch, prefixMatch, suffixMatch, presentMatch, rangeMatch and regexMatch [G 7b]";
             self.report.error(at, "header-match", message, expected);
@@ -182,7 +188,9 @@ impl Routes<'_, '_, '_> {
                 "a `rangeEnd` above `rangeStart`: it is the first number that does not match [G 7b]";
             self.report.error(&at.key("rangeMatch"), "out-of-range", message, expected);
         }
-        Some(HeaderTest { source: source?, test: first?, is_inverted: said.invert_match.unwrap_or(false) })
+        let regex = regex.map(|text| self.pattern(text, &at.key("regexMatch")).map(Test::Regex));
+        let test = regex.unwrap_or(first);
+        Some(HeaderTest { source: source?, test: test?, is_inverted: said.invert_match.unwrap_or(false) })
     }
 
     fn query(&mut self, said: &wire::QueryParameterMatch, at: &Path<'_>) -> Option<QueryTest> {
@@ -193,12 +201,30 @@ impl Routes<'_, '_, '_> {
             self.report.error(at, "query-match", message, expected);
             return None;
         }
-        if said.regex_match.is_some() {
-            return None;
-        }
-        Some(QueryTest {
-            name: said.name.as_str().into(),
-            exact: said.exact_match.as_deref().map(Into::into),
-        })
+        let exact = |text: &str| Some(QueryValue::Exact(text.into()));
+        let test = match (said.regex_match.as_deref(), said.exact_match.as_deref()) {
+            (Some(regex), _) => self.pattern(regex, &at.key("regexMatch")).map(QueryValue::Regex),
+            (None, text) => text.map_or(Some(QueryValue::Any), exact),
+        };
+        Some(QueryTest { name: said.name.as_str().into(), test: test? })
     }
+
+    /// A regular expression. `None` after a report.
+    pub(super) fn pattern(&mut self, text: &str, at: &Path<'_>) -> Option<Pattern> {
+        let bad = |flaw: String| {
+            let message = format!("{} is no regular expression: {flaw}", quote(text));
+            let expected =
+                "RE2 syntax: no look-around, no back-references, ASCII alone; for the whole text [G 7b]";
+            self.report.error(at, "bad-regex", message, expected);
+        };
+        Pattern::parse(text).map_err(bad).ok()
+    }
+}
+
+/// How many regular expressions there are in a match rule.
+fn regexes(one: &wire::MatchRule) -> usize {
+    let headers = one.header_matches.iter().flatten().filter(|one| one.regex_match.is_some()).count();
+    let queries =
+        one.query_parameter_matches.iter().flatten().filter(|one| one.regex_match.is_some()).count();
+    usize::from(one.regex_match.is_some()) + headers + queries
 }

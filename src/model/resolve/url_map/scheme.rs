@@ -58,10 +58,17 @@ impl Refusing<'_, '_> {
             ("timeout", action.timeout.is_some()),
             ("retryPolicy", action.retry_policy.is_some()),
             ("faultInjectionPolicy", action.fault_injection_policy.is_some()),
+            ("requestMirrorPolicy", action.request_mirror_policy.is_some()),
+            ("corsPolicy", action.cors_policy.is_some()),
         ] {
             if is_said {
                 self.not_classic(key, "`urlRewrite` alone, or scheme EXTERNAL_MANAGED [G 7c]", &at.key(key));
             }
+        }
+        let regexes = action.cors_policy.as_ref().and_then(|cors| cors.allow_origin_regexes.as_ref());
+        if self.scheme != Scheme::External && regexes.is_some_and(|list| !list.is_empty()) {
+            let key = "allowOriginRegexes";
+            self.regex(&at.key("corsPolicy").key(key), key, "allowOrigins");
         }
     }
 
@@ -73,13 +80,13 @@ impl Refusing<'_, '_> {
 
     fn predicates(&mut self, matched: &MatchRule, at: &Path<'_>) {
         if matched.regex_match.is_some() {
-            self.regex(&at.key("regexMatch"));
+            self.regex(&at.key("regexMatch"), "regexMatch", OTHER_MATCHES);
         }
         let list = at.key("headerMatches");
         for (index, one) in matched.header_matches.iter().flatten().enumerate() {
             let at = list.item(index);
             if one.regex_match.is_some() {
-                self.regex(&at.key("regexMatch"));
+                self.regex(&at.key("regexMatch"), "regexMatch", OTHER_MATCHES);
             }
             if one.range_match.is_some() {
                 let expected = "another match, or scheme EXTERNAL_MANAGED [G 7b]";
@@ -89,7 +96,7 @@ impl Refusing<'_, '_> {
         let list = at.key("queryParameterMatches");
         for (index, one) in matched.query_parameter_matches.iter().flatten().enumerate() {
             if one.regex_match.is_some() {
-                self.regex(&list.item(index).key("regexMatch"));
+                self.regex(&list.item(index).key("regexMatch"), "regexMatch", OTHER_MATCHES);
             }
         }
     }
@@ -101,16 +108,15 @@ impl Refusing<'_, '_> {
         }
     }
 
-    fn regex(&mut self, at: &Path<'_>) {
-        let other = "prefixMatch, fullPathMatch, pathTemplateMatch or exactMatch";
-        if self.scheme == Scheme::InternalManaged || self.is_regional {
-            let message = "`regexMatch` is not supported yet: regular expressions";
-            self.report.error(at, "not-supported", message, other);
-        } else {
-            let message = format!("`regexMatch` in a global URL map of scheme {}", self.scheme.as_str());
+    fn regex(&mut self, at: &Path<'_>, key: &str, other: &str) {
+        if self.scheme != Scheme::InternalManaged && !self.is_regional {
+            let message = format!("`{key}` in a global URL map of scheme {}", self.scheme.as_str());
             let expected =
                 format!("{other}: regular expressions are for regional, internal and mesh ones only [G 7b]");
             self.report.error(at, "forbidden-field", message, expected);
         }
     }
 }
+
+/// What may stand in place of `regexMatch`.
+const OTHER_MATCHES: &str = "prefixMatch, fullPathMatch, pathTemplateMatch or exactMatch";

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::route::action::{Destination, NewPath, Redirect, Split, Target, Url};
-use crate::model::route::predicate::{HeaderTest, QueryTest, Source, Test};
+use crate::model::route::predicate::{HeaderTest, QueryTest, QueryValue, Source, Test};
 use crate::model::route::template::{PathTemplate, TemplateRewrite};
 
 fn prefix(text: &str) -> RouteMatch {
@@ -31,7 +31,8 @@ fn with_header(matched: RouteMatch, name: &str, test: Test, is_inverted: bool) -
 }
 
 fn with_query(matched: RouteMatch, name: &str, exact: Option<&str>) -> RouteMatch {
-    RouteMatch { queries: vec![QueryTest { name: name.into(), exact: exact.map(Into::into) }], ..matched }
+    let test = exact.map_or(QueryValue::Any, |text| QueryValue::Exact(text.into()));
+    RouteMatch { queries: vec![QueryTest { name: name.into(), test }], ..matched }
 }
 
 fn rule(priority: u32, matches: Vec<RouteMatch>, service: u32) -> RouteRule {
@@ -326,7 +327,7 @@ fn naive(rules: &[RouteRule], path: &str, headers: &HeaderMap) -> u32 {
             PathTest::Prefix(text, true) => path.to_lowercase().starts_with(&text.to_lowercase()),
             PathTest::Full(text, false) => path == &**text,
             PathTest::Full(text, true) => path.to_lowercase() == text.to_lowercase(),
-            PathTest::Template(_) => false,
+            PathTest::Template(_) | PathTest::Regex(_) => false,
         };
         by_path && (one.headers.is_empty() || headers.contains_key("x"))
     };
