@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::http3;
 use super::pool::Upstream;
 use super::record::Record;
 use crate::model::detail::StatusDetail;
@@ -19,7 +20,48 @@ pub(crate) enum RequestBody {
     /// Nothing.
     Empty,
     /// The client's body, as it comes.
-    Streaming(Incoming, Rc<Progress>),
+    Streaming(Source, Rc<Progress>),
+}
+
+/// Where a client's body comes from.
+pub(crate) enum Source {
+    /// A connection of HTTP/1 or HTTP/2.
+    Hyper(Incoming),
+    /// A stream of HTTP/3.
+    Http3(Box<http3::Body>),
+}
+
+/// Why a client's body broke off.
+pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
+
+impl From<Incoming> for Source {
+    fn from(incoming: Incoming) -> Self {
+        Self::Hyper(incoming)
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+        match self {
+            Self::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    /// Nothing is left.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Http3(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Http3(body) => body.size_hint(),
+        }
+    }
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
@@ -39,15 +81,15 @@ pub(crate) struct Progress {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = SourceError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
         progress.is_touched.set(true);
-        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        let polled = incoming.poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -5,7 +5,8 @@
 //! [`headers`] both directions → [`body`] streams and pays back at its end → [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
-//! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
+//! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands; one of HTTP/3 has a way of its own
+//! up to [`handle`], and back from it: [`http3`].
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
 //! [`connection`] counts and logs, once, by [`connection_log`].
@@ -24,6 +25,7 @@ pub mod handle;
 mod handshake;
 pub mod headers;
 mod http2;
+pub mod http3;
 pub mod https;
 mod live;
 pub mod outbound;

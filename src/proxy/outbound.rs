@@ -3,9 +3,8 @@
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
-use hyper::body::{Body, Incoming};
 
-use super::body::{Progress, RequestBody};
+use super::body::{Progress, RequestBody, Source};
 use super::retry::BodyState;
 
 /// The request, whole or spent.
@@ -27,7 +26,7 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(crate) fn new(head: request::Parts, incoming: Incoming) -> Self {
+    pub(crate) fn new(head: request::Parts, incoming: Source) -> Self {
         let progress: Option<Rc<Progress>> = (!incoming.is_end_stream()).then(Rc::default);
         let body = match &progress {
             Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
