@@ -165,8 +165,11 @@ impl AsyncUdpSocket for Socket {
 /// A worker's QUIC configurations, made when they are first asked for.
 pub struct Configs {
     ticketer: Ticketer,
-    made: RefCell<Vec<(Arc<Termination>, Span, Arc<ServerConfig>)>>,
+    made: RefCell<Vec<Made>>,
 }
+
+/// For these terms and this time without a datagram.
+type Made = (Arc<Termination>, Span, Arc<ServerConfig>);
 
 impl Configs {
     /// None yet.

@@ -26,7 +26,7 @@ use pin_project_lite::pin_project;
 use self::answer::Dates;
 use self::frames::Fault;
 pub(crate) use self::request::Body;
-use self::transport::{Shared, Signals, Transport, code};
+use self::transport::{End, Shared, Signals, Transport, code};
 use super::body::Source;
 use super::connection::Open;
 use super::context::Context;
@@ -109,6 +109,7 @@ pub(crate) async fn serve(
 }
 
 /// What happens to a connection.
+#[allow(clippy::large_enum_variant)] // Never kept: it goes from one function to the next.
 enum Event {
     /// GOAWAY is to be sent.
     Leave,
@@ -257,7 +258,13 @@ impl Connection {
         let future = self.clone().answer(resolver, signals.clone(), client.clone());
         let connection = self.clone();
         self.open.set(self.open.get() + 1);
-        tokio::task::spawn_local(Box::pin(Running { future, client, signals, connection }));
+        tokio::task::spawn_local(Box::pin(Running {
+            future,
+            client,
+            signals,
+            connection,
+            is_read: Cell::new(false),
+        }));
     }
 
     async fn answer(
@@ -271,7 +278,7 @@ impl Connection {
         let (head, ()) = request.into_parts();
         signals.begin();
         let announced = request::announced(&head);
-        let mut body = Box::new(Body::new(recv, announced));
+        let mut body = Box::new(Body::new(recv, announced, signals.clone()));
         if announced.is_none()
             && request::is_bodiless(&head.method)
             && poll_fn(|cx| body.poll_first(cx)).await.is_err()
@@ -290,7 +297,7 @@ impl Connection {
         }
         // The connection must not end before the client has what was sent on it.
         drop(send);
-        poll_fn(|cx| signals.poll_end(cx)).await;
+        poll_fn(|cx| signals.poll_both(cx)).await;
     }
 
     /// A stream that did not become a request.
@@ -398,11 +405,13 @@ pin_project! {
         client: Rc<Client>,
         signals: Rc<Signals>,
         connection: Rc<Connection>,
+        is_read: Cell<bool>,
     }
 
     impl<F> PinnedDrop for Running<F> {
         fn drop(this: Pin<&mut Self>) {
             this.client.watched.forget();
+            this.signals.finish();
             this.connection.close_stream();
             if this.signals.is_given_up() {
                 this.connection.given_up();
@@ -429,6 +438,14 @@ impl<F: Future<Output = ()>> Future for Running<F> {
             return Poll::Ready(());
         }
         // Whoever stops the answer wants no more of the member's work.
-        this.signals.poll_end(cx).map(|_| ())
+        match this.signals.poll_end(cx) {
+            Poll::Ready(End::Unwanted) => Poll::Ready(()),
+            Poll::Ready(End::Read) if !this.is_read.replace(true) => {
+                // It may be the very thing that the future waits for.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(End::Read) | Poll::Pending => Poll::Pending,
+        }
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Frames {
     kind: u64,
     /// Bytes of the frame's payload that are still to come.
     left: u64,
+    /// Lists of headers that have begun.
+    lists: u32,
+    empty: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Frames {
     }
 
     const fn new(state: State) -> Self {
-        Self { state, number: Number { value: 0, left: 0 }, kind: 0, left: 0 }
+        Self { state, number: Number { value: 0, left: 0 }, kind: 0, left: 0, lists: 0, empty: 0 }
     }
 
     /// Takes note of bytes that have come.
@@ -95,6 +98,11 @@ impl Frames {
         Ok(())
     }
 
+    /// Frames of DATA without any, before trailers: h3 takes each for the end of the body.
+    pub(crate) const fn empty(&self) -> u64 {
+        self.empty
+    }
+
     /// Whether a stream may end here.
     pub(crate) const fn is_between(&self) -> bool {
         self.number.left == 0 && !matches!(self.state, State::Length | State::Payload)
@@ -121,6 +129,8 @@ impl Frames {
                 if !carries && !control.take(now) {
                     return Err(Fault::Control);
                 }
+                self.lists += u32::from(self.kind == HEADERS);
+                self.empty += u64::from(self.kind == DATA && number == 0 && self.lists < 2);
                 if number == 0 { State::Kind } else { State::Payload }
             }
             State::Stream | State::Payload | State::Other => State::Other,
@@ -185,7 +195,7 @@ mod tests {
         let bytes = all.concat();
         let mut whole = Frames::of_request();
         fed(&mut whole, &bytes).unwrap();
-        assert!(whole.is_between());
+        assert!(whole.is_between() && whole.empty() == 1);
         let (mut split, mut control) = (Frames::of_request(), allowance());
         assert!(split.is_between());
         for (at, byte) in bytes.iter().enumerate() {

@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -17,7 +18,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSF
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
 
-use super::transport::Incoming;
+use super::transport::{Incoming, Signals};
 use crate::model::detail::StatusDetail;
 use crate::proxy::http2;
 
@@ -62,14 +63,21 @@ pub(super) fn is_bodiless(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
 }
 
+/// What a client sends on a stream.
+pub(super) type Inflow = RequestStream<Incoming, Bytes>;
+
 /// A request's body.
 pub(crate) struct Body {
-    stream: RequestStream<Incoming, Bytes>,
+    /// `None` = taken out by the drop.
+    stream: Option<Inflow>,
     /// Bytes that are still to come, where the head has said.
     left: Option<u64>,
     /// Come already.
     first: Option<Bytes>,
     state: State,
+    signals: Rc<Signals>,
+    /// Frames of DATA without any that were passed over.
+    empty: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +100,9 @@ impl fmt::Display for Broken {
 impl Error for Broken {}
 
 impl Body {
-    pub(super) fn new(stream: RequestStream<Incoming, Bytes>, announced: Option<u64>) -> Self {
+    pub(super) fn new(stream: Inflow, announced: Option<u64>, signals: Rc<Signals>) -> Self {
         let state = if announced == Some(0) { State::Ended } else { State::Data };
-        Self { stream, left: announced, first: None, state }
+        Self { stream: Some(stream), left: announced, first: None, state, signals, empty: 0 }
     }
 
     /// Waits until it is known whether there is any.
@@ -110,15 +118,19 @@ impl Body {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        let data = match ready!(self.stream.poll_recv_data(cx)) {
-            Ok(Some(mut data)) => Some(data.copy_to_bytes(data.remaining())),
-            Ok(None) => None,
-            Err(_) => return Poll::Ready(Err(self.break_off())),
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(Broken)) };
+        let data = loop {
+            match ready!(stream.poll_recv_data(cx)) {
+                Ok(Some(mut data)) => break Some(data.copy_to_bytes(data.remaining())),
+                Ok(None) if self.empty < self.signals.empty() => self.empty += 1,
+                Ok(None) => break None,
+                Err(_) => return Poll::Ready(Err(self.break_off())),
+            }
         };
         let come = data.as_ref().map_or(0, |data| data.len() as u64);
         let left = self.left.map(|left| left.checked_sub(come));
         if matches!(left, Some(None)) || data.is_none() && matches!(left, Some(Some(1..))) {
-            self.stream.stop_sending(Code::H3_MESSAGE_ERROR);
+            stream.stop_sending(Code::H3_MESSAGE_ERROR);
             return Poll::Ready(Err(self.break_off()));
         }
         self.left = left.flatten();
@@ -126,7 +138,8 @@ impl Body {
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let trailers = ready!(self.stream.poll_recv_trailers(cx));
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Some(Err(Broken))) };
+        let trailers = ready!(stream.poll_recv_trailers(cx));
         self.state = State::Ended;
         Poll::Ready(match trailers {
             Ok(None) => None,
@@ -138,6 +151,18 @@ impl Body {
     fn break_off(&mut self) -> Broken {
         self.state = State::Ended;
         Broken
+    }
+}
+
+impl Drop for Body {
+    /// Behind the announced end there is nothing but the stream's own, which a client must be let to say.
+    fn drop(&mut self) {
+        if self.state != State::Ended
+            && self.left == Some(0)
+            && let Some(stream) = self.stream.take()
+        {
+            self.signals.leave_rest(stream);
+        }
     }
 }
 
@@ -163,8 +188,9 @@ impl http_body::Body for Body {
         Poll::Ready(None)
     }
 
+    /// At the announced end, too: trailers behind a length are not waited for.
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended && self.first.is_none()
+        self.first.is_none() && (self.state == State::Ended || self.left == Some(0))
     }
 
     fn size_hint(&self) -> SizeHint {

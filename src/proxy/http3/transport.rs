@@ -15,6 +15,7 @@ use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, Wri
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 
 use super::frames::{Fault, Frames};
+use super::request::Inflow;
 use crate::clock;
 use crate::proxy::http2::frames::{Allowance, CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND};
 use crate::proxy::watch::Watched;
@@ -71,13 +72,21 @@ impl Shared {
 
 /// What a request's task knows of its stream besides what h3 tells.
 pub(super) struct Signals {
-    ending: RefCell<Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>>>>,
+    ending: RefCell<Ending>,
     end: Cell<Option<End>>,
     /// There is a request: from here on, a stream that is dropped before its end is reset.
     has_begun: Cell<bool>,
     /// The client has broken off its request.
     is_reset: Cell<bool>,
+    /// See [`Frames::empty`].
+    empty: Cell<u64>,
+    /// What is left of a request whose body is whole.
+    rest: RefCell<Option<Inflow>>,
+    /// The task has ended.
+    is_over: Cell<bool>,
 }
+
+type Ending = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>>>;
 
 /// How a stream ended on its way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +104,9 @@ impl Signals {
             end: Cell::new(None),
             has_begun: Cell::new(false),
             is_reset: Cell::new(false),
+            empty: Cell::new(0),
+            rest: RefCell::new(None),
+            is_over: Cell::new(false),
         })
     }
 
@@ -102,9 +114,42 @@ impl Signals {
         self.has_begun.set(true);
     }
 
+    /// Frames of DATA without any that have come.
+    pub(super) fn empty(&self) -> u64 {
+        self.empty.get()
+    }
+
     /// Whether the client gave up.
     pub(super) fn is_given_up(&self) -> bool {
         self.is_reset.get() || self.end.get() == Some(End::Unwanted)
+    }
+
+    /// The request's body is whole.
+    pub(super) fn leave_rest(&self, stream: Inflow) {
+        if !self.is_over.get() {
+            *self.rest.borrow_mut() = Some(stream);
+        }
+    }
+
+    /// The task ends, and with it the stream.
+    pub(super) fn finish(&self) {
+        self.is_over.set(true);
+        let rest = self.rest.borrow_mut().take();
+        drop(rest);
+    }
+
+    /// Waits until both sides have said all: the client has the answer, and its request has ended.
+    pub(super) fn poll_both(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut rest = self.rest.borrow_mut();
+        if rest.as_mut().is_some_and(|rest| rest.poll_recv_data(cx).is_ready()) {
+            *rest = None;
+        }
+        let has_rest = rest.is_some();
+        drop(rest);
+        match ready!(self.poll_end(cx)) {
+            End::Read if has_rest => Poll::Pending,
+            End::Read | End::Unwanted => Poll::Ready(()),
+        }
     }
 
     /// When and how the stream ends.
@@ -404,6 +449,9 @@ impl Incoming {
             None if self.signals.is_some() && !self.frames.is_between() => Some(Fault::Cut),
             None => None,
         };
+        if let Some(signals) = &self.signals {
+            signals.empty.set(self.frames.empty());
+        }
         let Some(fault) = fault else { return Ok(()) };
         self.shared.fail(fault);
         Err(StreamErrorIncoming::StreamTerminated { error_code: Code::H3_FRAME_ERROR.value() })
