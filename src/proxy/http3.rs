@@ -8,6 +8,8 @@
 mod answer;
 mod frames;
 mod request;
+mod running;
+mod signals;
 mod transport;
 
 use std::cell::{Cell, RefCell};
@@ -15,18 +17,19 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h3::error::Code;
 use h3::server::{self, RequestResolver};
 use http::{Method, Request};
-use pin_project_lite::pin_project;
 
 use self::answer::Dates;
 use self::frames::Fault;
 pub(crate) use self::request::Body;
-use self::transport::{End, Shared, Signals, Transport, code};
+use self::running::Running;
+use self::signals::{Shared, Signals};
+use self::transport::{Transport, code};
 use super::body::Source;
 use super::connection::Open;
 use super::context::Context;
@@ -394,58 +397,5 @@ impl Stream {
     /// Why the request is refused.
     pub(super) fn canonical(&self, head: &mut http::request::Parts) -> Result<(), StatusDetail> {
         request::canonical(head, self.connection.max_head)
-    }
-}
-
-pin_project! {
-    /// A stream, from its first byte until the client has all of the answer. Dropped early, it is reset.
-    struct Running<F> {
-        #[pin]
-        future: F,
-        client: Rc<Client>,
-        signals: Rc<Signals>,
-        connection: Rc<Connection>,
-        is_read: Cell<bool>,
-    }
-
-    impl<F> PinnedDrop for Running<F> {
-        fn drop(this: Pin<&mut Self>) {
-            this.client.watched.forget();
-            this.signals.finish();
-            this.connection.close_stream();
-            if this.signals.is_given_up() {
-                this.connection.given_up();
-            }
-            if std::thread::panicking() {
-                let context = &this.client.context;
-                context.process.count(context.worker, Traffic::Panics);
-            }
-        }
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Running<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.project();
-        let watched = &this.client.watched;
-        watched.register(cx.waker());
-        if watched.drain.get() {
-            this.connection.leave();
-        }
-        if this.future.poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
-            return Poll::Ready(());
-        }
-        // Whoever stops the answer wants no more of the member's work.
-        match this.signals.poll_end(cx) {
-            Poll::Ready(End::Unwanted) => Poll::Ready(()),
-            Poll::Ready(End::Read) if !this.is_read.replace(true) => {
-                // It may be the very thing that the future waits for.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(End::Read) | Poll::Pending => Poll::Pending,
-        }
     }
 }

@@ -18,7 +18,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSF
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
 
-use super::transport::{Incoming, Signals};
+use super::signals::Signals;
+use super::transport::Incoming;
 use crate::model::detail::StatusDetail;
 use crate::proxy::http2;
 

@@ -1,7 +1,6 @@
-//! QUIC as h3 wants it: quinn's connection and streams, with every byte of a client followed by [`Frames`], and what a
-//! request's task must know of its stream.
+//! QUIC as h3 wants it: quinn's connection and streams, with every byte of a client followed by [`Frames`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,159 +11,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
-use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use super::frames::{Fault, Frames};
-use super::request::Inflow;
-use crate::clock;
-use crate::proxy::http2::frames::{Allowance, CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND};
-use crate::proxy::watch::Watched;
+use super::signals::{Shared, Signals};
 
 /// Bytes that one look at a stream brings at most.
 const CHUNK: usize = 64 * 1024;
-
-/// What a connection's streams share with its owner.
-pub(super) struct Shared {
-    /// The owner; woken when a fault ends the connection.
-    watched: Rc<Watched>,
-    control: RefCell<Allowance>,
-    fault: Cell<Option<Fault>>,
-    /// GOAWAY is sent: streams that come now are rejected, to be sent again elsewhere.
-    is_leaving: Cell<bool>,
-    /// Of the stream that h3 was given last.
-    arrived: RefCell<Option<Rc<Signals>>>,
-}
-
-impl Shared {
-    pub(super) fn new(watched: Rc<Watched>) -> Rc<Self> {
-        let control = Allowance::new(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND, clock::now());
-        Rc::new(Self {
-            watched,
-            control: RefCell::new(control),
-            fault: Cell::new(None),
-            is_leaving: Cell::new(false),
-            arrived: RefCell::new(None),
-        })
-    }
-
-    /// Why the connection must end.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        self.fault.get()
-    }
-
-    /// The connection must end.
-    pub(super) fn fail(&self, fault: Fault) {
-        if self.fault.get().is_none() {
-            self.fault.set(Some(fault));
-        }
-        self.watched.wake();
-    }
-
-    pub(super) fn leave(&self) {
-        self.is_leaving.set(true);
-    }
-
-    /// The signals of the stream that h3 has just handed on.
-    pub(super) fn arrived(&self) -> Option<Rc<Signals>> {
-        self.arrived.borrow_mut().take()
-    }
-}
-
-/// What a request's task knows of its stream besides what h3 tells.
-pub(super) struct Signals {
-    ending: RefCell<Ending>,
-    end: Cell<Option<End>>,
-    /// There is a request: from here on, a stream that is dropped before its end is reset.
-    has_begun: Cell<bool>,
-    /// The client has broken off its request.
-    is_reset: Cell<bool>,
-    /// See [`Frames::empty`].
-    empty: Cell<u64>,
-    /// What is left of a request whose body is whole.
-    rest: RefCell<Option<Inflow>>,
-    /// The task has ended.
-    is_over: Cell<bool>,
-}
-
-type Ending = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>>>;
-
-/// How a stream ended on its way to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// The client has all of it.
-    Read,
-    /// The client does not want it, or is gone.
-    Unwanted,
-}
-
-impl Signals {
-    fn new(stream: &quinn::SendStream) -> Rc<Self> {
-        Rc::new(Self {
-            ending: RefCell::new(Box::pin(stream.stopped())),
-            end: Cell::new(None),
-            has_begun: Cell::new(false),
-            is_reset: Cell::new(false),
-            empty: Cell::new(0),
-            rest: RefCell::new(None),
-            is_over: Cell::new(false),
-        })
-    }
-
-    pub(super) fn begin(&self) {
-        self.has_begun.set(true);
-    }
-
-    /// Frames of DATA without any that have come.
-    pub(super) fn empty(&self) -> u64 {
-        self.empty.get()
-    }
-
-    /// Whether the client gave up.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.is_reset.get() || self.end.get() == Some(End::Unwanted)
-    }
-
-    /// The request's body is whole.
-    pub(super) fn leave_rest(&self, stream: Inflow) {
-        if !self.is_over.get() {
-            *self.rest.borrow_mut() = Some(stream);
-        }
-    }
-
-    /// The task ends, and with it the stream.
-    pub(super) fn finish(&self) {
-        self.is_over.set(true);
-        let rest = self.rest.borrow_mut().take();
-        drop(rest);
-    }
-
-    /// Waits until both sides have said all: the client has the answer, and its request has ended.
-    pub(super) fn poll_both(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut rest = self.rest.borrow_mut();
-        if rest.as_mut().is_some_and(|rest| rest.poll_recv_data(cx).is_ready()) {
-            *rest = None;
-        }
-        let has_rest = rest.is_some();
-        drop(rest);
-        match ready!(self.poll_end(cx)) {
-            End::Read if has_rest => Poll::Pending,
-            End::Read | End::Unwanted => Poll::Ready(()),
-        }
-    }
-
-    /// When and how the stream ends.
-    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
-        if let Some(end) = self.end.get() {
-            return Poll::Ready(end);
-        }
-        let end = match ready!(self.ending.borrow_mut().as_mut().poll(cx)) {
-            Ok(None) => End::Read,
-            Ok(Some(_)) | Err(_) => End::Unwanted,
-        };
-        self.end.set(Some(end));
-        Poll::Ready(end)
-    }
-}
 
 /// A client's connection, for h3.
 pub(super) struct Transport {
@@ -243,13 +96,13 @@ impl<B: Buf> quic::Connection<B> for Transport {
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Both<B>, ConnectionErrorIncoming>> {
         loop {
             let (mut send, mut recv) = ready!(self.requests.poll_next(cx))?;
-            if self.shared.is_leaving.get() {
+            if self.shared.is_leaving() {
                 let _ = recv.stop(code(Code::H3_REQUEST_REJECTED));
                 let _ = send.reset(code(Code::H3_REQUEST_REJECTED));
                 continue;
             }
             let signals = Signals::new(&send);
-            *self.shared.arrived.borrow_mut() = Some(signals.clone());
+            self.shared.arrive(signals.clone());
             let recv = Incoming::new(recv, Frames::of_request(), (&self.shared, Some(signals.clone())))?;
             return Poll::Ready(Ok(Both { send: Outgoing::new(send, Some(signals))?, recv }));
         }
@@ -415,7 +268,7 @@ impl<B: Buf> quic::SendStream<B> for Outgoing<B> {
 impl<B: Buf> Drop for Outgoing<B> {
     /// quinn would say that this was all. So it is where h3 has answered by itself, before there was a request.
     fn drop(&mut self) {
-        let is_answered = |signals: &Rc<Signals>| self.has_written && !signals.has_begun.get();
+        let is_answered = |signals: &Rc<Signals>| self.has_written && !signals.has_begun();
         if !self.has_ended && self.signals.as_ref().is_some_and(|signals| !is_answered(signals)) {
             let _ = self.stream.reset(code(Code::H3_INTERNAL_ERROR));
         }
@@ -445,12 +298,12 @@ impl Incoming {
 
     fn follow(&mut self, bytes: Option<&Bytes>) -> Result<(), StreamErrorIncoming> {
         let fault = match bytes {
-            Some(bytes) => self.frames.feed(bytes, &mut self.shared.control.borrow_mut(), clock::now()).err(),
+            Some(bytes) => self.shared.follow(&mut self.frames, bytes).err(),
             None if self.signals.is_some() && !self.frames.is_between() => Some(Fault::Cut),
             None => None,
         };
         if let Some(signals) = &self.signals {
-            signals.empty.set(self.frames.empty());
+            signals.set_empty(self.frames.empty());
         }
         let Some(fault) = fault else { return Ok(()) };
         self.shared.fail(fault);
@@ -466,7 +319,7 @@ impl quic::RecvStream for Incoming {
         let chunk = ready!(pin!(self.stream.read_chunk(CHUNK, true)).poll(cx));
         self.has_ended = !matches!(chunk, Ok(Some(_)));
         if let (Err(ReadError::Reset(_)), Some(signals)) = (&chunk, &self.signals) {
-            signals.is_reset.set(true);
+            signals.reset();
         }
         let bytes = chunk.map_err(of_reading)?.map(|chunk| chunk.bytes);
         self.follow(bytes.as_ref())?;
