@@ -60,6 +60,9 @@ fn listener(world: &World, listening: &Listening) -> Value {
         "kind": front.map(Front::word),
         "target": front.map(|front| &*front.proxy_name),
     });
+    if front.is_some_and(Front::has_http3) {
+        value["hasHttp3"] = true.into();
+    }
     if let Some(tls) = tls {
         value["sslCertificates"] = tls.certificates.iter().map(certificate).collect();
         value["sslPolicy"] = Some(&*tls.policy.name).filter(|name| !name.is_empty()).into();

@@ -170,7 +170,7 @@ impl Running {
     async fn attend(&mut self, predecessor: Option<Predecessor>) -> io::Result<()> {
         if let Some(predecessor) = predecessor {
             tokio::select! {
-                () = relieve(&self.handle, predecessor) => {}
+                () = relieve(&self.handle, predecessor) => self.handle.resume_quic().await,
                 () = self.signals.stop() => {
                     self.handle.stop().await;
                     return Ok(());
@@ -211,7 +211,11 @@ impl Running {
                 () = self.handle.upgrade_asked() => self.raise(&mut raising),
                 raised = outcome(&mut raising) => {
                     raising = None;
-                    match raised.and_then(|successor| self.hand_over(successor)) {
+                    let handed = match raised {
+                        Ok(successor) => self.hand_over(successor).await,
+                        Err(why) => Err(why),
+                    };
+                    match handed {
                         Ok(()) => return true,
                         Err(why) => {
                             tracing::error!(why, "upgrade failed; this process goes on");
@@ -258,11 +262,14 @@ impl Running {
     }
 
     /// The new process is ready: it is told to go on alone.
-    fn hand_over(&self, successor: Successor) -> Result<(), String> {
+    async fn hand_over(&self, successor: Successor) -> Result<(), String> {
         let pid = successor.pid();
+        // Two processes that read one socket of UDP would each get a part of every connection.
+        self.handle.leave_quic().await;
         systemd::successor(pid);
         if successor.release().is_err() {
             systemd::successor(std::process::id());
+            self.handle.resume_quic().await;
             return Err("the new process ended when it was ready".to_owned());
         }
         self.handle.set_upgrade(Phase::HandedOver(pid));

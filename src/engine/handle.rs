@@ -79,6 +79,10 @@ pub(super) enum Change {
     Apply { text: String, origin: String, answer: oneshot::Sender<Result<Applied, Refused>> },
     /// Give away copies of the sockets and what is known.
     HandOver { answer: oneshot::Sender<Goods> },
+    /// End all connections of HTTP/3 and leave their sockets to another process.
+    LeaveQuic { answer: oneshot::Sender<()> },
+    /// The sockets for HTTP/3 are ours alone.
+    ResumeQuic,
     /// Stop: finish what runs, then answer. Idle connections may ask once more for `linger`.
     Stop { linger: Span, answer: oneshot::Sender<()> },
 }
@@ -189,6 +193,21 @@ impl Handle {
             taken: last.taken,
             refused: last.refused + 1,
         });
+    }
+
+    /// Ends all connections of HTTP/3, whose requests may go on for a moment, and reads nothing from their sockets any
+    /// more: another process is about to.
+    pub async fn leave_quic(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.changes.send(Change::LeaveQuic { answer }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// The sockets for HTTP/3 are this process's alone: it serves them, if it did not before.
+    pub async fn resume_quic(&self) {
+        // An engine that has ended serves nobody.
+        let _ = self.changes.send(Change::ResumeQuic).await;
     }
 
     /// Stops taking connections, lets running requests finish (at most the drain limit), and returns when all is done.

@@ -10,14 +10,18 @@
 //!
 //! The way of a new binary: [`upgrade`] starts it, gives it the sockets and what is known, and drains.
 //!
+//! HTTP/3 has sockets of its own: `quic` keeps them, and `endpoints` serves them on each worker.
+//!
 //! The way of a connection: each worker is one thread with one runtime, its own listening sockets and its own kept
 //! connections to members. What a worker logs goes in chunks to the thread of [`log_writer`].
 
+mod endpoints;
 mod estate;
 pub mod files;
 pub mod handle;
 pub mod log_writer;
 mod planner;
+mod quic;
 mod session_key;
 pub mod start;
 mod supervisor;

@@ -12,6 +12,7 @@ use super::files;
 use super::handle::{Handle, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::Planners;
+use super::quic::Quic;
 pub(crate) use super::session_key::problem_of_file as key_problem;
 use super::session_key::{self, InMemory};
 use super::supervisor::{STOP_GRACE, Supervisor};
@@ -28,6 +29,7 @@ use crate::model::config::Config;
 use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::net::dns::Dns;
+use crate::net::quic::Keys;
 use crate::net::{accept, tls};
 use crate::proxy::context::Parts;
 use crate::world::World;
@@ -103,7 +105,12 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
     let (mut supervisor, ready) = prepare(config, workers, origin, Dns { server: overrides.name_server });
     let opened =
         supervisor.open_first(&config.fronts, &mut inheritance).map_err(|problems| Refused { problems })?;
+    let for_quic = supervisor
+        .open_quic(&config.fronts, &opened, |front| inheritance.take_quic(front))
+        .map_err(|problems| Refused { problems })?;
     inheritance.discard();
+    supervisor.quic.is_away = inheritance.is_upgrade;
+    supervisor.quic_key = inheritance.quic_key.unwrap_or_else(random_key);
     overrides.when_bound.map_or(Ok(()), |give_up| give_up()).map_err(|error| no_user(&error))?;
     supervisor.log = Some(LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?);
     supervisor.memory = inheritance.session_key.map_or_else(InMemory::new, InMemory::from);
@@ -118,6 +125,7 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
     supervisor.names.reconcile(&world);
     supervisor.held = inheritance.is_upgrade.then(Vec::new);
     supervisor.settle(&world, opened);
+    supervisor.settle_quic(&world, for_quic);
     let (probed, resolved) = (supervisor.prober.first_sweep(), supervisor.names.first_round());
     let first_sweep = async move {
         probed.await;
@@ -172,6 +180,8 @@ fn prepare(
         workers: Vec::new(),
         count: workers,
         bound: HashMap::new(),
+        quic: Quic::default(),
+        quic_key: [0; 32],
         held: None,
         wake,
         log: None,
@@ -185,12 +195,14 @@ fn prepare(
 
 fn start_workers(supervisor: &Supervisor, count: usize, seed: u64) -> Result<Vec<Worker>, Refused> {
     let (tls, ticketer) = (tls::unverified(), accept::ticketer());
+    let quic_keys = Keys::new(&supervisor.quic_key);
     let parts = |number: usize| Parts {
         worker: WorkerId(number),
         world: supervisor.shared.world.clone(),
         process: supervisor.shared.process.clone(),
         tls: tls.clone(),
         ticketer: ticketer.clone(),
+        quic_keys: quic_keys.clone(),
         signer: supervisor.shared.signer.clone(),
         log: supervisor.log.as_ref().and_then(LogWriter::channel),
         seed: seed.wrapping_add(number as u64),
@@ -242,6 +254,13 @@ fn cores() -> usize {
 }
 
 /// Unguessable, since affinity keys come from it.
+/// Without a source of randomness there is no TLS either, and nobody to sign for.
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    let _ = getrandom::fill(&mut key);
+    key
+}
+
 fn random_seed() -> u64 {
     let mut bytes = [0; 8];
     // Without a source of randomness the clock is the next best; keys then can be guessed, requests still flow.

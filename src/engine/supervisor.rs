@@ -14,6 +14,7 @@ use super::files;
 use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
+use super::quic::Quic;
 use super::session_key::{self, InMemory};
 use super::upgrade::{Goods, Inheritance, Letter, Listener};
 use super::worker::{Command, Worker};
@@ -49,6 +50,10 @@ pub(super) struct Supervisor {
     pub(super) count: usize,
     /// Bound sockets by forwarding rule.
     pub(super) bound: HashMap<(Arc<str>, SocketAddr), Bound>,
+    /// Sockets for HTTP/3.
+    pub(super) quic: Quic,
+    /// What QUIC endpoints sign with; a successor gets it.
+    pub(super) quic_key: [u8; 32],
     /// While another process still serves: what the workers are told once this one is ready.
     pub(super) held: Option<Vec<(usize, Command)>>,
     /// Woken when a member's health changes.
@@ -125,6 +130,15 @@ impl Supervisor {
                             let _ = answer.send(goods);
                         }
                     }
+                    Some(Change::LeaveQuic { answer }) => {
+                        let leaving = self.leave_quic();
+                        // Aside: plans go on meanwhile.
+                        tokio::spawn(async move {
+                            all_left(leaving).await;
+                            let _ = answer.send(());
+                        });
+                    }
+                    Some(Change::ResumeQuic) => self.resume_quic(),
                     Some(Change::Stop { linger, answer }) => {
                         self.stop(linger).await;
                         let _ = answer.send(());
@@ -181,12 +195,14 @@ impl Supervisor {
         self.fixed_at_start(&old.config, &config)?;
         session_key::provide((&self.shared.signer, &self.memory), &config, &self.origin)?;
         let opened = self.open(&config.fronts, |_| None)?;
+        let for_quic = self.open_quic(&config.fronts, &opened, |_| None)?;
         let world = Arc::new(World::build(config, old.generation + 1, &mut self.registry));
         self.prober.reconcile(&world);
         self.names.reconcile(&world);
         self.planners.adopt(&world);
         self.shared.world.store(world.clone());
         let retiring = self.settle(&world, opened);
+        self.settle_quic(&world, for_quic);
         depart(&old, &world);
         drop(old);
         self.registry.sweep();
@@ -259,7 +275,7 @@ impl Supervisor {
             if self.bound.contains_key(&(front.name.clone(), front.address)) {
                 continue;
             }
-            let sockets = held(front).map_or_else(|| self.bind(front.address), Ok);
+            let sockets = held(front).map_or_else(|| self.bind(front), Ok);
             let dealt = sockets.and_then(|sockets| Ok((listen::deal(&sockets, self.count)?, sockets)));
             match dealt {
                 Ok((dealt, sockets)) => opened.push(Opened {
@@ -268,23 +284,33 @@ impl Supervisor {
                     sockets,
                     dealt,
                 }),
-                Err(error) => problems.push(Problem {
-                    path: format!("forwardingRules[{}]", front.name),
-                    expected: Some("an address of this machine that no other process uses".to_owned()),
-                    ..problem("cannot-bind", format!("cannot listen on {}: {error}", front.address))
-                }),
+                Err(error) => problems
+                    .push(cannot_bind(&front.name, format!("cannot listen on {}: {error}", front.address))),
             }
         }
         if problems.is_empty() { Ok(opened) } else { Err(problems) }
     }
 
-    fn bind(&self, address: SocketAddr) -> std::io::Result<Vec<TcpListener>> {
+    fn bind(&self, front: &Front) -> std::io::Result<Vec<TcpListener>> {
+        let address = front.address;
         let is_ours = self.bound.values().any(|bound| bound.address.port() == address.port());
         let beside = if is_ours { Beside::Ourselves } else { Beside::Nobody };
-        listen::bind(address, self.count, beside)
+        if address.port() == 0 && front.has_http3() {
+            listen::bind_with_datagrams(address, self.count)
+        } else {
+            listen::bind(address, self.count, beside)
+        }
     }
 
-    fn tell(&mut self, worker: usize, command: Command) {
+    /// Where a front listens, or is about to.
+    pub(super) fn address_of(&self, front: &Front, opened: &[Opened]) -> SocketAddr {
+        let bound = self.bound.get(&(front.name.clone(), front.address)).map(|bound| bound.address);
+        let is_its = |one: &&Opened| one.name == front.name && one.configured == front.address;
+        let opened = || opened.iter().find(is_its)?.sockets.first()?.local_addr().ok();
+        bound.or_else(opened).unwrap_or(front.address)
+    }
+
+    pub(super) fn tell(&mut self, worker: usize, command: Command) {
         match (&mut self.held, self.workers.get(worker)) {
             (Some(held), _) => held.push((worker, command)),
             (None, Some(worker)) => drop(worker.commands.send(command)),
@@ -310,10 +336,20 @@ impl Supervisor {
                 sockets.push(OwnedFd::from(socket.try_clone()?));
             }
         }
+        let mut quic = Vec::new();
+        for ((name, configured), bound) in &self.quic.bound {
+            let (name, count) = (name.to_string(), bound.sockets.len());
+            quic.push(Listener { name, configured: *configured, sockets: count });
+            for socket in &bound.sockets {
+                sockets.push(OwnedFd::from(socket.try_clone()?));
+            }
+        }
         let world = self.shared.world.load();
         let key = self.memory.get().map(SessionKey::text);
         let letter = Letter {
             listeners,
+            quic,
+            quic_key: Some(SessionKey::text(&self.quic_key)),
             admin: None,
             session_key: key,
             estate: Estate::of(&world, clock::now()).write(),
@@ -340,6 +376,7 @@ impl Supervisor {
     pub(super) async fn stop(&mut self, linger: Span) {
         // Copies that are kept would let clients connect to nobody.
         self.bound.clear();
+        self.quic.bound.clear();
         let mut waiting = Vec::new();
         for worker in &self.workers {
             let (done, answer) = oneshot::channel();
@@ -391,6 +428,14 @@ async fn located(mut problems: Vec<Problem>, text: String) -> Vec<Problem> {
 
 fn wall() -> SystemTime {
     clock::wall()
+}
+
+pub(super) fn cannot_bind(name: &str, message: String) -> Problem {
+    Problem {
+        path: format!("forwardingRules[{name}]"),
+        expected: Some("an address of this machine that no other process uses".to_owned()),
+        ..problem("cannot-bind", message)
+    }
 }
 
 fn problem(code: &'static str, message: String) -> Problem {

@@ -9,7 +9,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use super::estate::Estate;
 use super::handle::{Change, Handle};
@@ -132,6 +133,12 @@ pub(super) struct Goods {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Letter {
     pub(super) listeners: Vec<Listener>,
+    /// Sockets for HTTP/3, which follow those of the listeners.
+    #[serde(default)]
+    pub(super) quic: Vec<Listener>,
+    /// What QUIC endpoints sign with.
+    #[serde(default)]
+    pub(super) quic_key: Option<String>,
     /// The admin listener's address as configured; its socket is the last one.
     #[serde(default)]
     pub(super) admin: Option<SocketAddr>,
@@ -154,6 +161,9 @@ pub(super) struct Listener {
 #[derive(Debug, Default)]
 pub struct Inheritance {
     pub(super) listeners: Vec<Inherited>,
+    /// By forwarding rule and configured address.
+    pub(super) quic: Vec<(String, SocketAddr, Vec<UdpSocket>)>,
+    pub(super) quic_key: Option<[u8; 32]>,
     pub(super) session_key: Option<[u8; 32]>,
     pub(super) estate: Option<Estate>,
     /// Whether another process still serves the sockets: then this one accepts nothing before it is ready.
@@ -178,9 +188,8 @@ impl Inheritance {
     }
 
     fn open(letter: Letter, sockets: Vec<OwnedFd>) -> io::Result<(Self, Option<(SocketAddr, TcpListener)>)> {
-        let sockets: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
         // A worker that waits in accept would serve nobody.
-        sockets.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+        sockets.iter().try_for_each(|socket| SockRef::from(socket).set_nonblocking(true))?;
         let mut sockets = sockets.into_iter();
         let listeners: Vec<_> = letter
             .listeners
@@ -188,15 +197,20 @@ impl Inheritance {
             .map(|one| Inherited {
                 name: Some(one.name),
                 address: one.configured,
-                sockets: sockets.by_ref().take(one.sockets).collect(),
+                sockets: sockets.by_ref().take(one.sockets).map(TcpListener::from).collect(),
             })
             .collect();
-        let admin = letter.admin.and_then(|address| Some((address, sockets.next()?)));
-        if listeners.iter().any(|one| one.sockets.is_empty()) {
+        let mut of = |count| sockets.by_ref().take(count).map(UdpSocket::from).collect();
+        let quic: Vec<(_, _, Vec<_>)> =
+            letter.quic.into_iter().map(|one| (one.name, one.configured, of(one.sockets))).collect();
+        let admin = letter.admin.and_then(|address| Some((address, sockets.next()?.into())));
+        if listeners.iter().any(|one| one.sockets.is_empty()) || quic.iter().any(|(.., of)| of.is_empty()) {
             return Err(io::Error::other("fewer sockets came than the old process has announced"));
         }
         let inheritance = Self {
             listeners,
+            quic,
+            quic_key: letter.quic_key.as_deref().and_then(SessionKey::parse),
             session_key: letter.session_key.as_deref().and_then(SessionKey::parse),
             estate: Estate::read(letter.estate),
             is_upgrade: true,
@@ -219,12 +233,24 @@ impl Inheritance {
         Some(self.listeners.swap_remove(place?).sockets)
     }
 
+    /// The sockets for HTTP/3 of a forwarding rule.
+    pub(super) fn take_quic(&mut self, front: &Front) -> Option<Vec<UdpSocket>> {
+        let is_there = |address: SocketAddr| address == front.address;
+        let place = |fits: &dyn Fn(&str, SocketAddr) -> bool| {
+            self.quic.iter().position(|(name, address, _)| fits(name, *address))
+        };
+        let place = place(&|name, address| name == &*front.name && is_there(address))
+            .or_else(|| place(&|_, address| is_there(address) && front.address.port() != 0));
+        Some(self.quic.swap_remove(place?).2)
+    }
+
     /// What nobody wants is closed.
     pub(super) fn discard(&mut self) {
         for one in self.listeners.drain(..) {
             let (name, address) = (one.name.unwrap_or_default(), one.address);
             tracing::warn!(name, %address, "a socket was handed over that no forwarding rule is for");
         }
+        self.quic.clear();
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::endpoints::{Endpoints, Order};
 use crate::clock;
 use crate::ledger::breaker::Limit;
 use crate::ledger::doors::Place;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     /// Stop accepting, serve what is queued already, end idle connections and the others after their request; answer
     /// when the socket is closed and connections know.
     Retire { listener: u32, left: oneshot::Sender<()> },
+    /// What concerns HTTP/3.
+    Quic(Order),
     /// Retire all, idle connections after `linger`; after `grace` cut what still runs, then answer.
     Stop { linger: Span, grace: Span, done: oneshot::Sender<()> },
 }
@@ -79,6 +82,7 @@ pub(super) fn start(parts: Parts) -> std::io::Result<Worker> {
 
 async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut accepting: Vec<(u32, oneshot::Sender<()>, JoinHandle<()>)> = Vec::new();
+    let mut endpoints = Endpoints::new(context.clone());
     let ticking = tokio::task::spawn_local(tick(context.clone()));
     while let Some(command) = inbox.recv().await {
         match command {
@@ -98,13 +102,16 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                 context.watch.drain(Some(listener));
                 let _ = left.send(());
             }
+            Command::Quic(order) => endpoints.obey(order),
             Command::Stop { linger, grace, done } => {
                 context.is_draining.set(true);
+                endpoints.step_back();
                 for (_, retire, task) in accepting.drain(..) {
                     let _ = retire.send(());
                     let _ = task.await;
                 }
                 finish(&context, linger, grace).await;
+                endpoints.close().await;
                 ticking.abort();
                 context.flush_log();
                 let _ = done.send(());

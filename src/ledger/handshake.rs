@@ -21,6 +21,8 @@ pub enum Handshake {
     Full13,
     /// TLS 1.3, a session taken up again.
     Resumed13,
+    /// QUIC, which does not tell whether a session was taken up again.
+    Quic,
     /// The client was too slow.
     TimedOut,
     /// The client went away.
@@ -49,11 +51,12 @@ pub enum Handshake {
 
 impl Handshake {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Full12,
         Self::Resumed12,
         Self::Full13,
         Self::Resumed13,
+        Self::Quic,
         Self::TimedOut,
         Self::ClientClosed,
         Self::PlainHttp,
@@ -76,6 +79,7 @@ impl Handshake {
             Self::Resumed12 => Some(("TLSv1.2", "resumed")),
             Self::Full13 => Some(("TLSv1.3", "full")),
             Self::Resumed13 => Some(("TLSv1.3", "resumed")),
+            Self::Quic => Some(("QUIC", "any")),
             _ => None,
         }
     }
@@ -84,7 +88,9 @@ impl Handshake {
     #[must_use]
     pub const fn failure(self) -> Option<&'static str> {
         Some(match self {
-            Self::Full12 | Self::Resumed12 | Self::Full13 | Self::Resumed13 => return None,
+            Self::Full12 | Self::Resumed12 | Self::Full13 | Self::Resumed13 | Self::Quic => {
+                return None;
+            }
             Self::TimedOut => "timed_out",
             Self::ClientClosed => "client_closed",
             Self::PlainHttp => "plain_http",

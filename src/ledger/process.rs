@@ -65,11 +65,27 @@ pub enum Traffic {
     ProxyHeaderLate,
     /// Requests whose body came too slowly.
     SlowBodies,
+    /// Client connections of HTTP/3.
+    Http3Connections,
+    /// Streams that clients opened and that broke the rules of HTTP/3 before there was a request.
+    Http3Refused,
+    /// Connections ended for too many requests that were given up.
+    Http3OverResets,
+    /// Connections ended for too many frames that carry nothing.
+    Http3OverControl,
+    /// Connections sent away for too many requests in a second.
+    Http3OverRequests,
+    /// Connections ended for a frame that is too long, or that a stream ended in.
+    Http3OverFaults,
+    /// Clients of QUIC that were asked to show that their address is theirs.
+    QuicRetries,
+    /// Clients of QUIC that were not heard because `maxConnections` were open, or too many had come at once.
+    QuicUnheard,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 27] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -89,6 +105,14 @@ impl Traffic {
         Self::ProxyHeaderMalformed,
         Self::ProxyHeaderLate,
         Self::SlowBodies,
+        Self::Http3Connections,
+        Self::Http3Refused,
+        Self::Http3OverResets,
+        Self::Http3OverControl,
+        Self::Http3OverRequests,
+        Self::Http3OverFaults,
+        Self::QuicRetries,
+        Self::QuicUnheard,
     ];
 }
 

@@ -89,6 +89,8 @@ pub struct HttpsFront {
     pub http: HttpFront,
     /// What is agreed on with clients.
     pub tls: Arc<Termination>,
+    /// `quicOverride: ENABLE`: HTTP/3 is spoken on the same port of UDP, and the other answers say so.
+    pub has_http3: bool,
 }
 
 /// `targetTcpProxies`: bytes to one service.
@@ -148,6 +150,12 @@ impl Front {
             FrontKind::Https(HttpsFront { tls, .. }) | FrontKind::Ssl(SslFront { tls, .. }) => Some(tls),
             FrontKind::Http(_) | FrontKind::Tcp(_) => None,
         }
+    }
+
+    /// Whether HTTP/3 is spoken.
+    #[must_use]
+    pub const fn has_http3(&self) -> bool {
+        matches!(&self.kind, FrontKind::Https(HttpsFront { has_http3: true, .. }))
     }
 
     /// What an HTTP or HTTPS proxy does with requests, if it is one.

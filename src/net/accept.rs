@@ -89,7 +89,11 @@ impl fmt::Debug for Acceptors {
 }
 
 #[allow(clippy::expect_used)]
-fn configure(terms: &Termination, alpn: Alpn, ticketer: Option<&Arc<dyn ProducesTickets>>) -> ServerConfig {
+pub(super) fn configure(
+    terms: &Termination,
+    alpn: Alpn,
+    ticketer: Option<&Arc<dyn ProducesTickets>>,
+) -> ServerConfig {
     let versions: &[_] = if terms.policy.is_1_3_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let clients = match &terms.clients {
         Some(clients) => clients.verifier(),

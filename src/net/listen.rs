@@ -5,9 +5,9 @@
 //! refused by the kernel, it shares the connections.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::model::unit::Span;
 
@@ -32,7 +32,7 @@ pub const LONGEST_PAUSE: Span = Span::secs(1);
 /// When a copy cannot be bound; none stays open then.
 pub fn bind(address: SocketAddr, copies: usize, beside: Beside) -> io::Result<Vec<TcpListener>> {
     if beside == Beside::Nobody && address.port() != 0 {
-        open(address, Shared::No)?;
+        open(address, Shared::No, Type::STREAM)?;
     }
     let first = bind_one(address)?;
     let bound = first.local_addr()?;
@@ -52,6 +52,48 @@ pub fn deal(sockets: &[TcpListener], workers: usize) -> io::Result<Vec<(usize, T
     dealt.map(|(turn, socket)| Ok((turn % workers, socket.try_clone()?))).collect()
 }
 
+/// The same for datagrams: `copies` sockets of UDP on `address`, whose port is not 0. The kernel gives all datagrams
+/// between two addresses to one socket, as long as their number is the same.
+///
+/// # Errors
+///
+/// When a copy cannot be bound; none stays open then.
+pub fn bind_datagrams(address: SocketAddr, copies: usize) -> io::Result<Vec<UdpSocket>> {
+    open(address, Shared::No, Type::DGRAM)?;
+    let bind_one = |_| {
+        let socket = open(address, Shared::Yes, Type::DGRAM)?;
+        // As far as the system allows: a burst must not be lost while its worker serves others.
+        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
+        let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER);
+        Ok(socket.into())
+    };
+    (0..copies.max(1)).map(bind_one).collect()
+}
+
+/// [`bind`] with a port of the system's choice that is free for datagrams too.
+///
+/// # Errors
+///
+/// As there; when no such port was found.
+pub fn bind_with_datagrams(address: SocketAddr, copies: usize) -> io::Result<Vec<TcpListener>> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..CHOICES {
+        let listeners = bind(address, copies, Beside::Nobody)?;
+        let chosen = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
+        match bind_datagrams(chosen, 1) {
+            Ok(_) => return Ok(listeners),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Ports that the system is asked for.
+const CHOICES: usize = 20;
+
+/// Bytes of datagrams that the system is asked to hold for a socket. It caps them at `net.core.rmem_max`.
+const DATAGRAM_BUFFER: usize = 2 << 20;
+
 /// Who may listen there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
@@ -69,19 +111,20 @@ enum Shared {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = open(address, Shared::Yes)?;
+    let socket = open(address, Shared::Yes, Type::STREAM)?;
     // Linux hands this on to accepted streams, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn open(address: SocketAddr, shared: Shared) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn open(address: SocketAddr, shared: Shared, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    socket.set_reuse_address(true)?;
+    // For datagrams it would mean that anyone may share the port.
+    socket.set_reuse_address(kind == Type::STREAM)?;
     socket.set_reuse_port(shared == Shared::Yes)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

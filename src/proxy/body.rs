@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::compress::{Compressed, Encoder};
 use super::floor::Floor;
+use super::http3;
 use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
@@ -23,9 +24,50 @@ pub(crate) enum RequestBody {
     /// Nothing.
     Empty,
     /// The client's body, as it comes.
-    Streaming(Incoming, Rc<Progress>),
+    Streaming(Source, Rc<Progress>),
     /// A body that was kept; `None` = handed on.
     Kept(Option<Kept>),
+}
+
+/// Where a client's body comes from.
+pub(crate) enum Source {
+    /// A connection of HTTP/1 or HTTP/2.
+    Hyper(Incoming),
+    /// A stream of HTTP/3.
+    Http3(Box<http3::Body>),
+}
+
+/// Why a client's body broke off.
+pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
+
+impl From<Incoming> for Source {
+    fn from(incoming: Incoming) -> Self {
+        Self::Hyper(incoming)
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+        match self {
+            Self::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    /// Nothing is left.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Http3(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Http3(body) => body.size_hint(),
+        }
+    }
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
@@ -49,19 +91,19 @@ pub(crate) struct Progress {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = SourceError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         let (incoming, progress) = match self.get_mut() {
             Self::Streaming(incoming, progress) => (incoming, progress),
             Self::Kept(kept) => return Poll::Ready(kept.take().map(|kept| Ok(Frame::data(kept.bytes())))),
             Self::Empty => return Poll::Ready(None),
         };
         progress.is_touched.set(true);
-        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        let polled = incoming.poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
         if let Some(floor) = &progress.floor {
             if polled.is_pending() {

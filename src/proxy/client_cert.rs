@@ -43,8 +43,18 @@ pub(crate) struct ClientCert {
 impl ClientCert {
     /// `None` where nobody asks for one.
     pub(crate) fn of(connection: &ServerConnection, terms: &Termination) -> Option<Rc<Self>> {
-        let clients = terms.clients.as_ref()?;
         let chain = connection.peer_certificates().unwrap_or_default();
+        Self::judged(chain.iter().map(|one| one.clone().into_owned()).collect(), terms)
+    }
+
+    /// The same for QUIC.
+    pub(crate) fn of_quic(connection: &quinn::Connection, terms: &Termination) -> Option<Rc<Self>> {
+        let chain = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+        Self::judged(chain.map(|chain| *chain).unwrap_or_default(), terms)
+    }
+
+    fn judged(chain: Vec<CertificateDer<'static>>, terms: &Termination) -> Option<Rc<Self>> {
+        let clients = terms.clients.as_ref()?;
         let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let flaw = match chain.split_first() {
             None => Some(StatusDetail::ClientCertNotProvided),
@@ -53,7 +63,7 @@ impl ClientCert {
                 judged.err().map(|error| handshake::detail(&error))
             }
         };
-        Some(Rc::new(Self { chain: chain.iter().map(|one| one.clone().into_owned()).collect(), flaw }))
+        Some(Rc::new(Self { chain, flaw }))
     }
 
     /// Appends what a variable is.

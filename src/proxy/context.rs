@@ -22,6 +22,7 @@ use crate::balance::rng::Rng;
 use crate::ledger::cell::WorkerId;
 use crate::ledger::process::{Process, Traffic};
 use crate::net::accept::{Acceptors, Ticketer};
+use crate::net::quic::{Configs, Keys};
 use crate::world::World;
 
 /// One per worker, behind an `Rc`.
@@ -36,6 +37,10 @@ pub struct Context {
     pub(crate) tls_http2: Arc<ClientConfig>,
     /// TLS to clients.
     pub(crate) acceptors: Acceptors,
+    /// QUIC to clients.
+    pub(crate) quic: Configs,
+    /// What its endpoints sign with.
+    pub(crate) quic_keys: Keys,
     /// TLS handshakes under way.
     pub(crate) handshaking: Handshaking,
     /// Signs strong cookies; empty until a world has a service that gives such out.
@@ -90,6 +95,8 @@ pub struct Parts {
     pub tls: Arc<ClientConfig>,
     /// Seals TLS sessions of clients.
     pub ticketer: Ticketer,
+    /// What QUIC endpoints sign with.
+    pub quic_keys: Keys,
     /// Signs strong cookies.
     pub signer: Arc<OnceLock<Signer>>,
     /// Log lines go here; `None` = no access log.
@@ -120,6 +127,8 @@ impl Context {
             process: parts.process,
             tls_http2: crate::net::tls::asking_for_http2(&parts.tls),
             tls: parts.tls,
+            quic: Configs::new(parts.ticketer.clone()),
+            quic_keys: parts.quic_keys,
             acceptors: Acceptors::new(parts.ticketer),
             handshaking: Handshaking::default(),
             signer: parts.signer,

@@ -129,15 +129,18 @@ impl Of<'_> {
             Variable::TlsVersion => {
                 out.write_all(client.secured.map_or("", |secured| secured.protocol).as_bytes())
             }
-            Variable::TlsCipherSuite => client.secured.map_or(Ok(()), |s| write!(out, "{:04X}", s.suite)),
+            Variable::TlsCipherSuite => match client.secured {
+                Some(secured) if secured.suite != 0 => write!(out, "{:04X}", secured.suite),
+                _ => Ok(()),
+            },
             Variable::TlsSniHostname => out.write_all(client.sni.as_deref().unwrap_or("").as_bytes()),
         };
     }
 
-    /// On a stream of HTTP/2, a head says HTTP/1.1, in which it goes on.
+    /// On a stream of HTTP/2 or HTTP/3, a head says HTTP/1.1, in which it goes on.
     fn protocol(&self) -> &'static [u8] {
-        match self.version {
-            _ if self.known.client.stream().is_some() => b"HTTP/2",
+        match self.known.client.version(self.version) {
+            Version::HTTP_3 => b"HTTP/3",
             Version::HTTP_10 => b"HTTP/1.0",
             Version::HTTP_2 => b"HTTP/2",
             _ => b"HTTP/1.1",

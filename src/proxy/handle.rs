@@ -7,14 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{EXPECT, HOST, REFERER, TE, USER_AGENT};
+use http::header::{ALT_SVC, EXPECT, HOST, REFERER, TE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 
-use super::body::ResponseBody;
+use super::body::{ResponseBody, Source};
 use super::custom_headers::{self, Edits, Known};
 use super::failure::{Failure, Stage};
 use super::floor::Floor;
@@ -38,21 +37,30 @@ use crate::world::LiveService;
 /// Not an `async fn`: all but the attempts is done at once, and the future that waits carries no request.
 pub(crate) fn handle(
     client: &Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<Source>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
     let record = Record::open(client, client.context.world(), clock::now());
-    let (head, incoming) = request.into_parts();
-    match admit(record, head, incoming) {
-        Ok(visit) => Handling::Visiting { visit: visit.run() },
-        Err(answer) => Handling::Answered { answer: Some(answer) },
+    let told = tells_of_http3(&record).then(|| client.clone());
+    let (head, source) = request.into_parts();
+    match admit(record, head, source) {
+        Ok(visit) => Handling::Visiting { visit: visit.run(), told },
+        Err(answer) => Handling::Answered { answer: Some(answer), told },
     }
+}
+
+/// Whether the answer says that HTTP/3 is spoken too.
+fn tells_of_http3(record: &Record) -> bool {
+    let client = &record.client;
+    client.secured.is_some()
+        && client.stream3().is_none()
+        && record.world.front(client.listener).is_some_and(Front::has_http3)
 }
 
 pin_project! {
     #[project = Handled]
     enum Handling<V> {
-        Visiting { #[pin] visit: V },
-        Answered { answer: Option<Box<Response<ResponseBody>>> },
+        Visiting { #[pin] visit: V, told: Option<Rc<Client>> },
+        Answered { answer: Option<Box<Response<ResponseBody>>>, told: Option<Rc<Client>> },
     }
 }
 
@@ -61,12 +69,20 @@ impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            Handled::Visiting { visit } => visit.poll(cx).map(Ok),
-            Handled::Answered { answer } => {
-                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(*answer)))
+            Handled::Visiting { visit, told } => visit.poll(cx).map(|answer| Ok(telling(answer, told))),
+            Handled::Answered { answer, told } => {
+                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(telling(*answer, told))))
             }
         }
     }
+}
+
+/// The answer, and that HTTP/3 is spoken too; unless it says something else of that.
+fn telling(mut answer: Response<ResponseBody>, told: &Option<Rc<Client>>) -> Response<ResponseBody> {
+    if let Some(client) = told {
+        answer.headers_mut().entry(ALT_SVC).or_insert_with(|| client.alternative());
+    }
+    answer
 }
 
 /// What is to become of a request that has come in.
@@ -88,12 +104,12 @@ impl From<Failure> for Turned {
 fn admit(
     mut record: Record,
     mut head: request::Parts,
-    incoming: Incoming,
+    source: Source,
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
     match session_of(&mut record, &mut head) {
         Ok(session) => {
             let floor = || floor(&record, &session);
-            let mut outbound = Outbound::new(head, incoming, floor);
+            let mut outbound = Outbound::new(head, source, floor);
             let kept = &record.client.context.kept;
             if session.retry.is_some() {
                 outbound.keep_body(kept);
@@ -119,9 +135,7 @@ fn floor(record: &Record, session: &Session) -> Option<Floor> {
 fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session, Turned> {
     let client = record.client.clone();
     let world = record.world.clone();
-    if let Some(stream) = client.stream() {
-        stream.canonical(head).map_err(Failure::client)?;
-    }
+    client.canonical(head).map_err(Failure::client)?;
     let seen = Seen::survey(&head.headers);
     let upgrade = screen(head, seen)?;
     origin_form(head, seen, &client)?;
@@ -229,8 +243,7 @@ fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result
 /// Keeps what the log line needs, if this request is logged at all.
 pub(super) fn keep_facts(record: &mut Record, service: &Arc<LiveService>, head: &request::Parts) {
     if is_logged(&record.client.context, service) {
-        let version = if record.client.stream().is_some() { Version::HTTP_2 } else { head.version };
-        record.facts = Some(facts(head, version));
+        record.facts = Some(facts(head, record.client.version(head.version)));
     }
 }
 

@@ -8,20 +8,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
+use quinn::ConnectionError;
+use quinn::crypto::rustls::HandshakeData;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::{
-    CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
+    AlertDescription, CertificateError, Error, HandshakeKind, PeerIncompatible, ProtocolVersion,
+    ServerConnection,
 };
 use tokio_rustls::server::TlsStream;
 
 use super::context::Context;
+use super::record;
 use super::watch::Watched;
 use crate::clock;
 use crate::ledger::handshake::Handshake;
+use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::tls::{Termination, suite_name};
 use crate::model::unit::{Span, Tick};
@@ -34,17 +43,19 @@ pub(crate) const BYTES: Alpn = &[];
 
 /// Handshakes under way at a time on one worker.
 const MAX_HANDSHAKES: usize = 2048;
+/// Handshakes under way from which on newcomers by QUIC must show that their address is theirs.
+pub(crate) const RETRY_ABOVE: usize = 256;
 /// How long none is given up for another.
 const YOUNG: Span = Span::secs(1);
 
 /// What was agreed on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Secured {
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// `TLSv1.2`, `TLSv1.3` or `QUIC`.
     pub(crate) protocol: &'static str,
-    /// As IANA has it.
+    /// As IANA has it; empty = not known.
     pub(crate) cipher: &'static str,
-    /// The same, by its number.
+    /// The same, by its number; 0 = not known.
     pub(crate) suite: u16,
     /// HTTP/2 is to be spoken.
     pub(crate) is_http2: bool,
@@ -62,6 +73,17 @@ impl Secured {
             is_http2: connection.alpn_protocol() == Some(b"h2"),
         }
     }
+
+    /// The same for QUIC, which does not tell its suite.
+    pub(crate) const fn of_quic() -> Self {
+        Self { protocol: "QUIC", cipher: "", suite: 0, is_http2: false }
+    }
+}
+
+/// [`sni_of`] for QUIC.
+pub(crate) fn sni_of_quic(connection: &quinn::Connection) -> Option<Rc<str>> {
+    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    data.server_name.map(|name| name.trim_end_matches('.').to_ascii_lowercase().into())
 }
 
 /// The host that a client asked for by SNI: lower case, no trailing dot [G 6.10].
@@ -115,6 +137,89 @@ pub(crate) async fn shake(
     };
     turn.how.set(Some(how));
     result
+}
+
+/// The same for QUIC. While many are under way, whoever comes must show first that it is where it says. `None` = it
+/// was asked to, and is to come again.
+pub(crate) async fn shake_quic(
+    context: &Context,
+    watched: &Rc<Watched>,
+    (incoming, config): (quinn::Incoming, Arc<quinn::ServerConfig>),
+) -> Result<Option<quinn::Connection>, StatusDetail> {
+    if context.handshaking.len() >= RETRY_ABOVE && !incoming.remote_address_validated() {
+        context.process.count(context.worker, Traffic::QuicRetries);
+        // What cannot be asked is refused.
+        drop(incoming.retry());
+        return Ok(None);
+    }
+    let turn = Turn::take(context, watched).ok_or(StatusDetail::TlsHandshakeFailed)?;
+    let handshake = unless_cut(watched, async { incoming.accept_with(config)?.await });
+    let (how, result) = match tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), Box::pin(handshake)).await {
+        Err(_) => (Some(Handshake::TimedOut), Err(StatusDetail::ClientTimedOut)),
+        Ok(None) => (None, Err(StatusDetail::TlsHandshakeFailed)),
+        Ok(Some(Ok(connection))) => (Some(Handshake::Quic), Ok(Some(connection))),
+        Ok(Some(Err(error))) => {
+            tracing::debug!(%error, "QUIC handshake failed");
+            let (how, detail) = failure_of_quic(&error);
+            (Some(how), Err(detail))
+        }
+    };
+    turn.how.set(how);
+    result
+}
+
+/// What `handshake` gives, unless the connection must end before.
+pub(crate) async fn unless_cut<F: Future>(watched: &Watched, handshake: F) -> Option<F::Output> {
+    let mut handshake = pin!(handshake);
+    poll_fn(|cx| {
+        watched.register(cx.waker());
+        if watched.kill.get() {
+            return Poll::Ready(None);
+        }
+        handshake.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Of QUIC only alerts are known [RFC 9001 4.8].
+fn failure_of_quic(error: &ConnectionError) -> (Handshake, StatusDetail) {
+    let failed = StatusDetail::TlsHandshakeFailed;
+    let error = match error {
+        ConnectionError::TransportError(error) => error,
+        ConnectionError::ConnectionClosed(close) if alert(close.error_code.into()).is_some() => {
+            return (Handshake::AlertReceived, failed);
+        }
+        ConnectionError::ConnectionClosed(_)
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset => return (Handshake::ClientClosed, failed),
+        ConnectionError::TimedOut => return (Handshake::TimedOut, StatusDetail::ClientTimedOut),
+        ConnectionError::VersionMismatch
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => return (Handshake::Other, failed),
+    };
+    match alert(error.code.into()) {
+        Some(AlertDescription::NoApplicationProtocol) => (Handshake::NoCommonProtocol, failed),
+        Some(AlertDescription::ProtocolVersion) => (Handshake::NoCommonVersion, failed),
+        Some(AlertDescription::HandshakeFailure) => (Handshake::NoCommonCipher, failed),
+        Some(AlertDescription::CertificateRequired) => {
+            (Handshake::ClientCertificate, StatusDetail::ClientCertNotProvided)
+        }
+        Some(
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => (Handshake::ClientCertificate, StatusDetail::ClientCertValidationFailed),
+        _ => (Handshake::Other, failed),
+    }
+}
+
+/// The alert that a code of QUIC stands for.
+fn alert(code: u64) -> Option<AlertDescription> {
+    let alert = u8::try_from(code.checked_sub(0x100)?).ok()?;
+    Some(AlertDescription::from(alert))
 }
 
 /// Whether a request in clear begins here: all methods are capital letters, and no record of TLS begins with one.
@@ -180,6 +285,23 @@ pub(super) fn detail(error: &Error) -> StatusDetail {
     }
 }
 
+/// Of failed handshakes only those count as requests that Google logs as such, or that get an answer; the rest is
+/// the noise of the internet.
+pub(crate) fn note(context: &Context, detail: StatusDetail, whence: (u32, IpAddr), status: Option<u16>) {
+    let is_told = matches!(
+        detail,
+        StatusDetail::ClientCertNotProvided
+            | StatusDetail::ClientCertValidationFailed
+            | StatusDetail::ClientCertInvalidEku
+            | StatusDetail::ClientCertUnsupportedKey
+            | StatusDetail::PlainHttpToTls
+    );
+    if is_told {
+        context.process.count_unrouted(context.worker, detail, status);
+        record::log_refusal(context, whence, status, detail);
+    }
+}
+
 /// A worker's handshakes under way, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Handshaking {
@@ -188,6 +310,11 @@ pub(crate) struct Handshaking {
 }
 
 impl Handshaking {
+    /// How many.
+    fn len(&self) -> usize {
+        self.all.borrow().len()
+    }
+
     /// The number of a newcomer; `None` when there is no room for it.
     fn enter(&self, watched: &Rc<Watched>, now: Tick) -> Option<u64> {
         let mut all = self.all.borrow_mut();

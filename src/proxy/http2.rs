@@ -5,9 +5,9 @@
 //! deadline only while it has no streams, or owes a part of a list of headers. It ends with GOAWAY, and streams under
 //! way end first.
 
-mod frames;
+pub(super) mod frames;
 mod io;
-mod request;
+pub(super) mod request;
 
 use std::cell::{Cell, OnceCell};
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::frames::Over;
 use self::io::{CountedIo, Shared};
-use super::body::ResponseBody;
+use super::body::{ResponseBody, Source};
 use super::handle::handle;
 use super::serve::{Client, HEAD_TIMEOUT};
 use super::watch::NEVER;
@@ -146,7 +146,7 @@ impl Connection {
         };
         let client = Rc::new(Client::of_stream(&self.client, stream));
         self.called.set(Some(client.clone()));
-        handle(&client, request)
+        handle(&client, request.map(Source::from))
     }
 
     /// Whether GOAWAY is to be sent now; once. The first end of the connection's time does not end it.

@@ -10,7 +10,8 @@
 //! What a route adds: `cors` answers for other origins, `kept` copies of bodies for another attempt, `mirror` copies of
 //! requests for another service.
 //!
-//! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands.
+//! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands; one of HTTP/3 has a way of its own
+//! up to [`handle`], and back from it: [`http3`].
 //!
 //! A connection of a TCP or SSL proxy goes another way: [`tcp`] TLS, pick, lease, connect → [`relay`] bytes both ways →
 //! [`connection`] counts and logs, once, by [`connection_log`].
@@ -34,6 +35,7 @@ pub mod handle;
 mod handshake;
 pub mod headers;
 mod http2;
+pub mod http3;
 pub mod https;
 mod kept;
 mod live;

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
-use hyper::body::{Body, Incoming};
 
-use super::body::{Progress, RequestBody};
+use super::body::{Progress, RequestBody, Source};
 use super::floor::Floor;
 use super::kept::{Copying, Kept, Store};
 use super::mirror::Mirror;
@@ -35,11 +34,7 @@ struct Copy {
 
 impl Outbound {
     /// `floor`: how slowly its body may come, if it has one.
-    pub(crate) fn new(
-        head: request::Parts,
-        incoming: Incoming,
-        floor: impl FnOnce() -> Option<Floor>,
-    ) -> Self {
+    pub(crate) fn new(head: request::Parts, incoming: Source, floor: impl FnOnce() -> Option<Floor>) -> Self {
         let has_body = !incoming.is_end_stream();
         let progress = has_body.then(|| Rc::new(Progress { floor: floor(), ..Progress::default() }));
         let body = match &progress {

@@ -6,7 +6,6 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
 use super::failure::{Failure, WITHOUT_SERVICE};
-use super::http2;
 use super::record::Record;
 use crate::model::detail::StatusDetail;
 
@@ -65,7 +64,7 @@ fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<R
     record.status = Some(status);
     let length = body.len();
     // Where hyper does not know that the answer to a HEAD has no body.
-    let is_head = record.client.stream().is_some_and(http2::Stream::is_head);
+    let is_head = record.client.is_head();
     let cors = record.cors.take();
     let body = ResponseBody::own((!body.is_empty() && !is_head).then_some(body), record);
     let mut response = Response::new(body);

@@ -2,7 +2,7 @@
 //! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with `http2`:
 //! so it costs HTTP/1 nothing to listen for it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -10,12 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::{HeaderValue, Version, request};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::arrival::Arrival;
+use super::body::Source;
 use super::client_cert::ClientCert;
 use super::connection::Open;
 use super::context::Context;
@@ -24,7 +26,7 @@ use super::handle::handle;
 use super::handshake::Secured;
 use super::headers::Hop;
 use super::watch::{NEVER, Watched};
-use super::{http2, record, respond};
+use super::{http2, http3, record, respond};
 use crate::clock;
 use crate::ledger::doors::Place;
 use crate::model::config::Front;
@@ -35,6 +37,8 @@ use crate::world::World;
 
 /// How long a client may take over the head of a request, and over taking an answer of our own.
 pub(crate) const HEAD_TIMEOUT: Span = Span::secs(30);
+/// Seconds that a client may remember that HTTP/3 is spoken here: 30 days, as Google says.
+const ALTERNATIVE_SEC: u32 = 2_592_000;
 /// How long we listen to a client that we have refused, so that our answer is not lost in a reset.
 const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
@@ -62,6 +66,7 @@ pub(crate) struct Client {
     _place: Option<Place>,
     keep_alive: Cell<Span>,
     is_in_flight: Cell<bool>,
+    alternative: OnceCell<HeaderValue>,
 }
 
 /// What brings a client's requests.
@@ -70,11 +75,44 @@ enum Link {
     Stream(http2::Stream),
     /// Nobody: a copy of a request is sent to another service.
     Copy,
+    /// A connection of HTTP/3, which brings none by itself.
+    Quic,
+    Stream3(http3::Stream),
 }
 
 impl Client {
     /// A stream of this connection.
     pub(super) fn of_stream(connection: &Self, stream: http2::Stream) -> Self {
+        Self::of_link(connection, Link::Stream(stream))
+    }
+
+    /// The same of HTTP/3.
+    pub(super) fn of_stream3(connection: &Self, stream: http3::Stream) -> Self {
+        Self::of_link(connection, Link::Stream3(stream))
+    }
+
+    /// A connection of HTTP/3.
+    pub(super) fn of_quic(open: &Open, place: Place, ends: Ends, keep_alive: Span) -> Self {
+        let Ends { listener, peer, local, secured, sni, cert } = ends;
+        Self {
+            context: open.context.clone(),
+            listener,
+            peer,
+            local,
+            watched: open.watched.clone(),
+            secured,
+            sni,
+            cert,
+            hop: Hop::new(peer.ip(), local.ip(), true),
+            link: Link::Quic,
+            _place: Some(place),
+            keep_alive: Cell::new(keep_alive),
+            is_in_flight: Cell::new(false),
+            alternative: OnceCell::new(),
+        }
+    }
+
+    fn of_link(connection: &Self, link: Link) -> Self {
         let watched = Rc::new(Watched::new(connection.listener));
         connection.context.watch.add(watched.clone());
         Self {
@@ -87,10 +125,11 @@ impl Client {
             sni: connection.sni.clone(),
             cert: connection.cert.clone(),
             hop: connection.hop.clone(),
-            link: Link::Stream(stream),
+            link,
             _place: None,
             keep_alive: Cell::new(Span::ZERO),
             is_in_flight: Cell::new(false),
+            alternative: OnceCell::new(),
         }
     }
 
@@ -112,6 +151,7 @@ impl Client {
             _place: None,
             keep_alive: Cell::new(Span::ZERO),
             is_in_flight: Cell::new(false),
+            alternative: OnceCell::new(),
         }
     }
 
@@ -131,7 +171,8 @@ impl Client {
                 }
             }
             Link::Stream(stream) => stream.begin(front.map(|front| front.keep_alive)),
-            Link::Copy => {}
+            Link::Stream3(stream) => stream.begin(front.map(|front| front.keep_alive)),
+            Link::Quic | Link::Copy => {}
         }
     }
 
@@ -149,7 +190,12 @@ impl Client {
                 self.watched.forget();
                 stream.end(now);
             }
-            Link::Copy => {}
+            Link::Stream3(stream) => {
+                self.watched.set_deadline(NEVER);
+                self.watched.forget();
+                stream.end(now);
+            }
+            Link::Quic | Link::Copy => {}
         }
     }
 
@@ -168,9 +214,54 @@ impl Client {
     /// The stream of HTTP/2, if it is one.
     pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
         match &self.link {
-            Link::Connection(_) | Link::Copy => None,
             Link::Stream(stream) => Some(stream),
+            _ => None,
         }
+    }
+
+    /// The stream of HTTP/3, if it is one.
+    pub(super) const fn stream3(&self) -> Option<&http3::Stream> {
+        match &self.link {
+            Link::Stream3(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// What the client speaks, whose heads say HTTP/1.1 once they are made so; `said` is what this one says.
+    pub(super) const fn version(&self, said: Version) -> Version {
+        match &self.link {
+            Link::Connection(_) | Link::Copy => said,
+            Link::Stream(_) => Version::HTTP_2,
+            Link::Quic | Link::Stream3(_) => Version::HTTP_3,
+        }
+    }
+
+    /// The answer has no body, whatever it says, and nobody but us knows.
+    pub(super) fn is_head(&self) -> bool {
+        match &self.link {
+            Link::Stream(stream) => stream.is_head(),
+            Link::Stream3(stream) => stream.is_head(),
+            Link::Connection(_) | Link::Quic | Link::Copy => false,
+        }
+    }
+
+    /// Makes a head one of HTTP/1.1.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub(super) fn canonical(&self, head: &mut request::Parts) -> Result<(), StatusDetail> {
+        match &self.link {
+            Link::Stream(stream) => stream.canonical(head),
+            Link::Stream3(stream) => stream.canonical(head),
+            Link::Connection(_) | Link::Quic | Link::Copy => Ok(()),
+        }
+    }
+
+    /// That HTTP/3 is spoken here too [RFC 7838]. The same for all requests of a connection.
+    pub(super) fn alternative(&self) -> HeaderValue {
+        let text = || format!("h3=\":{}\"; ma={ALTERNATIVE_SEC}", self.local.port());
+        let made = || HeaderValue::try_from(text()).unwrap_or(HeaderValue::from_static("clear"));
+        self.alternative.get_or_init(made).clone()
     }
 
     /// How long the connection may be idle.
@@ -185,7 +276,7 @@ impl Client {
     const fn guard(&self) -> Option<&Arc<guard::Shared>> {
         match &self.link {
             Link::Connection(guard) => Some(guard),
-            Link::Stream(_) | Link::Copy => None,
+            Link::Stream(_) | Link::Quic | Link::Stream3(_) | Link::Copy => None,
         }
     }
 }
@@ -245,6 +336,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
         hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
         keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
         is_in_flight: Cell::new(false),
+        alternative: OnceCell::new(),
         context,
     });
     drop(world);
@@ -268,7 +360,7 @@ async fn drive<S: Channel>(
     io: GuardedIo<S>,
 ) -> Option<GuardedIo<S>> {
     let of_request = client.clone();
-    let service = service_fn(move |request| handle(&of_request, request));
+    let service = service_fn(move |request| handle(&of_request, request.map(Source::from)));
     let conn = http1::Builder::new()
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service)
@@ -322,7 +414,7 @@ fn has_timed_out(client: &Client, guard: &guard::Shared) -> bool {
     client.watched.is_expired() && guard.phase() == Phase::Head && !client.is_in_flight.get()
 }
 
-fn max_head(front: Option<&Front>) -> usize {
+pub(super) fn max_head(front: Option<&Front>) -> usize {
     match front.and_then(Front::http).map(|f| f.url_map.scheme) {
         Some(Scheme::External) => MAX_HEAD_CLASSIC,
         _ => MAX_HEAD,

@@ -38,6 +38,8 @@ pub(crate) struct Watched {
     pub(crate) drain: Cell<bool>,
     /// Asked to end now.
     pub(crate) kill: Cell<bool>,
+    /// A connection of QUIC.
+    pub(crate) is_quic: Cell<bool>,
     is_gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -56,6 +58,7 @@ impl Watched {
             expired: Cell::new(false),
             drain: Cell::new(false),
             kill: Cell::new(false),
+            is_quic: Cell::new(false),
             is_gone: Cell::new(false),
             waker: RefCell::new(None),
         }
@@ -205,6 +208,29 @@ impl Watch {
     /// Asks all connections to end now.
     pub(crate) fn kill(&self) {
         self.each(None, |watched| watched.kill.set(true));
+    }
+
+    /// Asks the connections of QUIC of a listener (`None`: all) to end after the requests under way.
+    pub(crate) fn drain_quic(&self, listener: Option<u32>) {
+        self.each(listener, |watched| {
+            if watched.is_quic.get() {
+                watched.drain.set(true);
+            }
+        });
+    }
+
+    /// Asks all connections of QUIC to end now.
+    pub(crate) fn kill_quic(&self) {
+        self.each(None, |watched| {
+            if watched.is_quic.get() {
+                watched.kill.set(true);
+            }
+        });
+    }
+
+    /// Connections of QUIC that have not ended.
+    pub(crate) fn count_quic(&self) -> usize {
+        self.all.borrow().iter().filter(|watched| watched.is_quic.get() && !watched.is_gone.get()).count()
     }
 
     fn each(&self, listener: Option<u32>, ask: impl Fn(&Watched)) {

@@ -326,6 +326,34 @@ const FAMILIES: &[Family] = &[
         "Answers sent as they were because a worker had 64 MiB of encoders already.",
         |view, page| page.count(&[], view.process.sum(Traffic::Uncompressed)),
     ),
+    counter("overspill_http3_connections_total", "Client connections of HTTP/3.", |view, page| {
+        page.count(&[], view.process.sum(Traffic::Http3Connections));
+    }),
+    counter(
+        "overspill_http3_streams_refused_total",
+        "Streams that clients opened and that broke the rules of HTTP/3 before there was a request.",
+        |view, page| page.count(&[], view.process.sum(Traffic::Http3Refused)),
+    ),
+    counter(
+        "overspill_http3_limits_total",
+        "Connections of HTTP/3 ended by a limit: resets, control_frames, requests, faults.",
+        |view, page| {
+            page.count(&[("limit", "resets")], view.process.sum(Traffic::Http3OverResets));
+            page.count(&[("limit", "control_frames")], view.process.sum(Traffic::Http3OverControl));
+            page.count(&[("limit", "requests")], view.process.sum(Traffic::Http3OverRequests));
+            page.count(&[("limit", "faults")], view.process.sum(Traffic::Http3OverFaults));
+        },
+    ),
+    counter(
+        "overspill_quic_retries_total",
+        "Clients of QUIC that had to show that their address is theirs, because many handshakes were under way.",
+        |view, page| page.count(&[], view.process.sum(Traffic::QuicRetries)),
+    ),
+    counter(
+        "overspill_quic_unheard_total",
+        "Connections of QUIC that were not answered because maxConnections were open; clients try again.",
+        |view, page| page.count(&[], view.process.sum(Traffic::QuicUnheard)),
+    ),
     gauge(
         "overspill_ready",
         "1 when listeners are bound and the first health sweep is done.",

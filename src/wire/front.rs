@@ -75,7 +75,7 @@ resource! {
         ssl_policy: String,
         /// Reference to a server TLS policy: certificates of clients.
         server_tls_policy: String,
-        /// NONE or DISABLE.
+        /// NONE, ENABLE or DISABLE.
         quic_override: String,
         /// DISABLED.
         tls_early_data: String,
@@ -220,8 +220,7 @@ pub static TARGET_HTTPS_PROXY: Table = Table {
     ],
 };
 
-static QUIC_OVERRIDES: &[Word] =
-    &[Word::Known("NONE"), Word::Known("DISABLE"), Word::Later("ENABLE", "HTTP/3")];
+static QUIC_OVERRIDES: &[Word] = &[Word::Known("NONE"), Word::Known("DISABLE"), Word::Known("ENABLE")];
 
 const REPLAYS: &str = "early data, which whoever has recorded it may send again";
 

@@ -23,6 +23,7 @@ mod headers;
 mod health;
 mod http2;
 mod http2_attacks;
+mod http3;
 mod https;
 mod in_flight;
 mod limits;

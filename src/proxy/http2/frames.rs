@@ -190,7 +190,7 @@ impl Frames {
 
 /// So many at once, and so many more each second.
 #[derive(Debug)]
-struct Allowance {
+pub(in crate::proxy) struct Allowance {
     left: u32,
     most: u32,
     per_second: u32,
@@ -198,11 +198,11 @@ struct Allowance {
 }
 
 impl Allowance {
-    const fn new(most: u32, per_second: u32, now: Tick) -> Self {
+    pub(in crate::proxy) const fn new(most: u32, per_second: u32, now: Tick) -> Self {
         Self { left: most, most, per_second, since: now }
     }
 
-    fn take(&mut self, now: Tick) -> bool {
+    pub(in crate::proxy) fn take(&mut self, now: Tick) -> bool {
         if self.left == 0 {
             let second = Span::secs(1).0;
             let grown = now.since(self.since).0.saturating_mul(u64::from(self.per_second)) / second;

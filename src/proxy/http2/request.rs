@@ -21,7 +21,7 @@ use crate::proxy::guard::{MAX_HEADERS, is_authority, is_target};
 ///
 /// # Errors
 /// Why it is refused; all of it is the client's fault.
-pub(super) fn canonical(
+pub(in crate::proxy) fn canonical(
     head: &mut request::Parts,
     max_head: usize,
     key: impl FnOnce() -> [u8; 16],

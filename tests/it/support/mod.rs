@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod h2;
+pub(crate) mod h3;
 pub(crate) mod installed;
 pub(crate) mod lb;
 pub(crate) mod setup;

@@ -1,0 +1,186 @@
+//! A worker's QUIC endpoints: who may come in, who is sent away, and when a socket is left.
+
+use std::cell::Cell;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+
+use quinn::Incoming;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::ledger::doors::Place;
+use crate::ledger::process::Traffic;
+use crate::model::unit::Span;
+use crate::net::quic::Endpoint;
+use crate::proxy::context::Context;
+use crate::proxy::http3;
+
+/// From look to look whether all connections have ended.
+const LOOK: Span = Span::millis(5);
+/// Turns that endings have to leave the house.
+const MAX_TURNS: u32 = 100;
+
+/// What the supervisor asks of a worker.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Accept on this socket; the number is the listener's in the world.
+    Listen { listener: u32, socket: UdpSocket },
+    /// The address now belongs to another forwarding rule. Connections of the old one are the old one's.
+    Rename { from: u32, to: u32 },
+    /// Refuse who comes, send away who is there, and let go of the socket when they have gone.
+    Retire { listener: u32 },
+    /// The same for all, but nobody is refused: whoever comes may be heard by another process. After `within` what still
+    /// runs is cut. Nothing is read from the sockets any more when `done` is told.
+    Leave { within: Span, done: oneshot::Sender<()> },
+}
+
+/// All of a worker.
+pub(super) struct Endpoints {
+    context: Rc<Context>,
+    all: Vec<Rc<Held>>,
+}
+
+struct Held {
+    listener: Cell<u32>,
+    endpoint: Endpoint,
+    /// The address that clients ask for.
+    local: SocketAddr,
+    welcome: Cell<Welcome>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Welcome {
+    Come,
+    Refused,
+    /// Another process may hear it.
+    Unheard,
+}
+
+impl Endpoints {
+    pub(super) const fn new(context: Rc<Context>) -> Self {
+        Self { context, all: Vec::new() }
+    }
+
+    pub(super) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Listen { listener, socket } => self.listen(listener, socket),
+            Order::Rename { from, to } => {
+                self.all.iter().filter(|held| held.listener.get() == from).for_each(|held| {
+                    held.listener.set(to);
+                });
+                self.context.watch.drain_quic(Some(from));
+            }
+            Order::Retire { listener } => {
+                self.context.watch.drain_quic(Some(listener));
+                for held in self.all.extract_if(.., |held| held.listener.get() == listener) {
+                    held.welcome.set(Welcome::Refused);
+                    tokio::task::spawn_local(outlive(held));
+                }
+            }
+            Order::Leave { within, done } => {
+                self.step_back();
+                let (context, all) = (self.context.clone(), std::mem::take(&mut self.all));
+                tokio::task::spawn_local(async move {
+                    wait(&context, within).await;
+                    Self { context, all }.close().await;
+                    let _ = done.send(());
+                });
+            }
+        }
+    }
+
+    /// Nobody is let in any more.
+    pub(super) fn step_back(&self) {
+        self.all.iter().for_each(|held| held.welcome.set(Welcome::Unheard));
+    }
+
+    /// Ends what there is, and tells whoever is there.
+    pub(super) async fn close(&mut self) {
+        if self.all.is_empty() {
+            return;
+        }
+        self.context.watch.kill_quic();
+        for held in &self.all {
+            held.endpoint.close();
+        }
+        for _ in 0..MAX_TURNS {
+            tokio::task::yield_now().await;
+        }
+        self.all.drain(..).for_each(|held| held.endpoint.leave());
+    }
+
+    fn listen(&mut self, listener: u32, socket: UdpSocket) {
+        let world = self.context.world();
+        let front = world.front(listener);
+        let Some((tls, http)) = front.and_then(|front| Some((front.tls()?, front.http()?))) else { return };
+        let config = self.context.quic.of(tls, http.keep_alive);
+        let opened = socket
+            .local_addr()
+            .and_then(|local| Ok((local, Endpoint::new(socket, &self.context.quic_keys, config)?)));
+        match opened {
+            Ok((local, endpoint)) => {
+                let (listener, welcome) = (Cell::new(listener), Cell::new(Welcome::Come));
+                let held = Rc::new(Held { listener, endpoint, local, welcome });
+                tokio::task::spawn_local(accept(self.context.clone(), held.clone()));
+                self.all.push(held);
+            }
+            Err(error) => tracing::error!(listener, %error, "socket unusable for QUIC"),
+        }
+    }
+}
+
+/// Sends all clients away and waits until they have gone.
+async fn wait(context: &Context, within: Span) {
+    let deadline = clock::now() + within;
+    context.watch.drain_quic(None);
+    while context.watch.count_quic() > 0 && clock::now() < deadline {
+        tokio::time::sleep(LOOK.to_std()).await;
+    }
+}
+
+/// Keeps an endpoint until its last connection has ended.
+async fn outlive(held: Rc<Held>) {
+    held.endpoint.wait_idle().await;
+    held.endpoint.close();
+    held.endpoint.leave();
+}
+
+async fn accept(context: Rc<Context>, held: Rc<Held>) {
+    while let Some(incoming) = held.endpoint.accept().await {
+        match held.welcome.get() {
+            Welcome::Come => welcome(&context, incoming, &held),
+            Welcome::Refused => incoming.refuse(),
+            Welcome::Unheard => incoming.ignore(),
+        }
+    }
+}
+
+/// Where TCP lets clients wait, a client of QUIC is not heard: it tries again by itself, and finds the room that an idle
+/// connection leaves meanwhile.
+fn welcome(context: &Rc<Context>, incoming: Incoming, held: &Held) {
+    let world = context.world();
+    let proxy = &world.config.proxy;
+    let doors = &context.process.doors;
+    let Some(place) = doors.enter(doors.most(proxy.limits.max_connections)) else {
+        context.process.count(context.worker, Traffic::QuicUnheard);
+        if doors.complaints.is_due(clock::now()) {
+            tracing::warn!(open = doors.open(), "maxConnections are open; new connections wait");
+        }
+        context.watch.give_up_idle();
+        return incoming.ignore();
+    };
+    let peer = incoming.remote_address();
+    let mut place: Place = place;
+    let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
+    if let Some(most) = proxy.limits.max_connections_per_address
+        && !is_trusted()
+        && !place.count_for(peer.ip(), most)
+    {
+        context.process.count(context.worker, Traffic::RefusedByAddress);
+        tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
+        return incoming.refuse();
+    }
+    context.process.count(context.worker, Traffic::Accepted);
+    let serving = http3::serve(context.clone(), incoming, (place, held.local), held.listener.get());
+    tokio::task::spawn_local(Box::pin(serving));
+}

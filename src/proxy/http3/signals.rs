@@ -1,0 +1,185 @@
+//! What the task of a request, and the owner of a connection, must know of streams besides what h3 tells.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use quinn::{StoppedError, VarInt};
+
+use super::frames::{Fault, Frames};
+use super::request::Inflow;
+use crate::clock;
+use crate::proxy::http2::frames::{Allowance, CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND};
+use crate::proxy::watch::Watched;
+
+/// What a connection's streams share with its owner.
+pub(super) struct Shared {
+    /// The owner; woken when a fault ends the connection.
+    watched: Rc<Watched>,
+    control: RefCell<Allowance>,
+    fault: Cell<Option<Fault>>,
+    /// GOAWAY is sent: streams that come now are rejected, to be sent again elsewhere.
+    is_leaving: Cell<bool>,
+    /// Of the stream that h3 was given last.
+    arrived: RefCell<Option<Rc<Signals>>>,
+}
+
+impl Shared {
+    pub(super) fn new(watched: Rc<Watched>) -> Rc<Self> {
+        let control = Allowance::new(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND, clock::now());
+        Rc::new(Self {
+            watched,
+            control: RefCell::new(control),
+            fault: Cell::new(None),
+            is_leaving: Cell::new(false),
+            arrived: RefCell::new(None),
+        })
+    }
+
+    /// Why the connection must end.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
+    /// The connection must end.
+    pub(super) fn fail(&self, fault: Fault) {
+        if self.fault.get().is_none() {
+            self.fault.set(Some(fault));
+        }
+        self.watched.wake();
+    }
+
+    /// Streams that come from now on are rejected.
+    pub(super) fn leave(&self) {
+        self.is_leaving.set(true);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.get()
+    }
+
+    /// A stream is given to h3.
+    pub(super) fn arrive(&self, signals: Rc<Signals>) {
+        *self.arrived.borrow_mut() = Some(signals);
+    }
+
+    /// Follows what has come on a stream.
+    pub(super) fn follow(&self, frames: &mut Frames, bytes: &[u8]) -> Result<(), Fault> {
+        frames.feed(bytes, &mut self.control.borrow_mut(), clock::now())
+    }
+
+    /// The signals of the stream that h3 has just handed on.
+    pub(super) fn arrived(&self) -> Option<Rc<Signals>> {
+        self.arrived.borrow_mut().take()
+    }
+}
+
+/// What a request's task knows of its stream besides what h3 tells.
+pub(super) struct Signals {
+    ending: RefCell<Ending>,
+    end: Cell<Option<End>>,
+    /// There is a request: from here on, a stream that is dropped before its end is reset.
+    has_begun: Cell<bool>,
+    /// The client has broken off its request.
+    is_reset: Cell<bool>,
+    /// See [`Frames::empty`].
+    empty: Cell<u64>,
+    /// What is left of a request whose body is whole.
+    rest: RefCell<Option<Inflow>>,
+    /// The task has ended.
+    is_over: Cell<bool>,
+}
+
+type Ending = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>>>;
+
+/// How a stream ended on its way to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client has all of it.
+    Read,
+    /// The client does not want it, or is gone.
+    Unwanted,
+}
+
+impl Signals {
+    pub(super) fn new(stream: &quinn::SendStream) -> Rc<Self> {
+        Rc::new(Self {
+            ending: RefCell::new(Box::pin(stream.stopped())),
+            end: Cell::new(None),
+            has_begun: Cell::new(false),
+            is_reset: Cell::new(false),
+            empty: Cell::new(0),
+            rest: RefCell::new(None),
+            is_over: Cell::new(false),
+        })
+    }
+
+    pub(super) fn begin(&self) {
+        self.has_begun.set(true);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
+    }
+
+    /// The client has broken off its request.
+    pub(super) fn reset(&self) {
+        self.is_reset.set(true);
+    }
+
+    pub(super) fn set_empty(&self, empty: u64) {
+        self.empty.set(empty);
+    }
+
+    /// Frames of DATA without any that have come.
+    pub(super) fn empty(&self) -> u64 {
+        self.empty.get()
+    }
+
+    /// Whether the client gave up.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_reset.get() || self.end.get() == Some(End::Unwanted)
+    }
+
+    /// The request's body is whole.
+    pub(super) fn leave_rest(&self, stream: Inflow) {
+        if !self.is_over.get() {
+            *self.rest.borrow_mut() = Some(stream);
+        }
+    }
+
+    /// The task ends, and with it the stream.
+    pub(super) fn finish(&self) {
+        self.is_over.set(true);
+        let rest = self.rest.borrow_mut().take();
+        drop(rest);
+    }
+
+    /// Waits until both sides have said all: the client has the answer, and its request has ended.
+    pub(super) fn poll_both(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut rest = self.rest.borrow_mut();
+        if rest.as_mut().is_some_and(|rest| rest.poll_recv_data(cx).is_ready()) {
+            *rest = None;
+        }
+        let has_rest = rest.is_some();
+        drop(rest);
+        match ready!(self.poll_end(cx)) {
+            End::Read if has_rest => Poll::Pending,
+            End::Read | End::Unwanted => Poll::Ready(()),
+        }
+    }
+
+    /// When and how the stream ends.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(end) = self.end.get() {
+            return Poll::Ready(end);
+        }
+        let end = match ready!(self.ending.borrow_mut().as_mut().poll(cx)) {
+            Ok(None) => End::Read,
+            Ok(Some(_)) | Err(_) => End::Unwanted,
+        };
+        self.end.set(Some(end));
+        Poll::Ready(end)
+    }
+}
