@@ -57,7 +57,8 @@ fn bounded(head: &request::Parts, max_head: usize) -> Result<(), StatusDetail> {
     Ok(())
 }
 
-/// No value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits.
+/// No value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits without zeros before them, as in
+/// HTTP/1.1.
 fn plain_values(headers: &HeaderMap) -> Result<(), StatusDetail> {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     let has_space =
@@ -66,8 +67,10 @@ fn plain_values(headers: &HeaderMap) -> Result<(), StatusDetail> {
         return Err(StatusDetail::InvalidHttp2ClientHeaderFormat);
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let is_length =
-        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_length = |value: &HeaderValue| match value.as_bytes() {
+        [] | [b'0', _, ..] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
     if lengths.next().is_some_and(|length| !is_length(length)) || lengths.next().is_some() {
         return Err(StatusDetail::InvalidHttp2ClientHeaderFormat);
     }
@@ -204,6 +207,8 @@ mod tests {
         let word = "invalid_http2_client_header_format";
         assert_eq!(refused("http://a/", &[("content-length", "1"), ("content-length", "1")]), word);
         assert_eq!(refused("http://a/", &[("content-length", "+1")]), word);
+        assert_eq!(refused("http://a/", &[("content-length", "01")]), word);
+        assert!(made("http://a/", &[("content-length", "0")]).is_ok());
         assert_eq!(refused("http://a/", &[("x", " y")]), word);
         assert_eq!(refused("http://a/", &[("x", "y\t")]), word);
         assert!(made("http://a/", &[("content-length", "10"), ("x", "y z")]).is_ok());
