@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod breaker;
+pub mod buffers;
 pub mod cell;
 pub mod complaints;
 pub mod conduct;

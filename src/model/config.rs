@@ -187,11 +187,45 @@ pub struct ProcessLimits {
     pub max_connections_per_address: Option<u32>,
     /// `upgradeTimeoutSec`: how long a new binary may take to be ready, 1 s to 1 h. Default 60 s.
     pub upgrade_timeout: Span,
+    /// `maxBufferedMiB`, in bytes: answers that wait for slow clients. Default 256 MiB.
+    pub max_buffered: u64,
+    /// `http2`.
+    pub http2: Http2Limits,
 }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
-        Self { max_connections: None, max_connections_per_address: None, upgrade_timeout: Span::secs(60) }
+        Self {
+            max_connections: None,
+            max_connections_per_address: None,
+            upgrade_timeout: Span::secs(60),
+            max_buffered: 256 << 20,
+            http2: Http2Limits::default(),
+        }
+    }
+}
+
+/// What one client connection of HTTP/2 may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// `maxConcurrentStreams`, 1 to 1000. Default 100.
+    pub streams: u32,
+    /// `maxRequestsPerSecond`, 1 to 10,000,000. Default 100,000.
+    pub requests: u32,
+    /// `maxResetsPerSecond`, RST_STREAM, 1 to 100,000. Default 50; four times as many at once.
+    pub resets: u32,
+    /// `maxPingsPerSecond`, 1 to 100,000. Default 1000, since clients of gRPC measure with them; ten times as many at once.
+    pub pings: u32,
+    /// `maxSettingsPerSecond`, 1 to 100,000. Default 10; ten times as many at once.
+    pub settings: u32,
+    /// `maxControlFramesPerSecond`, all other frames that carry nothing, 1 to 1,000,000. Default 1000; ten times as
+    /// many at once.
+    pub control: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self { streams: 100, requests: 100_000, resets: 50, pings: 1000, settings: 10, control: 1000 }
     }
 }
 

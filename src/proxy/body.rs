@@ -1,17 +1,20 @@
 //! Bodies in both directions. Streaming with back-pressure: never more than what one socket read brought in.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::hold::Hold;
 use super::pool::Upstream;
 use super::record::Record;
+use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
 
 /// What goes to a member.
@@ -23,7 +26,7 @@ pub(crate) enum RequestBody {
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
     /// Bytes handed on.
     pub(crate) bytes: Cell<u64>,
@@ -35,6 +38,27 @@ pub(crate) struct Progress {
     pub(crate) has_ended: Cell<bool>,
     /// The client broke it off, or its framing is bad.
     pub(crate) has_failed: Cell<bool>,
+    /// What a slow member has not taken yet.
+    hold: RefCell<Hold>,
+    buffer: Arc<Buffer>,
+    /// Bytes that may be held in `buffer`.
+    most: u64,
+}
+
+impl Progress {
+    /// At the start of a body.
+    pub(crate) fn new(buffer: Arc<Buffer>, most: u64) -> Self {
+        Self {
+            bytes: Cell::new(0),
+            is_touched: Cell::new(false),
+            is_awaited: Cell::new(false),
+            has_ended: Cell::new(false),
+            has_failed: Cell::new(false),
+            hold: RefCell::default(),
+            buffer,
+            most,
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -47,6 +71,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
         progress.is_touched.set(true);
+        let mut hold = progress.hold.borrow_mut();
+        if hold.must_wait(|| progress.most, cx) {
+            progress.is_awaited.set(false);
+            return Poll::Pending;
+        }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
         match &polled {
@@ -59,7 +88,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Err(_))) => progress.has_failed.set(true),
             Poll::Pending => {}
         }
-        polled
+        polled.map_ok(|frame| frame.map_data(|bytes| hold.keep(&progress.buffer, bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -97,6 +126,7 @@ pub(crate) struct Forwarded {
     progress: Option<Rc<Progress>>,
     /// The member has broken off; hyper is still to be told.
     is_broken: bool,
+    hold: Hold,
     record: Record,
 }
 
@@ -126,8 +156,14 @@ impl ResponseBody {
         record: Record,
         progress: Option<Rc<Progress>>,
     ) -> Self {
-        let mut forwarded =
-            Forwarded { incoming, upstream: Some(upstream), progress, is_broken: false, record };
+        let mut forwarded = Forwarded {
+            incoming,
+            upstream: Some(upstream),
+            progress,
+            is_broken: false,
+            hold: Hold::default(),
+            record,
+        };
         if forwarded.incoming.is_end_stream() {
             forwarded.finish();
         }
@@ -164,6 +200,10 @@ impl Forwarded {
         if self.is_broken {
             return Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))));
         }
+        let context = &self.record.client.context;
+        if self.hold.must_wait(|| context.most_buffered(&self.record.world), cx) {
+            return Poll::Pending;
+        }
         let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_pending() {
             self.drive(cx);
@@ -175,7 +215,8 @@ impl Forwarded {
                 if self.incoming.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                let (hold, buffer) = (&mut self.hold, &self.record.client.context.buffer);
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| hold.keep(buffer, bytes)))))
             }
             Poll::Ready(None) => {
                 self.finish();

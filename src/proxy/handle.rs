@@ -86,7 +86,10 @@ fn admit(
     incoming: Incoming,
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {
     match session_of(&mut record, &mut head) {
-        Ok(session) => Ok(Visit::new(record, Outbound::new(head, incoming), session)),
+        Ok(session) => {
+            let outbound = Outbound::new(head, incoming, &record);
+            Ok(Visit::new(record, outbound, session))
+        }
         Err(Turned::To(status, target)) => Err(Box::new(respond::redirect(record, status, &target))),
         Err(Turned::Away(failure)) => Err(Box::new(respond::failure(record, failure))),
     }

@@ -23,6 +23,7 @@ pub mod guard;
 pub mod handle;
 mod handshake;
 pub mod headers;
+mod hold;
 mod http2;
 pub mod https;
 mod live;

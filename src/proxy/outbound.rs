@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
 use hyper::body::{Body, Incoming};
 
 use super::body::{Progress, RequestBody};
+use super::record::Record;
 use super::retry::BodyState;
 
 /// The request, whole or spent.
@@ -27,8 +28,10 @@ struct Copy {
 }
 
 impl Outbound {
-    pub(crate) fn new(head: request::Parts, incoming: Incoming) -> Self {
-        let progress: Option<Rc<Progress>> = (!incoming.is_end_stream()).then(Rc::default);
+    pub(crate) fn new(head: request::Parts, incoming: Incoming, record: &Record) -> Self {
+        let context = &record.client.context;
+        let begun = || Progress::new(context.buffer.clone(), context.most_buffered(&record.world));
+        let progress = (!incoming.is_end_stream()).then(|| Rc::new(begun()));
         let body = match &progress {
             Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
             None => RequestBody::Empty,
