@@ -314,6 +314,8 @@ impl Allowance {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -453,5 +455,41 @@ mod tests {
             frames.feed(&frame(HEADERS, END_HEADERS, stream, b""), Tick(0));
         }
         assert_eq!(frames.opened(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_frames_are_counted_alike_however_their_bytes_are_cut(
+            frames in prop::collection::vec(
+                (0_u8..12, any::<u8>(), 0_u32..9, prop::collection::vec(any::<u8>(), 0..40)), 0..60,
+            ),
+            cut in 0_usize..2000,
+            sizes in prop::collection::vec(1_usize..30, 1..8),
+        ) {
+            // The last one may be cut, and then garbage may stand for a frame.
+            let limits = Http2Limits { streams: 1, requests: 3, resets: 1, pings: 1, settings: 1, control: 1 };
+            let mut bytes = PREFACE.to_vec();
+            for (kind, flags, stream, payload) in &frames {
+                bytes.extend(frame(*kind, *flags, *stream, payload));
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut).max(1));
+            let (mut whole, mut split) = (Frames::new(&limits, Tick(0)), Frames::new(&limits, Tick(0)));
+            let (mut sent, mut parts) = (Sent::default(), Sent::default());
+            let good = whole.feed(&bytes, Tick(0));
+            sent.feed(&bytes);
+            let (mut at, mut passed) = (0, 0);
+            for size in sizes.iter().cycle() {
+                let piece = &bytes[at..(at + size).min(bytes.len())];
+                passed += split.feed(piece, Tick(0));
+                parts.feed(piece);
+                at += piece.len();
+                if piece.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!((good, whole.over()), (passed, split.over()));
+            prop_assert_eq!((whole.opened(), whole.is_in_head()), (split.opened(), split.is_in_head()));
+            prop_assert_eq!(sent.take_refused(), parts.take_refused());
+        }
     }
 }
