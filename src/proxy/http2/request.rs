@@ -100,6 +100,11 @@ fn host(head: &request::Parts) -> Result<HeaderValue, StatusDetail> {
 
 fn path(head: &request::Parts) -> Result<PathAndQuery, StatusDetail> {
     let malformed = StatusDetail::InvalidHttp2ClientRequestPath;
+    // Where :path and :authority are missing, h2 makes a path without a byte, which says that it is `/` and is written as
+    // nothing.
+    if head.uri.path().is_empty() {
+        return Err(malformed);
+    }
     let path = head.uri.path_and_query().ok_or(malformed)?;
     let text = path.as_str();
     let is_asterisk = text == "*" && head.method == Method::OPTIONS;
@@ -228,6 +233,10 @@ mod tests {
     fn a_path_is_one_or_the_request_is_refused() {
         let word = "invalid_http2_client_request_path";
         assert_eq!(refused("*", &[("host", "a")]), word);
+        let mut without = head("*", &[("host", "a")]);
+        without.uri = Uri::from_parts(http::uri::Parts::default()).unwrap();
+        let refused_too = canonical(&mut without, MAX, || [0; 16]).map_err(StatusDetail::as_str);
+        assert_eq!(refused_too, Err(word), "as h2 makes it without :path and :authority");
         assert!(made("http://a/%20/\"{}", &[]).is_ok(), "as in HTTP/1.1");
         let mut options = head("*", &[("host", "a")]);
         options.method = Method::OPTIONS;
