@@ -109,7 +109,10 @@ fn path(head: &request::Parts) -> Result<PathAndQuery, StatusDetail> {
     let text = path.as_str();
     let is_asterisk = text == "*" && head.method == Method::OPTIONS;
     // As a method that takes no form of its own.
-    if is_asterisk || (text.starts_with('/') && is_target(b"GET", text.as_bytes())) {
+    if text == "/" {
+        // The same where h2 has cut off a fragment with nothing before it.
+        Ok(PathAndQuery::from_static("/"))
+    } else if is_asterisk || (text.starts_with('/') && is_target(b"GET", text.as_bytes())) {
         Ok(path.clone())
     } else {
         Err(malformed)
@@ -237,6 +240,13 @@ mod tests {
         without.uri = Uri::from_parts(http::uri::Parts::default()).unwrap();
         let refused_too = canonical(&mut without, MAX, || [0; 16]).map_err(StatusDetail::as_str);
         assert_eq!(refused_too, Err(word), "as h2 makes it without :path and :authority");
+        let mut parts = http::uri::Parts::default();
+        (parts.scheme, parts.authority) = (Some("http".parse().unwrap()), Some("a".parse().unwrap()));
+        parts.path_and_query = Some("#b".parse().unwrap());
+        let mut fragment = head("*", &[]);
+        fragment.uri = Uri::from_parts(parts).unwrap();
+        assert!(canonical(&mut fragment, MAX, || [0; 16]).is_ok());
+        assert_eq!(fragment.uri.to_string(), "/", "as h2 makes it of :path #b");
         assert!(made("http://a/%20/\"{}", &[]).is_ok(), "as in HTTP/1.1");
         let mut options = head("*", &[("host", "a")]);
         options.method = Method::OPTIONS;
