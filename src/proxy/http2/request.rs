@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
@@ -27,7 +27,7 @@ pub(super) fn canonical(
     key: impl FnOnce() -> [u8; 16],
 ) -> Result<Option<HeaderValue>, StatusDetail> {
     bounded(head, max_head)?;
-    plain_values(&head.headers)?;
+    plain_headers(&head.headers)?;
     let protocol = head.extensions.remove::<Protocol>();
     if head.method == Method::CONNECT && protocol.is_none() {
         return Err(StatusDetail::UnsupportedMethod);
@@ -57,13 +57,15 @@ fn bounded(head: &request::Parts, max_head: usize) -> Result<(), StatusDetail> {
     Ok(())
 }
 
-/// No value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits without zeros before them, as in
+/// No name has a quotation mark, which is no character of one [RFC 9110 5.6.2] and the only such that `http` takes. No
+/// value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits without zeros before them, as in
 /// HTTP/1.1.
-fn plain_values(headers: &HeaderMap) -> Result<(), StatusDetail> {
+fn plain_headers(headers: &HeaderMap) -> Result<(), StatusDetail> {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     let has_space =
         |value: &HeaderValue| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last());
-    if headers.values().any(has_space) {
+    let has_mark = |name: &HeaderName| name.as_str().contains('"');
+    if headers.values().any(has_space) || headers.keys().any(has_mark) {
         return Err(StatusDetail::InvalidHttp2ClientHeaderFormat);
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
@@ -218,6 +220,10 @@ mod tests {
         assert_eq!(refused("http://a/", &[("content-length", "01")]), word);
         assert!(made("http://a/", &[("content-length", "0")]).is_ok());
         assert_eq!(refused("http://a/", &[("x", " y")]), word);
+        // As h2 makes names; others are refused by `http` itself.
+        let mut marked = head("http://a/", &[]);
+        marked.headers.insert(HeaderName::from_lowercase(b"x\"").unwrap(), HeaderValue::from_static("y"));
+        assert_eq!(canonical(&mut marked, MAX, || [0; 16]).map_err(StatusDetail::as_str), Err(word));
         assert_eq!(refused("http://a/", &[("x", "y\t")]), word);
         assert!(made("http://a/", &[("content-length", "10"), ("x", "y z")]).is_ok());
     }
