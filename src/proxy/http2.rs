@@ -39,7 +39,7 @@ use crate::model::unit::{Span, Tick};
 
 /// Streams that a client may make us reset by breaking the rules on them, over the life of a connection
 /// (CVE-2025-8671). h2 then ends it.
-pub(crate) const MAX_FAULTS: usize = 200;
+pub(crate) const MAX_FAULTS: usize = 64;
 /// Bytes that a client may send ahead on one stream.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes that a client may send ahead on all streams of a connection: what it can make us hold.
