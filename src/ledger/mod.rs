@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod breaker;
 pub mod budget;
+pub mod buffers;
 pub mod cell;
 pub mod complaints;
 pub mod conduct;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::buffers::Buffers;
 use super::cell::{Cells, WorkerId};
 use super::doors::Doors;
 use super::handshake::Handshakes;
@@ -20,6 +21,8 @@ pub struct Process {
     unrouted: Cells<6>,
     /// Who may come in.
     pub doors: Arc<Doors>,
+    /// What waits for slow clients and members.
+    pub buffers: Buffers,
 }
 
 /// What is counted per process.
@@ -48,12 +51,18 @@ pub enum Traffic {
     Http2Refused,
     /// Connections ended for too many RST_STREAM frames.
     Http2OverResets,
-    /// Connections ended for too many frames that carry nothing.
+    /// Connections ended for too many PING frames.
+    Http2OverPings,
+    /// Connections ended for too many SETTINGS frames.
+    Http2OverSettings,
+    /// Connections ended for too many other frames that carry nothing.
     Http2OverControl,
+    /// Connections ended for too many CONTINUATION frames in one list of headers.
+    Http2OverContinuations,
     /// Connections sent away for too many requests in a second.
     Http2OverRequests,
     /// Connections ended for what the protocol's implementation bounds by itself: streams reset before they were
-    /// served, broken rules on streams, CONTINUATION frames, small DATA frames.
+    /// served, broken rules on streams, small DATA frames.
     Http2OverFaults,
     /// Answers that were not compressed because too many others were.
     Uncompressed,
@@ -81,11 +90,15 @@ pub enum Traffic {
     QuicRetries,
     /// Clients of QUIC that were not heard because `maxConnections` were open, or too many had come at once.
     QuicUnheard,
+    /// Streams refused because as many as may be were under way.
+    Http2OverStreams,
+    /// Streams refused for the size of their lists of headers.
+    Http2OverHeaders,
 }
 
 impl Traffic {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::Accepted,
         Self::Closed,
         Self::AcceptErrors,
@@ -97,7 +110,10 @@ impl Traffic {
         Self::Http2Connections,
         Self::Http2Refused,
         Self::Http2OverResets,
+        Self::Http2OverPings,
+        Self::Http2OverSettings,
         Self::Http2OverControl,
+        Self::Http2OverContinuations,
         Self::Http2OverRequests,
         Self::Http2OverFaults,
         Self::Uncompressed,
@@ -113,6 +129,8 @@ impl Traffic {
         Self::Http3OverFaults,
         Self::QuicRetries,
         Self::QuicUnheard,
+        Self::Http2OverStreams,
+        Self::Http2OverHeaders,
     ];
 }
 
@@ -127,6 +145,7 @@ impl Process {
             details: Cells::new(workers),
             unrouted: Cells::new(workers),
             doors: Arc::default(),
+            buffers: Buffers::new(workers),
         }
     }
 

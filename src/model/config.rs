@@ -203,6 +203,10 @@ pub struct ProcessLimits {
     pub upgrade_timeout: Span,
     /// `retryBudgetPercent`: retries under way of a service, of its requests under way, 0 to 100. Default 20.
     pub retry_budget: u8,
+    /// `maxBufferedMiB`, in bytes: answers that wait for slow clients. Default 256 MiB.
+    pub max_buffered: u64,
+    /// `http2`.
+    pub http2: Http2Limits,
 }
 
 impl Default for ProcessLimits {
@@ -213,7 +217,33 @@ impl Default for ProcessLimits {
             min_body_rate: 500,
             upgrade_timeout: Span::secs(60),
             retry_budget: 20,
+            max_buffered: 256 << 20,
+            http2: Http2Limits::default(),
         }
+    }
+}
+
+/// What one client connection of HTTP/2 may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// `maxConcurrentStreams`, 1 to 1000. Default 100.
+    pub streams: u32,
+    /// `maxRequestsPerSecond`, 1 to 10,000,000. Default 100,000.
+    pub requests: u32,
+    /// `maxResetsPerSecond`, RST_STREAM, 1 to 100,000. Default 50; four times as many at once.
+    pub resets: u32,
+    /// `maxPingsPerSecond`, 1 to 100,000. Default 1000, since clients of gRPC measure with them; ten times as many at once.
+    pub pings: u32,
+    /// `maxSettingsPerSecond`, 1 to 100,000. Default 10; ten times as many at once.
+    pub settings: u32,
+    /// `maxControlFramesPerSecond`, all other frames that carry nothing, 1 to 1,000,000. Default 1000; ten times as
+    /// many at once.
+    pub control: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self { streams: 100, requests: 100_000, resets: 50, pings: 1000, settings: 10, control: 1000 }
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::net::{
 };
 use socket2::SockRef;
 
-use super::listen::BACKLOG;
+use super::listen::{BACKLOG, hand_on};
 
 /// Longest frame: 256 MiB, the health of some 500,000 members.
 pub const LONGEST_FRAME: u32 = 256 << 20;
@@ -162,7 +162,7 @@ pub fn from_systemd() -> io::Result<Vec<Inherited>> {
         let Some(socket) = handed.take_tcp_listener(index)? else { continue };
         let reference = SockRef::from(&socket);
         reference.set_nonblocking(true)?;
-        reference.set_tcp_nodelay(true)?;
+        hand_on(&reference)?;
         reference.listen(BACKLOG)?;
         inherited.push(Inherited { name, address: socket.local_addr()?, sockets: vec![socket] });
     }

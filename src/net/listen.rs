@@ -104,6 +104,11 @@ pub enum Beside {
     Ourselves,
 }
 
+/// Bytes for a client that reads slowly that the system takes beyond what it may send now; without this, megabytes for
+/// each, until its memory for TCP is used up and everybody waits.
+#[cfg(target_os = "linux")]
+const NOT_SENT: u32 = 128 * 1024;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shared {
     Yes,
@@ -112,10 +117,21 @@ enum Shared {
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(address, Shared::Yes, Type::STREAM)?;
-    // Linux hands this on to accepted streams, which saves a call for each.
-    socket.set_tcp_nodelay(true)?;
+    hand_on(&socket)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// What Linux hands on from a listening socket to accepted streams, which saves calls for each.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn hand_on(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(NOT_SENT)?;
+    Ok(())
 }
 
 fn open(address: SocketAddr, shared: Shared, kind: Type) -> io::Result<Socket> {
@@ -234,6 +250,8 @@ mod tests {
         let (stream, _) = accepted.unwrap();
         prepare(&stream);
         assert!(stream.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket2::SockRef::from(&stream).tcp_notsent_lowat().unwrap(), NOT_SENT);
     }
 
     #[test]

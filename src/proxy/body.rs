@@ -1,9 +1,10 @@
 //! Bodies in both directions. Streaming with back-pressure: never more than what one socket read brought in.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use hyper::body::Incoming;
 
 use super::compress::{Compressed, Encoder};
 use super::floor::Floor;
+use super::hold::Hold;
 use super::http3;
 use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
 use crate::clock;
+use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
 
 /// What goes to a member.
@@ -71,7 +74,7 @@ impl Source {
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
     /// Bytes handed on.
     pub(crate) bytes: Cell<u64>,
@@ -87,6 +90,29 @@ pub(crate) struct Progress {
     pub(crate) floor: Option<Floor>,
     /// A copy in the making, where one is wanted.
     pub(crate) copying: OnceCell<Copying>,
+    /// What a slow member has not taken yet.
+    hold: RefCell<Hold>,
+    buffer: Arc<Buffer>,
+    /// Bytes that may be held in `buffer`.
+    most: u64,
+}
+
+impl Progress {
+    /// At the start of a body.
+    pub(crate) fn new(buffer: Arc<Buffer>, most: u64, floor: Option<Floor>) -> Self {
+        Self {
+            bytes: Cell::new(0),
+            is_touched: Cell::new(false),
+            is_awaited: Cell::new(false),
+            has_ended: Cell::new(false),
+            has_failed: Cell::new(false),
+            floor,
+            copying: OnceCell::new(),
+            hold: RefCell::default(),
+            buffer,
+            most,
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -103,6 +129,11 @@ impl Body for RequestBody {
             Self::Empty => return Poll::Ready(None),
         };
         progress.is_touched.set(true);
+        let mut hold = progress.hold.borrow_mut();
+        if hold.must_wait(|| progress.most, cx) {
+            progress.is_awaited.set(false);
+            return Poll::Pending;
+        }
         let polled = incoming.poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
         if let Some(floor) = &progress.floor {
@@ -130,7 +161,7 @@ impl Body for RequestBody {
                 copying.finish();
             }
         }
-        polled
+        polled.map_ok(|frame| frame.map_data(|bytes| hold.keep(&progress.buffer, bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -174,6 +205,7 @@ pub(crate) struct Forwarded {
     progress: Option<Rc<Progress>>,
     /// The member has broken off; hyper is still to be told.
     is_broken: bool,
+    hold: Hold,
     pub(super) record: Record,
 }
 
@@ -203,8 +235,14 @@ impl ResponseBody {
         record: Record,
         progress: Option<Rc<Progress>>,
     ) -> Self {
-        let mut forwarded =
-            Forwarded { incoming, upstream: Some(upstream), progress, is_broken: false, record };
+        let mut forwarded = Forwarded {
+            incoming,
+            upstream: Some(upstream),
+            progress,
+            is_broken: false,
+            hold: Hold::default(),
+            record,
+        };
         if forwarded.incoming.is_end_stream() {
             forwarded.finish();
         }
@@ -252,6 +290,10 @@ impl Forwarded {
         if self.is_broken {
             return Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))));
         }
+        let context = &self.record.client.context;
+        if self.hold.must_wait(|| context.most_buffered(&self.record.world), cx) {
+            return Poll::Pending;
+        }
         let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if polled.is_pending() {
             self.drive(cx);
@@ -263,7 +305,8 @@ impl Forwarded {
                 if self.incoming.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                let (hold, buffer) = (&mut self.hold, &self.record.client.context.buffer);
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| hold.keep(buffer, bytes)))))
             }
             Poll::Ready(None) => {
                 self.finish();

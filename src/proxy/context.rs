@@ -19,6 +19,7 @@ use super::pool::Pool;
 use super::session::strong::Signer;
 use super::watch::Watch;
 use crate::balance::rng::Rng;
+use crate::ledger::buffers::Buffer;
 use crate::ledger::cell::WorkerId;
 use crate::ledger::process::{Process, Traffic};
 use crate::net::accept::{Acceptors, Ticketer};
@@ -31,6 +32,8 @@ pub struct Context {
     pub worker: WorkerId,
     /// Numbers of the process.
     pub process: Arc<Process>,
+    /// What of this worker's bodies waits for a slow side.
+    pub(crate) buffer: Arc<Buffer>,
     /// TLS to HTTPS and SSL backends; certificates are not verified [G 6.4].
     pub tls: Arc<ClientConfig>,
     /// The same, asking for HTTP/2.
@@ -124,6 +127,7 @@ impl Context {
         let current = Rc::new(Current(parts.world.load_full()));
         Rc::new(Self {
             worker: parts.worker,
+            buffer: parts.process.buffers.of(parts.worker),
             process: parts.process,
             tls_http2: crate::net::tls::asking_for_http2(&parts.tls),
             tls: parts.tls,
@@ -158,6 +162,11 @@ impl Context {
             *current = Rc::new(Current(newest.clone()));
         }
         current.clone()
+    }
+
+    /// Bytes of bodies that this worker may hold: its part of `maxBufferedMiB`.
+    pub(crate) fn most_buffered(&self, world: &World) -> u64 {
+        world.config.proxy.limits.max_buffered / self.process.workers.max(1) as u64
     }
 
     /// Whether there is an access log.

@@ -54,6 +54,7 @@ pub(crate) async fn connect_to(
     let (stream, peer) = connected.await.ok_or(timeout)??;
     let (send, conn) = http1::Builder::new()
         .max_header_size(MAX_RESPONSE_HEAD)
+        .max_buf_size(MAX_RESPONSE_HEAD)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_| failed(StatusDetail::FailedToConnectToBackend))?;

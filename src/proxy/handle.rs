@@ -109,7 +109,7 @@ fn admit(
     match session_of(&mut record, &mut head) {
         Ok(session) => {
             let floor = || floor(&record, &session);
-            let mut outbound = Outbound::new(head, source, floor);
+            let mut outbound = Outbound::new(head, source, &record, floor);
             let kept = &record.client.context.kept;
             if session.retry.is_some() {
                 outbound.keep_body(kept);

@@ -37,11 +37,9 @@ use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 
-/// Streams of a connection at a time.
-pub(crate) const MAX_STREAMS: u32 = 100;
 /// Streams that a client may make us reset by breaking the rules on them, over the life of a connection
 /// (CVE-2025-8671). h2 then ends it.
-pub(crate) const MAX_FAULTS: usize = 200;
+pub(crate) const MAX_FAULTS: usize = 64;
 /// Bytes that a client may send ahead on one stream.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes that a client may send ahead on all streams of a connection: what it can make us hold.
@@ -84,7 +82,8 @@ pub(crate) async fn serve<S>(client: Rc<Client>, io: S, early: Bytes, max_head: 
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (io, frames) = CountedIo::new(io, early);
+    let limits = client.context.world().config.proxy.limits.http2;
+    let (io, frames) = CountedIo::new(io, early, &limits);
     client.context.process.count(client.context.worker, Traffic::Http2Connections);
     let connection = Rc::new(Connection {
         client,
@@ -98,7 +97,7 @@ where
     let of_stream = connection.clone();
     let service = service_fn(move |request| of_stream.call(request));
     let conn = http2::Builder::new(Local(connection.clone()))
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(limits.streams)
         .max_local_error_reset_streams(MAX_FAULTS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -120,6 +119,7 @@ where
             return Poll::Ready(ended);
         }
         connection.look_at_head();
+        connection.count_refused();
         if connection.must_leave() {
             conn.as_mut().graceful_shutdown();
             if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
@@ -188,15 +188,29 @@ impl Connection {
         }
     }
 
+    /// Streams that were one too many.
+    fn count_refused(&self) {
+        let (process, worker) = (&self.client.context.process, self.client.context.worker);
+        match self.frames.take_refused() {
+            0 => {}
+            refused => process.add(worker, Traffic::Http2OverStreams, refused),
+        }
+    }
+
     /// What went on below the requests. `is_calmed`: h2 has ended it for one of its own limits, or because we told it to.
     fn count(&self, is_calmed: bool) {
         let (process, worker) = (&self.client.context.process, self.client.context.worker);
-        match self.frames.over() {
-            Some(Over::Resets) => process.count(worker, Traffic::Http2OverResets),
-            Some(Over::Control) => process.count(worker, Traffic::Http2OverControl),
-            Some(Over::Requests) => process.count(worker, Traffic::Http2OverRequests),
-            None if is_calmed => process.count(worker, Traffic::Http2OverFaults),
-            None => {}
+        self.count_refused();
+        let met = self.frames.over().map(|over| match over {
+            Over::Resets => Traffic::Http2OverResets,
+            Over::Pings => Traffic::Http2OverPings,
+            Over::Settings => Traffic::Http2OverSettings,
+            Over::Control => Traffic::Http2OverControl,
+            Over::Requests => Traffic::Http2OverRequests,
+            Over::Continuations => Traffic::Http2OverContinuations,
+        });
+        if let Some(what) = met.or(is_calmed.then_some(Traffic::Http2OverFaults)) {
+            process.count(worker, what);
         }
         let refused = self.frames.opened().saturating_sub(self.served.get());
         process.add(worker, Traffic::Http2Refused, refused);
@@ -240,7 +254,12 @@ impl Stream {
             let mut rng = rng.borrow_mut();
             (u128::from(rng.next()) << 64 | u128::from(rng.next())).to_ne_bytes()
         };
-        if let Some(accept) = request::canonical(head, self.connection.max_head, key)? {
+        let made = request::canonical(head, self.connection.max_head, key);
+        if made == Err(StatusDetail::HeadersTooLong) {
+            let context = &self.connection.client.context;
+            context.process.count(context.worker, Traffic::Http2OverHeaders);
+        }
+        if let Some(accept) = made? {
             let _ = self.accept.set(accept);
         }
         Ok(())

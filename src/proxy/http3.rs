@@ -37,7 +37,7 @@ use super::context::Context;
 use super::handle::handle;
 use super::handshake::{self, Secured};
 use super::http2::MAX_HEADER_LIST;
-use super::http2::frames::{Allowance, REQUESTS_PER_SECOND, RESETS, RESETS_PER_SECOND};
+use super::http2::frames::Allowance;
 use super::serve::{Client, Ends, HEAD_TIMEOUT, max_head};
 use super::watch::NEVER;
 use crate::clock;
@@ -46,6 +46,11 @@ use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 
+/// Requests of one connection in a second.
+const REQUESTS_PER_SECOND: u32 = 100_000;
+/// Requests that a client may give up in a second, and in how many seconds as many as it may at once.
+const RESETS_PER_SECOND: u32 = 50;
+const RESETS_AT_ONCE: u32 = 4;
 /// How long a client that was sent away with GOAWAY may take to go, once it has no streams.
 const LEAVE: Span = Span::secs(1);
 
@@ -141,8 +146,8 @@ impl Connection {
             open: Cell::new(0),
             idle_since: Cell::new(now),
             is_leaving: Cell::new(false),
-            resets: RefCell::new(Allowance::new(RESETS, RESETS_PER_SECOND, now)),
-            requests: RefCell::new(Allowance::new(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, now)),
+            resets: RefCell::new(Allowance::new(RESETS_AT_ONCE, RESETS_PER_SECOND, now)),
+            requests: RefCell::new(Allowance::new(1, REQUESTS_PER_SECOND, now)),
             is_over_requests: Cell::new(false),
             dates: Dates::default(),
         })

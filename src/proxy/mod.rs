@@ -34,6 +34,7 @@ pub mod guard;
 pub mod handle;
 mod handshake;
 pub mod headers;
+mod hold;
 mod http2;
 pub mod http3;
 pub mod https;

@@ -8,6 +8,7 @@ use super::body::{Progress, RequestBody, Source};
 use super::floor::Floor;
 use super::kept::{Copying, Kept, Store};
 use super::mirror::Mirror;
+use super::record::Record;
 use super::retry::BodyState;
 
 /// The request, whole or spent.
@@ -34,9 +35,15 @@ struct Copy {
 
 impl Outbound {
     /// `floor`: how slowly its body may come, if it has one.
-    pub(crate) fn new(head: request::Parts, incoming: Source, floor: impl FnOnce() -> Option<Floor>) -> Self {
-        let has_body = !incoming.is_end_stream();
-        let progress = has_body.then(|| Rc::new(Progress { floor: floor(), ..Progress::default() }));
+    pub(crate) fn new(
+        head: request::Parts,
+        incoming: Source,
+        record: &Record,
+        floor: impl FnOnce() -> Option<Floor>,
+    ) -> Self {
+        let context = &record.client.context;
+        let begun = || Progress::new(context.buffer.clone(), context.most_buffered(&record.world), floor());
+        let progress = (!incoming.is_end_stream()).then(|| Rc::new(begun()));
         let body = match &progress {
             Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
             None => RequestBody::Empty,

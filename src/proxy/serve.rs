@@ -39,6 +39,8 @@ use crate::world::World;
 pub(crate) const HEAD_TIMEOUT: Span = Span::secs(30);
 /// Seconds that a client may remember that HTTP/3 is spoken here: 30 days, as Google says.
 const ALTERNATIVE_SEC: u32 = 2_592_000;
+/// Bytes that hyper reads at once of a connection of HTTP/1, and holds of answers: more than any head.
+const BUFFER: usize = 80 * 1024;
 /// How long we listen to a client that we have refused, so that our answer is not lost in a reset.
 const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
@@ -363,6 +365,7 @@ async fn drive<S: Channel>(
     let service = service_fn(move |request| handle(&of_request, request.map(Source::from)));
     let conn = http1::Builder::new()
         .header_read_timeout(None)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut conn = conn;

@@ -299,12 +299,21 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "overspill_http2_limits_total",
-        "Connections of HTTP/2 ended by a limit: resets, control_frames, requests, faults.",
+        "Connections of HTTP/2 ended by a limit, and streams refused (streams, headers).",
         |view, page| {
-            page.count(&[("limit", "resets")], view.process.sum(Traffic::Http2OverResets));
-            page.count(&[("limit", "control_frames")], view.process.sum(Traffic::Http2OverControl));
-            page.count(&[("limit", "requests")], view.process.sum(Traffic::Http2OverRequests));
-            page.count(&[("limit", "faults")], view.process.sum(Traffic::Http2OverFaults));
+            for (limit, what) in [
+                ("requests", Traffic::Http2OverRequests),
+                ("resets", Traffic::Http2OverResets),
+                ("pings", Traffic::Http2OverPings),
+                ("settings", Traffic::Http2OverSettings),
+                ("control_frames", Traffic::Http2OverControl),
+                ("continuations", Traffic::Http2OverContinuations),
+                ("faults", Traffic::Http2OverFaults),
+                ("streams", Traffic::Http2OverStreams),
+                ("headers", Traffic::Http2OverHeaders),
+            ] {
+                page.count(&[("limit", limit)], view.process.sum(what));
+            }
         },
     ),
     counter(
@@ -353,6 +362,17 @@ const FAMILIES: &[Family] = &[
         "overspill_quic_unheard_total",
         "Connections of QUIC that were not answered because maxConnections were open; clients try again.",
         |view, page| page.count(&[], view.process.sum(Traffic::QuicUnheard)),
+    ),
+    gauge("overspill_buffered_bytes", "Bytes of bodies that wait for a slow side.", |view, page| {
+        page.count(&[], view.process.buffers.held());
+    }),
+    gauge("overspill_buffered_bytes_limit", "How many there may be: maxBufferedMiB.", |view, page| {
+        page.count(&[], view.world.config.proxy.limits.max_buffered);
+    }),
+    counter(
+        "overspill_buffer_waits_total",
+        "Bodies that had to wait because of maxBufferedMiB.",
+        |view, page| page.count(&[], view.process.buffers.waits()),
     ),
     gauge(
         "overspill_ready",

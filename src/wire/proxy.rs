@@ -38,6 +38,10 @@ resource! {
         upgrade_timeout_sec: u32,
         /// Retries under way, of requests under way.
         retry_budget_percent: u8,
+        /// Answers that wait for slow clients, in MiB.
+        max_buffered_mi_b: u32,
+        /// What one connection of HTTP/2 may ask for.
+        http2: Http2,
     }
 }
 
@@ -86,6 +90,27 @@ resource! {
 }
 
 resource! {
+    /// `http2`.
+    #[derive(Copy, Eq)]
+    Http2
+    required {}
+    optional {
+        /// Streams at a time.
+        max_concurrent_streams: u32,
+        /// HEADERS that open streams.
+        max_requests_per_second: u32,
+        /// RST_STREAM.
+        max_resets_per_second: u32,
+        /// PING.
+        max_pings_per_second: u32,
+        /// SETTINGS.
+        max_settings_per_second: u32,
+        /// All other frames that carry nothing.
+        max_control_frames_per_second: u32,
+    }
+}
+
+resource! {
     /// One entry of `clientLocations`.
     ClientLocation
     required {
@@ -129,6 +154,20 @@ pub static PROXY: Table = Table {
         optional("minBodyRate", Kind::Integer(0, 1_000_000_000)).by("[G 5.6]"),
         optional("upgradeTimeoutSec", Kind::Integer(1, 3600)),
         optional("retryBudgetPercent", Kind::Integer(0, 100)),
+        optional("maxBufferedMiB", Kind::Integer(1, 1_048_576)),
+        optional("http2", Kind::Object(&HTTP2)),
+    ],
+};
+
+static HTTP2: Table = Table {
+    noun: "http2",
+    fields: &[
+        optional("maxConcurrentStreams", Kind::Integer(1, 1000)),
+        optional("maxRequestsPerSecond", Kind::Integer(1, 10_000_000)),
+        optional("maxResetsPerSecond", Kind::Integer(1, 100_000)),
+        optional("maxPingsPerSecond", Kind::Integer(1, 100_000)),
+        optional("maxSettingsPerSecond", Kind::Integer(1, 100_000)),
+        optional("maxControlFramesPerSecond", Kind::Integer(1, 1_000_000)),
     ],
 };
 

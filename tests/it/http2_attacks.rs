@@ -30,8 +30,13 @@ struct Field {
 
 impl Field {
     fn new() -> Self {
+        Self::with("accessLog: {path: none}")
+    }
+
+    /// With these lines of `proxy`.
+    fn with(proxy: &str) -> Self {
         let (backend, health) = (Scripted::good(), toy("health"));
-        let lb = Lb::with_workers(&scripted(&backend, &health).text(), 1);
+        let lb = Lb::with_workers(&scripted(&backend, &health).proxy(proxy).text(), 1);
         let innocent = lb.client();
         Self { lb, backend, innocent, served: 0, _health: health }
     }
@@ -55,10 +60,17 @@ impl Field {
 
     /// Connections that a limit has ended.
     fn limits(&self) -> u64 {
-        [Traffic::Http2OverResets, Traffic::Http2OverControl, Traffic::Http2OverFaults]
-            .map(|what| self.count(what))
-            .iter()
-            .sum()
+        [
+            Traffic::Http2OverResets,
+            Traffic::Http2OverPings,
+            Traffic::Http2OverSettings,
+            Traffic::Http2OverControl,
+            Traffic::Http2OverContinuations,
+            Traffic::Http2OverFaults,
+        ]
+        .map(|what| self.count(what))
+        .iter()
+        .sum()
     }
 
     fn count(&self, what: Traffic) -> u64 {
@@ -351,6 +363,7 @@ fn a_continuation_flood_ends_the_connection() {
         let code = flood(&mut field, &begin, |_| frame(CONTINUATION, 0, 1, &piece), 2_000);
         assert!(code.is_none_or(|code| code == CALM), "{code:?}");
     }
+    wait_until("all are counted", || field.count(Traffic::Http2OverContinuations) == 3);
     field.unseen();
 }
 
@@ -386,6 +399,7 @@ fn heads_over_the_limit_of_http_1_are_refused() {
     let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "a")).collect();
     assert_eq!(fate_of(&mut field, &with(&many)), Fate::Answered(413));
+    assert!(field.count(Traffic::Http2OverHeaders) >= 1);
 }
 
 #[test]
@@ -422,8 +436,61 @@ fn streams_over_the_limit_are_refused_and_may_be_sent_again() {
     }
     assert_eq!(attacker.fate(201), Fate::Reset(7), "REFUSED_STREAM");
     field.serves();
+    assert_eq!(field.count(Traffic::Http2OverStreams), 1);
+    assert_eq!(field.lb.metrics().sum("overspill_http2_limits_total", &["streams"]), 1.0);
     drop(attacker);
     wait_until("nothing is under way", || field.lb.in_flight() == 0);
+}
+
+#[test]
+fn limits_that_are_configured_hold() {
+    let mut field =
+        Field::with("http2: {maxConcurrentStreams: 2, maxPingsPerSecond: 1, maxSettingsPerSecond: 2}");
+    let mut attacker = field.attacker();
+    let post = list(&[(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/hold")]);
+    for stream in [1, 3, 5] {
+        attacker.send(frame(HEADERS, END_HEADERS, stream, &post));
+    }
+    assert_eq!(attacker.fate(5), Fate::Reset(7), "REFUSED_STREAM");
+    drop(attacker);
+    for (piece, what) in [
+        (frame(PING, 0, 0, &[0; 8]), Traffic::Http2OverPings),
+        (frame(SETTINGS, 0, 0, b""), Traffic::Http2OverSettings),
+    ] {
+        let code = flood(&mut field, b"", |_| piece.clone(), 10_000);
+        assert!(code.is_none_or(|code| code == CALM), "{code:?}");
+        wait_until("it is counted", || field.count(what) == 1);
+    }
+}
+
+#[test]
+fn answers_that_nobody_reads_wait_in_bounded_memory_and_others_are_served() {
+    let large = "x".repeat(4 << 20);
+    let (whole, health) = (large.len(), toy("health"));
+    let backend = Scripted::start(move |conn| {
+        while let Some(seen) = conn.request() {
+            let body = if seen.line().starts_with("GET /large ") { &large } else { "small" };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            if !conn.write(head) || !conn.write(body) {
+                return;
+            }
+        }
+    });
+    let lb = Lb::with_workers(&scripted(&backend, &health).proxy("maxBufferedMiB: 1").text(), 1);
+    let mut attacker = Raw::to(lb.address());
+    // Windows as wide as can be.
+    attacker.send(frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    attacker.send(frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0]));
+    for n in 0..40 {
+        attacker.get(2 * n + 1, "/large");
+    }
+    let buffers = &lb.handle.process().buffers;
+    wait_until("bodies wait for room", || buffers.waits() > 0);
+    assert_eq!(lb.get("/small").text(), "small");
+    assert_eq!(lb.get("/large").body.len(), whole, "who reads has room");
+    drop(attacker);
+    wait_until("nothing is held", || buffers.held() == 0);
+    assert!(lb.metrics().sum("overspill_buffer_waits_total", &[]) > 0.0);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use super::front::Placed;
 use super::place::{PROXY, cidr};
 use super::report::Report;
 use crate::model::config::{
-    AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, ProcessLimits, ProxySettings, SessionKey,
+    AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, Http2Limits, ProcessLimits, ProxySettings, SessionKey,
 };
 use crate::model::place::RegionId;
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
-use crate::wire::proxy::{Admin, AdminAddress, Proxy, Workers};
+use crate::wire::proxy::{Admin, AdminAddress, Http2, Proxy, Workers};
 use crate::wire::read::Section;
 
 /// The admin listener's address. Loopback only, since it has no token yet; no address of a forwarding rule.
@@ -151,14 +151,29 @@ pub(super) fn settings(
 
 fn limits(proxy: &Section<Proxy>) -> ProcessLimits {
     let Section::Sound(proxy) = proxy else { return ProcessLimits::default() };
+    let default = ProcessLimits::default();
     ProcessLimits {
         max_connections: proxy.max_connections,
         max_connections_per_address: proxy.max_connections_per_address,
-        min_body_rate: proxy.min_body_rate.unwrap_or(ProcessLimits::default().min_body_rate),
+        min_body_rate: proxy.min_body_rate.unwrap_or(default.min_body_rate),
         upgrade_timeout: proxy
             .upgrade_timeout_sec
-            .map_or(ProcessLimits::default().upgrade_timeout, |seconds| Span::secs(seconds.into())),
-        retry_budget: proxy.retry_budget_percent.unwrap_or(ProcessLimits::default().retry_budget),
+            .map_or(default.upgrade_timeout, |seconds| Span::secs(seconds.into())),
+        retry_budget: proxy.retry_budget_percent.unwrap_or(default.retry_budget),
+        max_buffered: proxy.max_buffered_mi_b.map_or(default.max_buffered, |mebi| u64::from(mebi) << 20),
+        http2: proxy.http2.map_or(default.http2, http2),
+    }
+}
+
+fn http2(said: Http2) -> Http2Limits {
+    let default = Http2Limits::default();
+    Http2Limits {
+        streams: said.max_concurrent_streams.unwrap_or(default.streams),
+        requests: said.max_requests_per_second.unwrap_or(default.requests),
+        resets: said.max_resets_per_second.unwrap_or(default.resets),
+        pings: said.max_pings_per_second.unwrap_or(default.pings),
+        settings: said.max_settings_per_second.unwrap_or(default.settings),
+        control: said.max_control_frames_per_second.unwrap_or(default.control),
     }
 }
 

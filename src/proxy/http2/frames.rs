@@ -3,35 +3,46 @@
 //! h2 bounds what it must keep: header lists, CONTINUATION frames, empty and small DATA frames, streams that a client
 //! makes us reset (CVE-2025-8671). It does not bound what is cheap to send and costs work without keeping anything:
 //! streams that are opened and reset at once (CVE-2023-44487), PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown
-//! frames. Those are counted here, against allowances that grow with time and with the bytes of bodies.
+//! frames. Those are counted here, against allowances that grow with time and with the bytes of bodies. So are the
+//! streams that h2 refuses because too many are open, which it tells nobody but the client.
 //!
 //! Pure: bytes and the time in, a verdict out. Looks at the nine bytes before each frame and skips the rest.
 
+use crate::model::config::Http2Limits;
 use crate::model::unit::{Span, Tick};
 
 /// What a client sends first [RFC 9113 3.4].
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Streams that a client may reset at once.
-pub(crate) const RESETS: u32 = 200;
-/// And so many more each second.
-pub(crate) const RESETS_PER_SECOND: u32 = 50;
-/// Frames that carry nothing that a client may send at once.
-pub(crate) const CONTROL_FRAMES: u32 = 10_000;
-/// And so many more each second, plus one for each KiB of bodies, either way.
-pub(crate) const CONTROL_FRAMES_PER_SECOND: u32 = 1_000;
-/// Requests that a connection may bring each second.
-pub(crate) const REQUESTS_PER_SECOND: u32 = 100_000;
+/// So many seconds' worth of RST_STREAM may come at once.
+const RESETS_AT_ONCE: u32 = 4;
+/// So many seconds' worth of frames that carry nothing may come at once.
+const CONTROL_AT_ONCE: u32 = 10;
+/// CONTINUATION frames of one list of headers before its last one: what h2 takes for lists of [`super::MAX_HEADER_LIST`].
+pub(crate) const MAX_CONTINUATIONS: u32 = 5;
 
 /// Which allowance is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// RST_STREAM: see [`RESETS`].
+    /// RST_STREAM: `maxResetsPerSecond`.
     Resets,
-    /// See [`CONTROL_FRAMES`].
+    /// `maxPingsPerSecond`.
+    Pings,
+    /// `maxSettingsPerSecond`.
+    Settings,
+    /// `maxControlFramesPerSecond`.
     Control,
-    /// See [`REQUESTS_PER_SECOND`].
+    /// `maxRequestsPerSecond`.
     Requests,
+    /// [`MAX_CONTINUATIONS`]; h2 ends the connection by itself.
+    Continuations,
+}
+
+impl Over {
+    /// Whether we end the connection here and now.
+    const fn stops(self) -> bool {
+        !matches!(self, Self::Requests | Self::Continuations)
+    }
 }
 
 /// Follows the frames of one connection.
@@ -46,6 +57,8 @@ pub(crate) struct Frames {
     left: usize,
     /// A list of headers has begun and not ended.
     is_in_list: bool,
+    /// CONTINUATION frames of it.
+    continuations: u32,
     /// Highest stream that the client has opened.
     last_stream: u32,
     /// Streams that the client has opened.
@@ -53,10 +66,13 @@ pub(crate) struct Frames {
     /// Bytes of bodies not yet turned into allowance.
     useful: usize,
     resets: Allowance,
+    pings: Allowance,
+    settings: Allowance,
     control: Allowance,
     requests: Allowance,
     over: Option<Over>,
-    is_over_control: bool,
+    /// Nothing behind this frame passes.
+    is_stopping: bool,
 }
 
 /// Of a frame.
@@ -67,26 +83,31 @@ const PAYS: usize = 1024;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 impl Frames {
-    pub(crate) const fn new(now: Tick) -> Self {
+    pub(crate) const fn new(limits: &Http2Limits, now: Tick) -> Self {
         Self {
             preface: 0,
             header: [0; HEADER],
             have: 0,
             left: 0,
             is_in_list: false,
+            continuations: 0,
             last_stream: 0,
             opened: 0,
             useful: 0,
-            resets: Allowance::new(RESETS, RESETS_PER_SECOND, now),
-            control: Allowance::new(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND, now),
-            requests: Allowance::new(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, now),
+            resets: Allowance::new(RESETS_AT_ONCE, limits.resets, now),
+            pings: Allowance::new(CONTROL_AT_ONCE, limits.pings, now),
+            settings: Allowance::new(CONTROL_AT_ONCE, limits.settings, now),
+            control: Allowance::new(CONTROL_AT_ONCE, limits.control, now),
+            requests: Allowance::new(1, limits.requests, now),
             over: None,
-            is_over_control: false,
+            is_stopping: false,
         }
     }
 
@@ -102,7 +123,7 @@ impl Frames {
                 at += skipped;
                 continue;
             }
-            if self.is_over_control {
+            if self.is_stopping {
                 break;
             }
             let Some(missing) = self.header.get_mut(self.have..) else { break };
@@ -125,7 +146,7 @@ impl Frames {
 
     /// Nothing more will pass.
     pub(crate) const fn is_stopped(&self) -> bool {
-        self.is_over_control && self.is_between()
+        self.is_stopping && self.is_between()
     }
 
     /// Bytes of bodies that went out.
@@ -169,22 +190,89 @@ impl Frames {
             }
             HEADERS | CONTINUATION => {
                 self.is_in_list = flags & END_HEADERS == 0;
-                if kind == CONTINUATION || stream <= self.last_stream {
-                    return;
+                let goes_on = kind == CONTINUATION && self.is_in_list;
+                self.continuations = if goes_on { self.continuations.saturating_add(1) } else { 0 };
+                let is_new = kind == HEADERS && stream > self.last_stream;
+                if is_new {
+                    self.last_stream = stream;
+                    self.opened += 1;
                 }
-                self.last_stream = stream;
-                self.opened += 1;
-                (!self.requests.take(now)).then_some(Over::Requests)
+                if self.continuations > MAX_CONTINUATIONS {
+                    Some(Over::Continuations)
+                } else {
+                    (is_new && !self.requests.take(now)).then_some(Over::Requests)
+                }
             }
             RST_STREAM => (!self.resets.take(now)).then_some(Over::Resets),
-            _ => {
-                self.control.pay(self.useful / PAYS);
-                self.useful %= PAYS;
-                (!self.control.take(now)).then_some(Over::Control)
-            }
+            _ => self.count_control(kind, now),
         };
-        self.is_over_control |= over.is_some_and(|over| over != Over::Requests);
+        self.is_stopping |= over.is_some_and(Over::stops);
         self.over = self.over.or(over);
+    }
+
+    /// A frame that carries nothing; one for each KiB of bodies is free.
+    fn count_control(&mut self, kind: u8, now: Tick) -> Option<Over> {
+        let (allowance, over) = match kind {
+            PING => (&mut self.pings, Over::Pings),
+            SETTINGS => (&mut self.settings, Over::Settings),
+            _ => (&mut self.control, Over::Control),
+        };
+        if kind != SETTINGS {
+            allowance.pay(self.useful / PAYS);
+            self.useful %= PAYS;
+        }
+        (!allowance.take(now)).then_some(over)
+    }
+}
+
+/// Follows the frames that h2 sends, for the streams that it refuses because too many are open.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    header: [u8; HEADER + CODE],
+    have: usize,
+    left: usize,
+    refused: u64,
+}
+
+/// Of an error.
+const CODE: usize = 4;
+const REFUSED_STREAM: u32 = 7;
+
+impl Sent {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            let wanted = if self.is_reset() { HEADER + CODE } else { HEADER };
+            let Some(missing) = self.header.get_mut(self.have..wanted) else { return };
+            let taken = missing.len().min(bytes.len());
+            missing.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            self.have += taken;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if self.have == wanted && (wanted > HEADER || !self.is_reset()) {
+                self.end_header();
+            }
+        }
+    }
+
+    /// Streams refused since the last call.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Whether the header of a reset has been seen, so that its code belongs to what is read.
+    const fn is_reset(&self) -> bool {
+        let [.., kind, _, _, _, _, _, _, _, _, _] = self.header;
+        self.have >= HEADER && kind == RST_STREAM
+    }
+
+    fn end_header(&mut self) {
+        let [l2, l1, l0, kind, _, _, _, _, _, code @ ..] = self.header;
+        let length = u32::from_be_bytes([0, l2, l1, l0]) as usize;
+        self.left = if kind == RST_STREAM { length.saturating_sub(CODE) } else { length };
+        self.refused += u64::from(kind == RST_STREAM && u32::from_be_bytes(code) == REFUSED_STREAM);
+        self.have = 0;
     }
 }
 
@@ -198,7 +286,9 @@ pub(in crate::proxy) struct Allowance {
 }
 
 impl Allowance {
-    pub(in crate::proxy) const fn new(most: u32, per_second: u32, now: Tick) -> Self {
+    /// As much at once as in so many seconds.
+    pub(in crate::proxy) const fn new(seconds: u32, per_second: u32, now: Tick) -> Self {
+        let most = per_second.saturating_mul(seconds);
         Self { left: most, most, per_second, since: now }
     }
 
@@ -224,6 +314,8 @@ impl Allowance {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -234,8 +326,11 @@ mod tests {
         out
     }
 
+    const LIMITS: Http2Limits =
+        Http2Limits { streams: 100, requests: 1000, resets: 50, pings: 100, settings: 10, control: 200 };
+
     fn begun() -> Frames {
-        let mut frames = Frames::new(Tick(0));
+        let mut frames = Frames::new(&LIMITS, Tick(0));
         assert_eq!(frames.feed(PREFACE, Tick(0)), PREFACE.len());
         frames
     }
@@ -251,25 +346,42 @@ mod tests {
 
     #[test]
     fn each_flood_ends_at_its_allowance() {
-        let ping = |_| frame(6, 0, 0, &[0; 8]);
-        let past = CONTROL_FRAMES + 1;
-        assert_eq!(passing(ping, CONTROL_FRAMES), (CONTROL_FRAMES as usize, None));
-        for kind in [2, 4, 6, 8, 77] {
+        for (kind, most, over) in [
+            (2, 2000, Over::Control),
+            (4, 100, Over::Settings),
+            (6, 1000, Over::Pings),
+            (8, 2000, Over::Control),
+            (77, 2000, Over::Control),
+        ] {
             let flood = |_| frame(kind, 0, 1, &[0; 4]);
-            assert_eq!(passing(flood, past + 5), (past as usize, Some(Over::Control)), "{kind}");
+            assert_eq!(passing(flood, most), (most as usize, None), "{kind}");
+            assert_eq!(passing(flood, most + 5), (most as usize + 1, Some(over)), "{kind}");
         }
         let empty = |_| frame(DATA, 0, 1, b"");
-        assert_eq!(passing(empty, past + 5), (past as usize, Some(Over::Control)));
+        assert_eq!(passing(empty, 2005), (2001, Some(Over::Control)));
         let reset = |n| frame(RST_STREAM, 0, 2 * n + 1, &[0; 4]);
-        assert_eq!(passing(reset, 300), (RESETS as usize + 1, Some(Over::Resets)));
+        assert_eq!(passing(reset, 300), (201, Some(Over::Resets)));
     }
 
     #[test]
     fn requests_over_their_rate_are_noticed_and_pass() {
         let request = |n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, b"x");
-        assert_eq!(passing(request, REQUESTS_PER_SECOND).1, None);
-        let all = REQUESTS_PER_SECOND + 5;
+        assert_eq!(passing(request, LIMITS.requests).1, None);
+        let all = LIMITS.requests + 5;
         assert_eq!(passing(request, all), (all as usize, Some(Over::Requests)));
+    }
+
+    #[test]
+    fn continuations_of_one_list_are_noticed_and_left_to_h2() {
+        let piece = |_| frame(CONTINUATION, 0, 1, b"x");
+        assert_eq!(passing(piece, MAX_CONTINUATIONS).1, None);
+        assert_eq!(passing(piece, 10), (10, Some(Over::Continuations)));
+        let mut frames = begun();
+        for stream in 0..10 {
+            frames.feed(&frame(HEADERS, 0, 2 * stream + 1, b"x"), Tick(0));
+            frames.feed(&frame(CONTINUATION, END_HEADERS, 2 * stream + 1, b"x"), Tick(0));
+        }
+        assert_eq!(frames.over(), None);
     }
 
     #[test]
@@ -277,22 +389,37 @@ mod tests {
         let mut frames = begun();
         let flood = frame(RST_STREAM, 0, 1, &[0; 4]).repeat(300);
         let good: usize = flood.chunks(7).map(|chunk| frames.feed(chunk, Tick(0))).sum();
-        assert_eq!((good / 13, frames.is_stopped()), (RESETS as usize + 1, true));
+        assert_eq!((good / 13, frames.is_stopped()), (201, true));
     }
 
     #[test]
     fn an_allowance_grows_with_time_and_with_bodies() {
         let mut frames = begun();
-        let ping = frame(6, 0, 0, &[0; 8]);
-        frames.feed(&ping.repeat(CONTROL_FRAMES as usize), Tick(0));
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        frames.feed(&ping.repeat(1000), Tick(0));
         let later = Tick(0) + Span::secs(1);
-        frames.feed(&ping.repeat(CONTROL_FRAMES_PER_SECOND as usize), later);
+        frames.feed(&ping.repeat(100), later);
         frames.sent(2048);
         frames.feed(&frame(DATA, 0, 1, &[0; 1024]), later);
         frames.feed(&ping.repeat(3), later);
         assert_eq!(frames.over(), None);
         frames.feed(&ping, later);
-        assert_eq!(frames.over(), Some(Over::Control));
+        assert_eq!(frames.over(), Some(Over::Pings));
+    }
+
+    #[test]
+    fn streams_that_are_refused_are_seen_however_the_bytes_are_cut() {
+        let mut bytes = frame(SETTINGS, 0, 0, &[0; 12]);
+        bytes.extend(frame(RST_STREAM, 0, 201, &[0, 0, 0, 7]));
+        bytes.extend(frame(DATA, 0, 1, &frame(RST_STREAM, 0, 3, &[0, 0, 0, 7])));
+        bytes.extend(frame(RST_STREAM, 0, 5, &[0, 0, 0, 1]));
+        bytes.extend(frame(SETTINGS, 1, 0, b""));
+        bytes.extend(frame(RST_STREAM, 0, 203, &[0, 0, 0, 7]));
+        for size in [1, 2, 5, 9, 10, 13, bytes.len()] {
+            let mut sent = Sent::default();
+            bytes.chunks(size).for_each(|chunk| sent.feed(chunk));
+            assert_eq!((sent.take_refused(), sent.take_refused()), (2, 0), "{size}");
+        }
     }
 
     #[test]
@@ -303,7 +430,7 @@ mod tests {
         bytes.extend(frame(CONTINUATION, 0, 1, b""));
         bytes.extend(frame(CONTINUATION, END_HEADERS, 1, b"rest"));
         bytes.extend(frame(DATA, END_STREAM, 1, &[0; 300]));
-        let (mut whole, mut split) = (Frames::new(Tick(0)), Frames::new(Tick(0)));
+        let (mut whole, mut split) = (Frames::new(&LIMITS, Tick(0)), Frames::new(&LIMITS, Tick(0)));
         assert_eq!(whole.feed(&bytes, Tick(0)), bytes.len());
         let mut heads = Vec::new();
         for byte in &bytes {
@@ -328,5 +455,41 @@ mod tests {
             frames.feed(&frame(HEADERS, END_HEADERS, stream, b""), Tick(0));
         }
         assert_eq!(frames.opened(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_frames_are_counted_alike_however_their_bytes_are_cut(
+            frames in prop::collection::vec(
+                (0_u8..12, any::<u8>(), 0_u32..9, prop::collection::vec(any::<u8>(), 0..40)), 0..60,
+            ),
+            cut in 0_usize..2000,
+            sizes in prop::collection::vec(1_usize..30, 1..8),
+        ) {
+            // The last one may be cut, and then garbage may stand for a frame.
+            let limits = Http2Limits { streams: 1, requests: 3, resets: 1, pings: 1, settings: 1, control: 1 };
+            let mut bytes = PREFACE.to_vec();
+            for (kind, flags, stream, payload) in &frames {
+                bytes.extend(frame(*kind, *flags, *stream, payload));
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut).max(1));
+            let (mut whole, mut split) = (Frames::new(&limits, Tick(0)), Frames::new(&limits, Tick(0)));
+            let (mut sent, mut parts) = (Sent::default(), Sent::default());
+            let good = whole.feed(&bytes, Tick(0));
+            sent.feed(&bytes);
+            let (mut at, mut passed) = (0, 0);
+            for size in sizes.iter().cycle() {
+                let piece = &bytes[at..(at + size).min(bytes.len())];
+                passed += split.feed(piece, Tick(0));
+                parts.feed(piece);
+                at += piece.len();
+                if piece.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!((good, whole.over()), (passed, split.over()));
+            prop_assert_eq!((whole.opened(), whole.is_in_head()), (split.opened(), split.is_in_head()));
+            prop_assert_eq!(sent.take_refused(), parts.take_refused());
+        }
     }
 }

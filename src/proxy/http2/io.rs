@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{Frames, Over};
+use super::frames::{Frames, Over, Sent};
 use crate::clock;
+use crate::model::config::Http2Limits;
 use crate::model::unit::Tick;
 use crate::net::join;
 
@@ -44,14 +45,18 @@ pub(crate) struct CountedIo<S> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     frames: RefCell<Frames>,
+    sent: RefCell<Sent>,
     head_since: Cell<Option<Tick>>,
 }
 
 impl<S> CountedIo<S> {
-    pub(crate) fn new(io: S, early: Bytes) -> (Self, Rc<Shared>) {
+    pub(crate) fn new(io: S, early: Bytes, limits: &Http2Limits) -> (Self, Rc<Shared>) {
         let now = clock::now();
-        let shared =
-            Rc::new(Shared { frames: RefCell::new(Frames::new(now)), head_since: Cell::new(Some(now)) });
+        let shared = Rc::new(Shared {
+            frames: RefCell::new(Frames::new(limits, now)),
+            sent: RefCell::default(),
+            head_since: Cell::new(Some(now)),
+        });
         (Self { io, early, told: &[], shared: shared.clone() }, shared)
     }
 
@@ -80,6 +85,22 @@ impl Shared {
     /// Streams that the client has opened.
     pub(crate) fn opened(&self) -> u64 {
         self.frames.borrow().opened()
+    }
+
+    /// Streams refused since the last call because too many were under way.
+    pub(crate) fn take_refused(&self) -> u64 {
+        self.sent.borrow_mut().take_refused()
+    }
+
+    /// The first `count` bytes of these went out.
+    fn note_sent<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, mut count: usize) {
+        self.frames.borrow_mut().sent(count);
+        let mut sent = self.sent.borrow_mut();
+        for part in parts {
+            let length = part.len().min(count);
+            sent.feed(part.get(..length).unwrap_or_default());
+            count -= length;
+        }
     }
 
     fn judge(&self, fresh: &[u8]) -> usize {
@@ -127,7 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        this.shared.frames.borrow_mut().sent(written);
+        this.shared.note_sent(std::iter::once(buf), written);
         Poll::Ready(Ok(written))
     }
 
@@ -138,7 +159,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedIo<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(join::poll_write(&mut this.io, cx, bufs))?;
-        this.shared.frames.borrow_mut().sent(written);
+        this.shared.note_sent(bufs.iter().map(|part| &**part), written);
         Poll::Ready(Ok(written))
     }
 

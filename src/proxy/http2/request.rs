@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
@@ -27,7 +27,7 @@ pub(in crate::proxy) fn canonical(
     key: impl FnOnce() -> [u8; 16],
 ) -> Result<Option<HeaderValue>, StatusDetail> {
     bounded(head, max_head)?;
-    plain_values(&head.headers)?;
+    plain_headers(&head.headers)?;
     let protocol = head.extensions.remove::<Protocol>();
     if head.method == Method::CONNECT && protocol.is_none() {
         return Err(StatusDetail::UnsupportedMethod);
@@ -57,17 +57,22 @@ fn bounded(head: &request::Parts, max_head: usize) -> Result<(), StatusDetail> {
     Ok(())
 }
 
-/// No value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits.
-fn plain_values(headers: &HeaderMap) -> Result<(), StatusDetail> {
+/// No name has a quotation mark, which is no character of one [RFC 9110 5.6.2] and the only such that `http` takes. No
+/// value starts or ends with a space [RFC 9113 8.2.1]; one length at most, in digits without zeros before them, as in
+/// HTTP/1.1.
+fn plain_headers(headers: &HeaderMap) -> Result<(), StatusDetail> {
     let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     let has_space =
         |value: &HeaderValue| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last());
-    if headers.values().any(has_space) {
+    let has_mark = |name: &HeaderName| name.as_str().contains('"');
+    if headers.values().any(has_space) || headers.keys().any(has_mark) {
         return Err(StatusDetail::InvalidHttp2ClientHeaderFormat);
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let is_length =
-        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_length = |value: &HeaderValue| match value.as_bytes() {
+        [] | [b'0', _, ..] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
     if lengths.next().is_some_and(|length| !is_length(length)) || lengths.next().is_some() {
         return Err(StatusDetail::InvalidHttp2ClientHeaderFormat);
     }
@@ -97,11 +102,19 @@ fn host(head: &request::Parts) -> Result<HeaderValue, StatusDetail> {
 
 fn path(head: &request::Parts) -> Result<PathAndQuery, StatusDetail> {
     let malformed = StatusDetail::InvalidHttp2ClientRequestPath;
+    // Where :path and :authority are missing, h2 makes a path without a byte, which says that it is `/` and is written as
+    // nothing.
+    if head.uri.path().is_empty() {
+        return Err(malformed);
+    }
     let path = head.uri.path_and_query().ok_or(malformed)?;
     let text = path.as_str();
     let is_asterisk = text == "*" && head.method == Method::OPTIONS;
     // As a method that takes no form of its own.
-    if is_asterisk || (text.starts_with('/') && is_target(b"GET", text.as_bytes())) {
+    if text == "/" {
+        // The same where h2 has cut off a fragment with nothing before it.
+        Ok(PathAndQuery::from_static("/"))
+    } else if is_asterisk || (text.starts_with('/') && is_target(b"GET", text.as_bytes())) {
         Ok(path.clone())
     } else {
         Err(malformed)
@@ -204,7 +217,13 @@ mod tests {
         let word = "invalid_http2_client_header_format";
         assert_eq!(refused("http://a/", &[("content-length", "1"), ("content-length", "1")]), word);
         assert_eq!(refused("http://a/", &[("content-length", "+1")]), word);
+        assert_eq!(refused("http://a/", &[("content-length", "01")]), word);
+        assert!(made("http://a/", &[("content-length", "0")]).is_ok());
         assert_eq!(refused("http://a/", &[("x", " y")]), word);
+        // As h2 makes names; others are refused by `http` itself.
+        let mut marked = head("http://a/", &[]);
+        marked.headers.insert(HeaderName::from_lowercase(b"x\"").unwrap(), HeaderValue::from_static("y"));
+        assert_eq!(canonical(&mut marked, MAX, || [0; 16]).map_err(StatusDetail::as_str), Err(word));
         assert_eq!(refused("http://a/", &[("x", "y\t")]), word);
         assert!(made("http://a/", &[("content-length", "10"), ("x", "y z")]).is_ok());
     }
@@ -223,6 +242,17 @@ mod tests {
     fn a_path_is_one_or_the_request_is_refused() {
         let word = "invalid_http2_client_request_path";
         assert_eq!(refused("*", &[("host", "a")]), word);
+        let mut without = head("*", &[("host", "a")]);
+        without.uri = Uri::from_parts(http::uri::Parts::default()).unwrap();
+        let refused_too = canonical(&mut without, MAX, || [0; 16]).map_err(StatusDetail::as_str);
+        assert_eq!(refused_too, Err(word), "as h2 makes it without :path and :authority");
+        let mut parts = http::uri::Parts::default();
+        (parts.scheme, parts.authority) = (Some("http".parse().unwrap()), Some("a".parse().unwrap()));
+        parts.path_and_query = Some("#b".parse().unwrap());
+        let mut fragment = head("*", &[]);
+        fragment.uri = Uri::from_parts(parts).unwrap();
+        assert!(canonical(&mut fragment, MAX, || [0; 16]).is_ok());
+        assert_eq!(fragment.uri.to_string(), "/", "as h2 makes it of :path #b");
         assert!(made("http://a/%20/\"{}", &[]).is_ok(), "as in HTTP/1.1");
         let mut options = head("*", &[("host", "a")]);
         options.method = Method::OPTIONS;

@@ -10,8 +10,12 @@ use quinn::{StoppedError, VarInt};
 use super::frames::{Fault, Frames};
 use super::request::Inflow;
 use crate::clock;
-use crate::proxy::http2::frames::{Allowance, CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND};
+use crate::proxy::http2::frames::Allowance;
 use crate::proxy::watch::Watched;
+
+/// Frames that carry nothing in a second, and in how many seconds as many as may come at once.
+const CONTROL_PER_SECOND: u32 = 1000;
+const CONTROL_AT_ONCE: u32 = 10;
 
 /// What a connection's streams share with its owner.
 pub(super) struct Shared {
@@ -27,7 +31,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(watched: Rc<Watched>) -> Rc<Self> {
-        let control = Allowance::new(CONTROL_FRAMES, CONTROL_FRAMES_PER_SECOND, clock::now());
+        let control = Allowance::new(CONTROL_AT_ONCE, CONTROL_PER_SECOND, clock::now());
         Rc::new(Self {
             watched,
             control: RefCell::new(control),

@@ -243,9 +243,20 @@ pub(crate) enum Fate {
     Closed,
 }
 
-/// `:status` stands first, and h2 writes it by its index or as a value with an indexed name.
+#[track_caller]
 fn status(list: &[u8]) -> u16 {
-    match list {
+    try_status(list).unwrap_or_else(|| panic!("no status: {list:?}"))
+}
+
+/// `:status` stands first, behind changes of the table, and h2 writes it by its index or as a value with an indexed name.
+/// `None` for trailers and what came into the table by an earlier answer.
+pub(crate) fn try_status(list: &[u8]) -> Option<u16> {
+    Some(match list {
+        [0x3f, rest @ ..] => {
+            let more = rest.iter().take_while(|byte| *byte & 0x80 != 0).count();
+            return try_status(rest.get(more + 1..)?);
+        }
+        [0x20..0x3f, rest @ ..] => return try_status(rest),
         [0x88, ..] => 200,
         [0x89, ..] => 204,
         [0x8a, ..] => 206,
@@ -254,12 +265,12 @@ fn status(list: &[u8]) -> u16 {
         [0x8d, ..] => 404,
         [0x8e, ..] => 500,
         [0x48 | 0x08, length, digits @ ..] if length & 0x80 == 0 => {
-            std::str::from_utf8(&digits[..usize::from(*length)]).unwrap().parse().unwrap()
+            return std::str::from_utf8(digits.get(..usize::from(*length))?).ok()?.parse().ok();
         }
         // Packed digits: 0, 1 and 2 take five bits, the others six.
-        [0x48 | 0x08, length, packed @ ..] => unpack(&packed[..usize::from(length & 0x7f)]),
-        other => panic!("no status: {other:?}"),
-    }
+        [0x48 | 0x08, length, packed @ ..] => unpack(packed.get(..usize::from(length & 0x7f))?),
+        _ => return None,
+    })
 }
 
 fn unpack(packed: &[u8]) -> u16 {
