@@ -18,8 +18,8 @@ use crate::model::detail::StatusDetail;
 pub(crate) enum RequestBody {
     /// Nothing.
     Empty,
-    /// The client's body, as it comes.
-    Streaming(Incoming, Rc<Progress>),
+    /// The client's body, as it comes. Boxed: a request without one is moved about all the same.
+    Streaming(Box<(Incoming, Rc<Progress>)>),
 }
 
 /// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
@@ -45,7 +45,8 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streaming(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Streaming(streaming) = self.get_mut() else { return Poll::Ready(None) };
+        let (incoming, progress) = &mut **streaming;
         progress.is_touched.set(true);
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         progress.is_awaited.set(polled.is_pending());
@@ -65,14 +66,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(incoming, _) => incoming.is_end_stream(),
+            Self::Streaming(streaming) => streaming.0.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(incoming, _) => incoming.size_hint(),
+            Self::Streaming(streaming) => streaming.0.size_hint(),
         }
     }
 }
@@ -81,7 +82,7 @@ impl Body for RequestBody {
 /// until its last byte is handed over, and is counted right when the client leaves in between.
 pub(crate) enum ResponseBody {
     /// An answer of our own.
-    Own(Option<Bytes>, Record),
+    Own(Option<Bytes>, Box<Record>),
     /// A member's answer, as it comes.
     Forwarded(Forwarded),
     /// None: the connection becomes a tunnel, and the record goes with that.
@@ -97,7 +98,7 @@ pub(crate) struct Forwarded {
     progress: Option<Rc<Progress>>,
     /// The member has broken off; hyper is still to be told.
     is_broken: bool,
-    record: Record,
+    record: Box<Record>,
 }
 
 /// Why a body ended early; hyper then cuts the client's connection.
@@ -114,7 +115,7 @@ impl Error for BrokenOff {}
 
 impl ResponseBody {
     /// An answer of our own; over at once when empty.
-    pub(crate) fn own(bytes: Option<Bytes>, mut record: Record) -> Self {
+    pub(crate) fn own(bytes: Option<Bytes>, mut record: Box<Record>) -> Self {
         record.has_ended = bytes.is_none();
         Self::Own(bytes, record)
     }
@@ -123,7 +124,7 @@ impl ResponseBody {
     pub(crate) fn forwarded(
         incoming: Incoming,
         upstream: Box<Upstream>,
-        record: Record,
+        record: Box<Record>,
         progress: Option<Rc<Progress>>,
     ) -> Self {
         let mut forwarded =
@@ -136,10 +137,28 @@ impl ResponseBody {
 }
 
 impl Forwarded {
-    fn drive(&mut self, cx: &mut TaskContext<'_>) {
+    fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let incoming = Pin::new(&mut self.incoming);
+        match &self.upstream {
+            Some(upstream) => upstream.poll_on(cx, |cx| incoming.poll_frame(cx)),
+            None => incoming.poll_frame(cx),
+        }
+    }
+
+    /// The next piece. Asking for it is what makes the connection read on.
+    fn poll_driven(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let polled = self.poll_incoming(cx);
+        if polled.is_ready() {
+            return polled;
+        }
         if let Some(upstream) = &mut self.upstream {
             upstream.drive(cx);
         }
+        let polled = self.poll_incoming(cx);
+        if let (true, Some(upstream)) = (polled.is_pending(), &self.upstream) {
+            upstream.remind(cx);
+        }
+        polled
     }
 
     /// All of the answer is here: the connection goes back to the pool.
@@ -164,12 +183,7 @@ impl Forwarded {
         if self.is_broken {
             return Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendConnectionClosedAfterPartial))));
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending() {
-            self.drive(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        match polled {
+        match self.poll_driven(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
                 if self.incoming.is_end_stream() {

@@ -17,6 +17,7 @@ pub mod connection;
 pub mod connection_log;
 pub mod context;
 mod custom_headers;
+mod driven;
 pub mod failure;
 pub mod forward;
 pub mod guard;
