@@ -4,7 +4,8 @@
 //! cargo bench --bench compare [-- [--quick] [--rounds N] [--seconds S] [--only NAME]]
 //! ```
 //!
-//! Every proxy has one thread and keeps its connections to the origin; `wrk` is the client. A scenario starts all
+//! Every proxy has one thread and keeps its connections to the origin; `wrk` is the client, and `h2load` where HTTP/2 is
+//! spoken. A scenario starts all
 //! proxies afresh, checks that each one gives the origin's answer, and measures them in turn for some rounds, in
 //! another order each round. The machine's other work moves all figures, so the ones to trust are the ratios to nginx
 //! within a round, and of these the CPU time per request; the table shows medians over the rounds.
@@ -17,6 +18,7 @@ mod measure;
 mod peers;
 mod process;
 mod scenario;
+mod secure;
 mod table;
 
 use std::process::ExitCode;
@@ -103,11 +105,17 @@ fn compare(options: &Options) -> Result<(), String> {
     table::print_machine(options.rounds, options.seconds);
     let origin = Origin::start(&dir)?;
     println!("- origin: {}", origin.what());
-    println!("- client: `wrk -t1 -c CONNECTIONS -d {}s --latency`\n", options.seconds);
+    println!("- client: `wrk -t1 -c CONNECTIONS -d {}s --latency`", options.seconds);
+    println!("- of HTTP/2: `h2load -t1 -c CONNECTIONS -m STREAMS -D {}`\n", options.seconds);
     let mut all = Vec::new();
     for scenario in &scenarios {
         if scenario.needs_nginx_origin() && !origin.is_nginx() {
             println!("{}: not measured, the origin must be nginx\n", scenario.name);
+            continue;
+        }
+        let client = scenario.program().name();
+        if !is_installed(client) {
+            println!("{}: not measured, {client} is not installed\n", scenario.name);
             continue;
         }
         let results = measure_scenario(options, scenario, &origin, &dir)?;
@@ -131,7 +139,7 @@ fn measure_scenario(
     }
     for (peer, run) in peers.iter().zip(&runs) {
         // Connections to the origin are made, the allocator is warm, rates are known.
-        run.wrk(peer.address(), 1)?;
+        run.run(peer.address(), 1)?;
     }
     let mut results = Results::new(scenario, peers.iter().map(|peer| peer.name));
     for round in 0..options.rounds {

@@ -1,4 +1,4 @@
-//! One measurement: wrk on one proxy for some seconds, and what that cost the proxy.
+//! One measurement: wrk or h2load on one proxy for some seconds, and what that cost the proxy.
 
 use std::fs;
 use std::io::Read;
@@ -12,9 +12,30 @@ use std::time::Duration;
 use super::peers::Peer;
 use super::process::stat_fields;
 
-/// What wrk is told.
+/// The client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    Wrk,
+    /// So many streams of HTTP/2 of a connection at a time.
+    H2load {
+        streams: usize,
+    },
+}
+
+impl Program {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wrk => "wrk",
+            Self::H2load { .. } => "h2load",
+        }
+    }
+}
+
+/// What the client is told.
 pub(crate) struct Run {
+    pub(crate) program: Program,
     pub(crate) connections: usize,
+    pub(crate) scheme: &'static str,
     pub(crate) path: &'static str,
     pub(crate) headers: Vec<String>,
     pub(crate) script: Option<PathBuf>,
@@ -29,13 +50,13 @@ pub(crate) struct Sample {
     pub(crate) system: f64,
     /// Requests per second.
     pub(crate) rate: f64,
-    /// Latency in microseconds.
+    /// Latency in microseconds; NaN = the client does not say.
     pub(crate) p50: f64,
-    /// Latency in microseconds.
+    /// The same.
     pub(crate) p99: f64,
     /// Resident memory at its highest during the run, MiB.
     pub(crate) memory: f64,
-    /// What wrk says of errors; empty when there were none.
+    /// What the client says of errors; empty when there were none.
     pub(crate) errors: String,
 }
 
@@ -52,56 +73,66 @@ pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, Str
     let before = cpu(&pids);
     let mut client = Client(run.spawn(peer.address(), seconds)?);
     let mut memory = 0.0_f64;
-    while client.0.try_wait().map_err(|error| format!("wrk: {error}"))?.is_none() {
+    while client.0.try_wait().map_err(|error| format!("client: {error}"))?.is_none() {
         memory = memory.max(resident(&pids));
         sleep(Duration::from_millis(50));
     }
     let after = cpu(&pids);
     let said = client.output()?;
-    let mut sample = read(&said)?;
-    let requests = field(&said, "requests", 0).and_then(|n| n.parse().ok()).unwrap_or(0.0_f64).max(1.0);
+    let (mut sample, requests) = match run.program {
+        Program::Wrk => read_wrk(&said)?,
+        Program::H2load { .. } => read_h2load(&said)?,
+    };
     (sample.user, sample.system) = ((after.0 - before.0) / requests, (after.1 - before.1) / requests);
     sample.memory = memory;
     Ok(sample)
 }
 
 impl Run {
-    /// Runs wrk and returns what it says.
-    pub(crate) fn wrk(&self, at: SocketAddr, seconds: u64) -> Result<String, String> {
+    /// Runs the client and returns what it says.
+    pub(crate) fn run(&self, at: SocketAddr, seconds: u64) -> Result<String, String> {
         Client(self.spawn(at, seconds)?).output()
     }
 
     fn spawn(&self, at: SocketAddr, seconds: u64) -> Result<Child, String> {
-        let mut command = Command::new("wrk");
-        command.args(["-t1", "--latency"]);
-        command.arg(format!("-c{}", self.connections)).arg(format!("-d{seconds}s"));
+        let name = self.program.name();
+        let mut command = Command::new(name);
+        match self.program {
+            Program::Wrk => {
+                command.args(["-t1", "--latency"]).arg(format!("-d{seconds}s"));
+            }
+            Program::H2load { streams } => {
+                command.arg("-t1").arg(format!("-m{streams}")).arg(format!("-D{seconds}"));
+            }
+        }
+        command.arg(format!("-c{}", self.connections));
         self.headers.iter().for_each(|header| {
             command.args(["-H", header]);
         });
         if let Some(script) = &self.script {
             command.arg("-s").arg(script);
         }
-        command.arg(format!("http://{at}{}", self.path));
+        command.arg(format!("{}://{at}{}", self.scheme, self.path));
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map_err(|error| format!("cannot start wrk: {error}"))
+        command.spawn().map_err(|error| format!("cannot start {name}: {error}"))
     }
 }
 
-/// wrk under way, ended with this guard.
+/// The client under way, ended with this guard.
 struct Client(Child);
 
 impl Client {
     fn output(&mut self) -> Result<String, String> {
         let mut said = String::new();
-        let failed = |error| format!("wrk: {error}");
+        let failed = |error| format!("client: {error}");
         if let Some(mut pipe) = self.0.stdout.take() {
             pipe.read_to_string(&mut said).map_err(failed)?;
         }
         if let Some(mut pipe) = self.0.stderr.take() {
             pipe.read_to_string(&mut said).map_err(failed)?;
         }
-        let status = self.0.wait().map_err(|error| format!("wrk: {error}"))?;
-        if status.success() { Ok(said) } else { Err(format!("wrk failed:\n{said}")) }
+        let status = self.0.wait().map_err(|error| format!("client: {error}"))?;
+        if status.success() { Ok(said) } else { Err(format!("the client failed:\n{said}")) }
     }
 }
 
@@ -112,18 +143,36 @@ impl Drop for Client {
     }
 }
 
-/// What wrk found, without the proxy's own figures.
-fn read(said: &str) -> Result<Sample, String> {
+/// What wrk found, without the proxy's own figures; and how many requests it made.
+fn read_wrk(said: &str) -> Result<(Sample, f64), String> {
     let wanted = |found: Option<f64>| found.ok_or(format!("wrk says something unknown:\n{said}"));
     let number = |text: &str| text.parse().ok();
     let errors = said.lines().filter(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
-    Ok(Sample {
+    let sample = Sample {
         rate: wanted(field(said, "Requests/sec:", 1).and_then(number))?,
         p50: wanted(field(said, "50%", 1).and_then(micros))?,
         p99: wanted(field(said, "99%", 1).and_then(micros))?,
         errors: errors.map(str::trim).collect::<Vec<_>>().join("; "),
         ..Sample::default()
-    })
+    };
+    let requests: Option<f64> = field(said, "requests", 0).and_then(number);
+    Ok((sample, requests.unwrap_or(0.0).max(1.0)))
+}
+
+/// The same of h2load, which knows no quantiles.
+fn read_h2load(said: &str) -> Result<(Sample, f64), String> {
+    let wanted = |found: Option<f64>| found.ok_or(format!("h2load says something unknown:\n{said}"));
+    let number = |text: &str| text.parse().ok();
+    let (done, good) = (field(said, "requests:", 5), field(said, "requests:", 7));
+    let (done, good): (f64, f64) = (wanted(done.and_then(number))?, wanted(good.and_then(number))?);
+    let sample = Sample {
+        rate: wanted(field(said, "finished", 3).and_then(number))?,
+        p50: f64::NAN,
+        p99: f64::NAN,
+        errors: if good < done { format!("{} of {done} not 2xx", done - good) } else { String::new() },
+        ..Sample::default()
+    };
+    Ok((sample, good.max(1.0)))
 }
 
 /// The word at `place` of the first line that has the word `mark`.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::process::{Server, TempDir, free_addresses, is_installed};
-use super::scenario::{Extras, Scenario};
+use super::scenario::{Channel, Extras, Scenario};
+use super::secure;
 
 /// Length of the large answer.
 pub(crate) const LARGE: usize = 100 * 1024;
@@ -79,24 +80,25 @@ pub(crate) fn start(scenario: &Scenario, origin: &Origin, dir: &TempDir) -> Resu
         Ok::<(), String>(())
     };
     if is_installed("nginx") {
-        let text = nginx_proxy(scenario.extras, BY_ITSELF, (dir.path(), for_nginx), to);
+        let text = nginx_proxy(scenario, BY_ITSELF, (dir.path(), for_nginx), to);
         let config = dir.write("nginx.conf", text)?;
         add("nginx", for_nginx, &nginx(&config, dir.path()), None)?;
         if scenario.has_bodies() {
-            let text = nginx_proxy(scenario.extras, TUNED, (dir.path(), for_tuned), to);
+            let text = nginx_proxy(scenario, TUNED, (dir.path(), for_tuned), to);
             let config = dir.write("nginx-tuned.conf", text)?;
             add("nginx, tuned", for_tuned, &nginx(&config, dir.path()), None)?;
         }
     }
     if is_installed("haproxy") {
-        let config = dir.write("haproxy.cfg", haproxy(scenario.extras, for_haproxy, to))?;
+        let bundle = secure::bundle(dir)?;
+        let config = dir.write("haproxy.cfg", haproxy(scenario, &bundle, for_haproxy, to))?;
         let command = words(&["haproxy", "-db", "-q", "-f", &config.display().to_string()]);
         // It writes no files: its standard output is the log.
         let log = dir.path().join("haproxy.log");
         add("haproxy", for_haproxy, &command, Some(&log))?;
     }
     // In a folder of its own, since we watch that: files opened there all the time would wake us.
-    let config = dir.write("overspill/overspill.yaml", overspill(scenario.extras, dir.path(), for_us, to))?;
+    let config = dir.write("overspill/overspill.yaml", overspill(scenario, dir.path(), for_us, to))?;
     let command = words(&[OVERSPILL, "serve", "--log-level", "error", "-c", &config.display().to_string()]);
     add("overspill", for_us, &command, None)?;
     Ok(peers)
@@ -148,19 +150,37 @@ fn nginx_origin(dir: &Path, at: [SocketAddr; 2]) -> String {
     nginx_frame("origin", dir, &http)
 }
 
+/// The same certificate and versions for all. wrk brings its sessions back, and all of them take them: of its new
+/// connections, one in a hundred is a full handshake.
+fn nginx_tls(channel: Channel) -> (&'static str, String) {
+    let words = match channel {
+        Channel::Clear => return ("", String::new()),
+        Channel::Tls => " ssl",
+        Channel::Http2 { .. } => " ssl http2",
+    };
+    let (certificate, key) = (secure::file("localhost.pem"), secure::file("localhost.key"));
+    let text = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3;",
+        certificate.display(),
+        key.display()
+    );
+    (words, text)
+}
+
 fn nginx_proxy(
-    extras: Extras,
+    scenario: &Scenario,
     more: &str,
     (dir, at): (&Path, SocketAddr),
     [a, b]: [SocketAddr; 2],
 ) -> String {
     let name = if more.is_empty() { "nginx" } else { "nginx-tuned" };
-    let servers = match extras {
+    let (tls, certificate) = nginx_tls(scenario.channel);
+    let servers = match scenario.extras {
         // The nearest that it has to sessions.
         Extras::Everything => format!("hash $cookie_GCLB consistent; server {a}; server {b};"),
         _ => format!("server {a};"),
     };
-    let log = match extras {
+    let log = match scenario.extras {
         Extras::AccessLog => {
             format!("  access_log {}/nginx-access.log combined buffer=64k flush=1s;\n", dir.display())
         }
@@ -168,7 +188,7 @@ fn nginx_proxy(
     };
     let http = format!(
         "{log}  upstream origin {{ {servers} keepalive 1200; keepalive_requests 1000000000; }}\n  \
-         server {{\n    listen {at} backlog=4096;\n    client_max_body_size 10m; {more}\n    \
+         server {{\n    listen {at}{tls} backlog=4096; {certificate}\n    client_max_body_size 10m; {more}\n    \
          location / {{\n      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";\n      \
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n      \
          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Via \"1.1 google\";\n      \
@@ -177,12 +197,18 @@ fn nginx_proxy(
     nginx_frame(name, dir, &http)
 }
 
-fn haproxy(extras: Extras, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
-    let (global_log, log) = match extras {
+fn haproxy(scenario: &Scenario, bundle: &Path, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
+    let tls = match scenario.channel {
+        Channel::Clear => String::new(),
+        Channel::Tls => format!(" ssl crt {} alpn http/1.1", bundle.display()),
+        Channel::Http2 { .. } => format!(" ssl crt {} alpn h2,http/1.1", bundle.display()),
+    };
+    let scheme = if scenario.is_secured() { "https" } else { "http" };
+    let (global_log, log) = match scenario.extras {
         Extras::AccessLog => ("  log stdout format raw local0\n", "  log global\n  option httplog\n"),
         _ => ("", ""),
     };
-    let servers = match extras {
+    let servers = match scenario.extras {
         Extras::Everything => format!(
             "  cookie GCLB insert indirect nocache\n  option httpchk GET /\n  \
              server a {a} cookie a check\n  server b {b} cookie b check\n"
@@ -193,17 +219,35 @@ fn haproxy(extras: Extras, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
         "global\n  nbthread 1\n  maxconn 8192\n{global_log}\
          defaults\n  mode http\n  timeout client 600s\n  timeout server 600s\n  timeout connect 5s\n  \
          http-reuse always\n{log}\
-         frontend web\n  bind {at} backlog 4096\n  option forwardfor\n  \
-         http-request set-header X-Forwarded-Proto http\n  http-request add-header Via \"1.1 google\"\n  \
+         frontend web\n  bind {at}{tls} backlog 4096\n  option forwardfor\n  \
+         http-request set-header X-Forwarded-Proto {scheme}\n  http-request add-header Via \"1.1 google\"\n  \
          http-request set-header X-Cloud-Trace-Context \"%[uuid]/1;o=0\"\n  \
          http-response add-header Via \"1.1 google\"\n  default_backend origin\n\
          backend origin\n{servers}"
     )
 }
 
+/// Our target proxy, and the certificate that it shows.
+fn overspill_proxy(scenario: &Scenario) -> String {
+    if scenario.is_secured() {
+        format!(
+            "targetHttpsProxies:
+  - {{name: web-proxy, urlMap: web-map, sslCertificates: [localhost], quicOverride: NONE}}
+sslCertificates:
+  - {{name: localhost, certificateFile: {}, privateKeyFile: {}}}",
+            secure::file("localhost.pem").display(),
+            secure::file("localhost.key").display()
+        )
+    } else {
+        "targetHttpProxies:\n  - {name: web-proxy, urlMap: web-map}".to_owned()
+    }
+}
+
 /// Two regions always: the near one is full after 100 requests per second, so that nearly every request is placed by
 /// spilling.
-fn overspill(extras: Extras, dir: &Path, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
+fn overspill(scenario: &Scenario, dir: &Path, at: SocketAddr, [a, b]: [SocketAddr; 2]) -> String {
+    let extras = scenario.extras;
+    let proxy = overspill_proxy(scenario);
     let (affinity, far, source) = match extras {
         Extras::Everything => (
             "GENERATED_COOKIE",
@@ -223,8 +267,7 @@ fn overspill(extras: Extras, dir: &Path, at: SocketAddr, [a, b]: [SocketAddr; 2]
         "proxy: {{zone: us-central1-a, workers: 1, admin: none{access_log}}}
 forwardingRules:
   - {{name: web, IPAddress: {}, portRange: \"{}\", target: web-proxy}}
-targetHttpProxies:
-  - {{name: web-proxy, urlMap: web-map}}
+{proxy}
 urlMaps:
   - {{name: web-map, defaultService: web}}
 backendServices:

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::measure::Run;
+use super::measure::{Program, Run};
 use super::peers::Origin;
 use super::process::{PATIENCE, TempDir};
+use super::secure;
 
 /// Length of the upload.
 const UPLOAD: usize = 64 * 1024;
@@ -22,6 +23,18 @@ pub(crate) struct Scenario {
     connections: usize,
     work: Work,
     pub(crate) extras: Extras,
+    pub(crate) channel: Channel,
+}
+
+/// How the client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// HTTP/1.1 in clear.
+    Clear,
+    /// HTTP/1.1 over TLS 1.3.
+    Tls,
+    /// HTTP/2 over TLS 1.3, so many streams of a connection at a time.
+    Http2 { streams: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +60,15 @@ pub(crate) enum Extras {
 
 /// All, in the order of the table.
 pub(crate) fn all() -> Vec<Scenario> {
-    let plain = |name, connections, work| Scenario { name, connections, work, extras: Extras::None };
-    let with = |name, work, extras| Scenario { name, connections: 64, work, extras };
+    let over = |name, connections, work, channel| Scenario {
+        name,
+        connections,
+        work,
+        extras: Extras::None,
+        channel,
+    };
+    let plain = |name, connections, work| over(name, connections, work, Channel::Clear);
+    let with = |name, work, extras| Scenario { extras, ..plain(name, 64, work) };
     vec![
         plain("small, 64 connections", 64, Work::Small),
         plain("small, 1000 connections", 1000, Work::Small),
@@ -58,6 +78,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         plain("100 KiB answer", 64, Work::Large),
         plain("64 KiB upload", 64, Work::Upload),
         plain("new connection per request", 64, Work::Close),
+        over("TLS, 64 connections", 64, Work::Small, Channel::Tls),
+        over("TLS, new connection per request", 64, Work::Close, Channel::Tls),
+        over("HTTP/2 over TLS, 8 x 32 streams", 8, Work::Small, Channel::Http2 { streams: 32 }),
     ]
 }
 
@@ -68,6 +91,18 @@ impl Scenario {
 
     pub(crate) fn has_bodies(&self) -> bool {
         matches!(self.work, Work::Large | Work::Upload)
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.channel != Channel::Clear
+    }
+
+    /// What the client is.
+    pub(crate) fn program(&self) -> Program {
+        match self.channel {
+            Channel::Clear | Channel::Tls => Program::Wrk,
+            Channel::Http2 { streams } => Program::H2load { streams },
+        }
     }
 
     /// Our own toy answers before it has read an upload.
@@ -94,8 +129,8 @@ impl Scenario {
     ) -> Result<Run, String> {
         let upload = vec![b'x'; if self.work == Work::Upload { UPLOAD } else { 0 }];
         let [behind, _] = origin.addresses(self);
-        let right = Answer::fetch(behind, self.path(), &upload)?;
-        let fetch = || Answer::fetch(at, self.path(), &upload);
+        let right = Answer::fetch((behind, false), self.path(), &upload)?;
+        let fetch = || Answer::fetch((at, self.is_secured()), self.path(), &upload);
         let (mut got, until) = (fetch()?, Instant::now() + PATIENCE);
         // A proxy that has just started may not have heard yet that the origin is healthy.
         while got.status == "503" && Instant::now() < until {
@@ -115,14 +150,21 @@ impl Scenario {
         };
         let headers =
             if self.work == Work::Close { vec!["Connection: close".to_owned()] } else { Vec::new() };
-        Ok(Run { connections: self.connections, path: self.path(), headers, script })
+        Ok(Run {
+            program: self.program(),
+            connections: self.connections,
+            scheme: if self.is_secured() { "https" } else { "http" },
+            path: self.path(),
+            headers,
+            script,
+        })
     }
 
     /// Cookies that this proxy has given out, one in each request in turn; of our making where it gives none.
     fn sessions_script(&self, peer: &str, at: SocketAddr, dir: &TempDir) -> Result<PathBuf, String> {
         let mut script = String::from("local requests = {}\nfunction init(args)\n");
         for number in 0..SESSIONS {
-            let mut answer = Answer::fetch(at, self.path(), &[])?;
+            let mut answer = Answer::fetch((at, self.is_secured()), self.path(), &[])?;
             let given = answer.headers.remove("set-cookie");
             let cookie = given.as_deref().and_then(|cookie| cookie.split(';').next());
             let cookie = cookie.map_or_else(|| format!("GCLB=session-{number}"), str::to_owned);
@@ -141,6 +183,10 @@ fn upload_script() -> String {
     format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {UPLOAD})\n")
 }
 
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 /// An answer, read by the simplest of clients.
 struct Answer {
     status: String,
@@ -150,10 +196,13 @@ struct Answer {
 }
 
 impl Answer {
-    fn fetch(at: SocketAddr, path: &str, upload: &[u8]) -> Result<Self, String> {
+    /// Always by HTTP/1.1.
+    fn fetch((at, is_secured): (SocketAddr, bool), path: &str, upload: &[u8]) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("{at}{path}: {error}");
-        let mut stream = TcpStream::connect(at).map_err(failed)?;
+        let stream = TcpStream::connect(at).map_err(failed)?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
+        let mut stream: Box<dyn Stream> =
+            if is_secured { Box::new(secure::client(stream)?) } else { Box::new(stream) };
         let head = match upload.len() {
             0 => format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"),
             length => format!(

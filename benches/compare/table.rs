@@ -31,8 +31,12 @@ impl Results {
         println!("|---|---|---|---|---|---|---|");
         for (peer, samples) in &self.peers {
             let both = |of: fn(&Sample) -> f64, show: fn(f64) -> String| {
+                let value = median(samples.iter().map(of));
+                if value.is_nan() {
+                    return String::new();
+                }
                 let ratio = self.ratio(peer, of).map_or(String::new(), |ratio| format!(" ({ratio:.2})"));
-                format!("{}{ratio}", show(median(samples.iter().map(of))))
+                format!("{}{ratio}", show(value))
             };
             let (user, system) =
                 (median(samples.iter().map(|s| s.user)), median(samples.iter().map(|s| s.system)));
@@ -102,7 +106,7 @@ pub(crate) fn print_machine(rounds: usize, seconds: u64) {
         said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
     );
     println!("- {}", said(env!("CARGO_BIN_EXE_overspill"), &["--version"]));
-    for (program, argument) in [("nginx", "-v"), ("haproxy", "-v"), ("wrk", "-v")] {
+    for (program, argument) in [("nginx", "-v"), ("haproxy", "-v"), ("wrk", "-v"), ("h2load", "--version")] {
         if is_installed(program) {
             println!(
                 "- {}",

@@ -26,8 +26,8 @@ use crate::model::detail::StatusDetail;
 pub(crate) enum RequestBody {
     /// Nothing.
     Empty,
-    /// The client's body, as it comes.
-    Streaming(Source, Rc<Progress>),
+    /// The client's body, as it comes. Boxed: a request without one is moved about all the same.
+    Streaming(Box<(Source, Rc<Progress>)>),
     /// A body that was kept; `None` = handed on.
     Kept(Option<Kept>),
 }
@@ -124,7 +124,7 @@ impl Body for RequestBody {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         let (incoming, progress) = match self.get_mut() {
-            Self::Streaming(incoming, progress) => (incoming, progress),
+            Self::Streaming(streaming) => &mut **streaming,
             Self::Kept(kept) => return Poll::Ready(kept.take().map(|kept| Ok(Frame::data(kept.bytes())))),
             Self::Empty => return Poll::Ready(None),
         };
@@ -168,7 +168,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Kept(kept) => kept.is_none(),
-            Self::Streaming(incoming, _) => incoming.is_end_stream(),
+            Self::Streaming(streaming) => streaming.0.is_end_stream(),
         }
     }
 
@@ -178,7 +178,7 @@ impl Body for RequestBody {
             Self::Kept(kept) => {
                 SizeHint::with_exact(kept.as_ref().map_or(0, |kept| kept.bytes().len() as u64))
             }
-            Self::Streaming(incoming, _) => incoming.size_hint(),
+            Self::Streaming(streaming) => streaming.0.size_hint(),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Body for RequestBody {
 /// until its last byte is handed over, and is counted right when the client leaves in between.
 pub(crate) enum ResponseBody {
     /// An answer of our own.
-    Own(Option<Bytes>, Record),
+    Own(Option<Bytes>, Box<Record>),
     /// A member's answer, as it comes.
     Forwarded(Forwarded),
     /// The same, made smaller on its way.
@@ -206,7 +206,7 @@ pub(crate) struct Forwarded {
     /// The member has broken off; hyper is still to be told.
     is_broken: bool,
     hold: Hold,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
 }
 
 /// Why a body ended early; hyper then cuts the client's connection.
@@ -223,7 +223,7 @@ impl Error for BrokenOff {}
 
 impl ResponseBody {
     /// An answer of our own; over at once when empty.
-    pub(crate) fn own(bytes: Option<Bytes>, mut record: Record) -> Self {
+    pub(crate) fn own(bytes: Option<Bytes>, mut record: Box<Record>) -> Self {
         record.has_ended = bytes.is_none();
         Self::Own(bytes, record)
     }
@@ -232,7 +232,7 @@ impl ResponseBody {
     pub(crate) fn forwarded(
         incoming: Incoming,
         upstream: Box<Upstream>,
-        record: Record,
+        record: Box<Record>,
         progress: Option<Rc<Progress>>,
     ) -> Self {
         let mut forwarded = Forwarded {
@@ -259,10 +259,28 @@ impl ResponseBody {
 }
 
 impl Forwarded {
-    fn drive(&mut self, cx: &mut TaskContext<'_>) {
+    fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let incoming = Pin::new(&mut self.incoming);
+        match &self.upstream {
+            Some(upstream) => upstream.poll_on(cx, |cx| incoming.poll_frame(cx)),
+            None => incoming.poll_frame(cx),
+        }
+    }
+
+    /// The next piece. Asking for it is what makes the connection read on.
+    fn poll_driven(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let polled = self.poll_incoming(cx);
+        if polled.is_ready() {
+            return polled;
+        }
         if let Some(upstream) = &mut self.upstream {
             upstream.drive(cx);
         }
+        let polled = self.poll_incoming(cx);
+        if let (true, Some(upstream)) = (polled.is_pending(), &self.upstream) {
+            upstream.remind(cx);
+        }
+        polled
     }
 
     /// All of the answer is here: the connection goes back to the pool.
@@ -294,12 +312,7 @@ impl Forwarded {
         if self.hold.must_wait(|| context.most_buffered(&self.record.world), cx) {
             return Poll::Pending;
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending() {
-            self.drive(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        match polled {
+        match self.poll_driven(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
                 if self.incoming.is_end_stream() {

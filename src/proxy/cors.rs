@@ -56,7 +56,7 @@ pub(super) fn apply(record: &mut Record, route: &Route<'_>, head: &request::Part
 }
 
 /// Tells a browser what it may ask for. 200 and nothing else, as Envoy does.
-pub(super) fn preflight(record: Record) -> Response<ResponseBody> {
+pub(super) fn preflight(record: Box<Record>) -> Response<ResponseBody> {
     let policy = record.cors.as_ref().map(|granted| granted.policy.clone());
     let mut answer = respond::direct(record, 200);
     let headers = answer.headers_mut();

@@ -10,7 +10,7 @@ use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio_rustls::rustls::ClientConfig;
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::body::{Progress, RequestBody};
 use super::context::Context as Worker;
 use super::failure::{Failure, Stage};
-use super::pool::Upstream;
+use super::pool::{Answer, Upstream};
 use super::serve::Client;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
@@ -125,7 +125,7 @@ pub(crate) fn send<'a>(
     request: Request<RequestBody>,
     progress: Option<&'a Progress>,
 ) -> Option<impl Future<Output = Result<Response<Incoming>, Failed>> + 'a> {
-    let answer = upstream.own()?.try_send_request(request);
+    let answer = upstream.send(request)?;
     Some(Sending { answer, client, upstream, progress })
 }
 
@@ -179,14 +179,14 @@ fn from_http2(request: &mut Request<RequestBody>) {
 
 impl<F> Future for Sending<'_, F>
 where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    F: Future<Output = Answer>,
 {
     type Output = Result<Response<Incoming>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         this.upstream.drive(cx);
-        let mut polled = this.answer.as_mut().poll(cx);
+        let mut polled = this.upstream.poll_on(cx, |cx| this.answer.as_mut().poll(cx));
         if polled.is_pending() && this.upstream.bury() {
             polled = this.answer.poll(cx);
         }

@@ -102,7 +102,7 @@ impl From<Failure> for Turned {
 
 /// Refuses, routes, finds the session, and makes the head ready for a member.
 fn admit(
-    mut record: Record,
+    mut record: Box<Record>,
     mut head: request::Parts,
     source: Source,
 ) -> Result<Box<Visit>, Box<Response<ResponseBody>>> {

@@ -27,6 +27,7 @@ pub mod connection_log;
 pub mod context;
 mod cors;
 mod custom_headers;
+mod driven;
 pub mod failure;
 mod floor;
 pub mod forward;

@@ -30,7 +30,7 @@ pub(crate) struct Outbound {
 /// up and down for each of its values.
 struct Copy {
     method: Method,
-    text: Box<[u8]>,
+    text: Vec<u8>,
 }
 
 impl Outbound {
@@ -45,7 +45,7 @@ impl Outbound {
         let begun = || Progress::new(context.buffer.clone(), context.most_buffered(&record.world), floor());
         let progress = (!incoming.is_end_stream()).then(|| Rc::new(begun()));
         let body = match &progress {
-            Some(progress) => RequestBody::Streaming(incoming, progress.clone()),
+            Some(progress) => RequestBody::Streaming(Box::new((incoming, progress.clone()))),
             None => RequestBody::Empty,
         };
         let is_idempotent = head.method.is_idempotent();
@@ -150,31 +150,37 @@ impl Outbound {
 }
 
 impl Copy {
-    /// Target and headers, each behind its length.
+    /// Target behind its length; then each header behind the lengths of its name and its value.
     fn of(request: &Request<RequestBody>) -> Self {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes();
-        let headers = || {
-            request.headers().iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()])
-        };
-        let parts = || std::iter::once(target).chain(headers());
-        let mut text = Vec::with_capacity(parts().map(|part| LENGTH + part.len()).sum());
-        for part in parts() {
-            // A head is at most 64 KiB long, so every part of it fits.
-            text.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-            text.extend_from_slice(part);
+        let headers = request.headers();
+        let values: usize = headers.values().map(HeaderValue::len).sum();
+        // Names are guessed: looking at them twice would cost more than the few bytes.
+        let mut text = Vec::with_capacity(LENGTH + target.len() + headers.len() * (2 * LENGTH + 24) + values);
+        text.extend_from_slice(&length(target));
+        text.extend_from_slice(target);
+        for (name, value) in headers {
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            text.reserve(2 * LENGTH + name.len() + value.len());
+            text.extend_from_slice(&length(name));
+            text.extend_from_slice(&length(value));
+            text.extend_from_slice(name);
+            text.extend_from_slice(value);
         }
-        Self { method: request.method().clone(), text: text.into_boxed_slice() }
+        Self { method: request.method().clone(), text }
     }
 
     fn request(&self) -> Option<Request<RequestBody>> {
         let mut rest = &*self.text;
         let mut request = Request::new(RequestBody::Empty);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::try_from(part(&mut rest)?).ok()?;
+        let target = take_length(&mut rest)?;
+        *request.uri_mut() = Uri::try_from(take(&mut rest, target)?).ok()?;
         let headers: &mut HeaderMap = request.headers_mut();
-        while let Some(name) = part(&mut rest) {
-            let value = HeaderValue::from_bytes(part(&mut rest)?).ok()?;
-            headers.append(HeaderName::from_bytes(name).ok()?, value);
+        while !rest.is_empty() {
+            let (name, value) = (take_length(&mut rest)?, take_length(&mut rest)?);
+            let name = HeaderName::from_bytes(take(&mut rest, name)?).ok()?;
+            headers.append(name, HeaderValue::from_bytes(take(&mut rest, value)?).ok()?);
         }
         Some(request)
     }
@@ -183,9 +189,19 @@ impl Copy {
 /// Bytes of a length.
 const LENGTH: usize = 4;
 
-fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// A head is at most 64 KiB long, so every part of it fits.
+fn length(part: &[u8]) -> [u8; LENGTH] {
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
     let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
-    let (part, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
+    usize::try_from(u32::from_le_bytes(*length)).ok()
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (part, behind) = rest.split_at_checked(length)?;
     *rest = behind;
     Some(part)
 }

@@ -1,24 +1,26 @@
 //! Kept connections to members, of one worker: no locks, no `Arc`.
 //!
-//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::forward`]), which saves two
-//! wake-ups per request. While it is idle nobody polls it; it is looked at when taken out and swept once a second, so a
-//! member that closes is noticed.
+//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::forward`] and
+//! [`super::driven`]), which saves two wake-ups per request. While it is idle nobody polls it; it is looked at when taken
+//! out and swept once a second, so a member that closes is noticed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
-use hyper::client::conn::http1;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
 use super::breaker::Held;
+use super::driven::Driven;
 use super::shared::{Seat, SharedPool};
 use crate::ledger::service::Service;
 use crate::model::unit::{Span, Tick};
@@ -34,10 +36,13 @@ pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
 /// Hyper's side of a connection to a member.
 pub(crate) type Conn = http1::Connection<TokioIo<Stream>, RequestBody>;
 
+/// What hyper makes of a request.
+pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
 /// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
 pub(crate) struct Upstream {
     /// `None` once it was dropped after its end.
-    conn: Option<Conn>,
+    conn: Option<Driven<Conn>>,
     /// Hyper has done with it: it has ended, or its socket is to be a tunnel's.
     has_ended: bool,
     link: Link,
@@ -78,7 +83,7 @@ impl Upstream {
     fn made(conn: Option<Conn>, link: Link, member: u32) -> Box<Self> {
         Box::new(Self {
             has_ended: conn.is_none(),
-            conn,
+            conn: conn.map(Driven::new),
             link,
             member,
             peer: None,
@@ -102,11 +107,25 @@ impl Upstream {
         self.served
     }
 
-    /// What sends on a connection of its own.
-    pub(crate) const fn own(&mut self) -> Option<&mut http1::SendRequest<RequestBody>> {
-        match &mut self.link {
-            Link::Own(send) => Some(send),
-            Link::Seat(_) => None,
+    /// Hands a request to a connection of its own, to be driven now; `None` on a shared one.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Option<impl Future<Output = Answer> + use<>> {
+        let (Link::Own(send), Some(conn)) = (&mut self.link, &self.conn) else { return None };
+        Some(conn.muted(|| send.try_send_request(request)))
+    }
+
+    /// Asks for the next piece of what comes on this connection. That of one of its own comes only while it is driven:
+    /// nobody has to be woken for it, neither here nor there.
+    pub(crate) fn poll_on<T>(
+        &self,
+        cx: &mut TaskContext<'_>,
+        poll: impl FnOnce(&mut TaskContext<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &self.conn {
+            Some(conn) => conn.muted(|| poll(&mut TaskContext::from_waker(Waker::noop()))),
+            None => poll(cx),
         }
     }
 
@@ -115,14 +134,21 @@ impl Upstream {
     }
 
     /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
-    pub(crate) fn drive(&mut self, cx: &mut TaskContext<'_>) {
+    pub(crate) fn drive(&mut self, cx: &TaskContext<'_>) {
         if !self.has_ended {
-            self.has_ended = self.conn.as_mut().is_none_or(|conn| Pin::new(conn).poll(cx).is_ready());
+            self.has_ended = self.conn.as_mut().is_none_or(|conn| conn.poll(cx).is_ready());
+        }
+    }
+
+    /// Wakes `cx` if the connection is to be driven again.
+    pub(crate) fn remind(&self, cx: &TaskContext<'_>) {
+        if let (Some(conn), false) = (&self.conn, self.has_ended) {
+            conn.remind(cx);
         }
     }
 
     /// Drives the connection until it has ended.
-    pub(crate) fn poll_end(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+    pub(crate) fn poll_end(&mut self, cx: &TaskContext<'_>) -> Poll<()> {
         self.drive(cx);
         if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -135,7 +161,7 @@ impl Upstream {
     /// The socket of a connection that hyper has done with after a 101, what of the tunnel's bytes it has read, and the
     /// connection's room.
     pub(crate) fn into_socket(self) -> Option<(Stream, Bytes, Option<Held>)> {
-        let parts = self.conn?.into_parts();
+        let parts = self.conn?.into_inner().into_parts();
         Some((parts.io.into_inner(), parts.read_buf, self.held))
     }
 
@@ -146,7 +172,7 @@ impl Upstream {
 
     /// Whether it can take a request; looks at the socket.
     fn is_usable(&mut self) -> bool {
-        self.drive(&mut TaskContext::from_waker(Waker::noop()));
+        self.drive(&TaskContext::from_waker(Waker::noop()));
         !self.has_ended && self.is_ready()
     }
 }
@@ -188,9 +214,12 @@ impl Pool {
         if upstream.seat().is_some() {
             return;
         }
+        if let Some(conn) = &upstream.conn {
+            conn.leave();
+        }
         if !upstream.is_ready() {
             // Hyper has to see the end of the message before it is ready for the next.
-            upstream.drive(&mut TaskContext::from_waker(Waker::noop()));
+            upstream.drive(&TaskContext::from_waker(Waker::noop()));
         }
         upstream.served += 1;
         let is_spent = upstream.has_ended || !upstream.is_ready() || upstream.served >= upstream.most;

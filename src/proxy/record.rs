@@ -111,10 +111,10 @@ pub(crate) struct Facts {
 }
 
 impl Record {
-    /// A request has come.
-    pub(crate) fn open(client: &Rc<Client>, world: Rc<Current>, started: Tick) -> Self {
+    /// A request has come. Boxed: it goes from hand to hand, in futures and in the answer.
+    pub(crate) fn open(client: &Rc<Client>, world: Rc<Current>, started: Tick) -> Box<Self> {
         client.begin_request(&world, started);
-        Self {
+        Box::new(Self {
             client: client.clone(),
             world,
             started,
@@ -134,7 +134,7 @@ impl Record {
             bytes_down: 0,
             loss: None,
             facts: None,
-        }
+        })
     }
 
     /// It is routed to this service.

@@ -10,7 +10,7 @@ use super::record::Record;
 use crate::model::detail::StatusDetail;
 
 /// Answers a failed request. Whatever the client did wrong ends its connection.
-pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<ResponseBody> {
+pub(crate) fn failure(mut record: Box<Record>, failure: Failure) -> Response<ResponseBody> {
     let scheme = record.live_service().map_or(WITHOUT_SERVICE, |s| s.config.scheme);
     let status = failure.status(scheme);
     record.detail = Some(failure.detail);
@@ -26,7 +26,7 @@ pub(crate) fn failure(mut record: Record, failure: Failure) -> Response<Response
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Sends the client elsewhere: to the normal form of its path [G 6b], or where the URL map says.
-pub(crate) fn redirect(record: Record, status: u16, target: &str) -> Response<ResponseBody> {
+pub(crate) fn redirect(record: Box<Record>, status: u16, target: &str) -> Response<ResponseBody> {
     let mut response = direct(record, status);
     if let Ok(target) = HeaderValue::from_bytes(target.as_bytes()) {
         response.headers_mut().insert(LOCATION, target);
@@ -35,13 +35,13 @@ pub(crate) fn redirect(record: Record, status: u16, target: &str) -> Response<Re
 }
 
 /// Answers by itself, with nothing but headers.
-pub(super) fn direct(mut record: Record, status: u16) -> Response<ResponseBody> {
+pub(super) fn direct(mut record: Box<Record>, status: u16) -> Response<ResponseBody> {
     record.detail = Some(StatusDetail::DirectResponse);
     own(record, status, Bytes::new(), false)
 }
 
 /// Answers in the place of a service: `faultInjectionPolicy` [G 7c].
-pub(crate) fn abort(mut record: Record, status: u16) -> Response<ResponseBody> {
+pub(crate) fn abort(mut record: Box<Record>, status: u16) -> Response<ResponseBody> {
     let detail = StatusDetail::FaultFilterAbort;
     record.detail = Some(detail);
     let body = if status < 400 { Bytes::new() } else { Bytes::from(page(status, detail)) };
@@ -60,7 +60,7 @@ pub(crate) fn raw(status: u16, detail: StatusDetail) -> Vec<u8> {
     .into_bytes()
 }
 
-fn own(mut record: Record, status: u16, body: Bytes, closes: bool) -> Response<ResponseBody> {
+fn own(mut record: Box<Record>, status: u16, body: Bytes, closes: bool) -> Response<ResponseBody> {
     record.status = Some(status);
     let length = body.len();
     // Where hyper does not know that the answer to a HEAD has no body.

@@ -37,7 +37,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// Answers with the member's 101 and starts the tunnel.
 pub(crate) fn open(
-    record: Record,
+    record: Box<Record>,
     mut response: Response<Incoming>,
     upstream: Box<Upstream>,
     client_side: Option<OnUpgrade>,
@@ -59,7 +59,7 @@ pub(crate) fn open(
     answer
 }
 
-async fn run(mut record: Record, client_side: OnUpgrade, mut upstream: Box<Upstream>) {
+async fn run(mut record: Box<Record>, client_side: OnUpgrade, mut upstream: Box<Upstream>) {
     record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
     // Hyper's own hand-over would have to be asked for before the member has answered; it ends with a 101 either way
     // and leaves the socket open.

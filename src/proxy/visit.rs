@@ -48,7 +48,7 @@ const MAX_TRIED: usize = 1 + retry::MAX_CONNECT_RETRIES as usize;
 
 /// A routed request. Boxed: it is handed from step to step, and futures that carried it would be copied with it.
 pub(crate) struct Visit {
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) outbound: Outbound,
     pub(crate) session: Session,
     tried: [(u32, u32); MAX_TRIED],
@@ -86,7 +86,7 @@ struct Reached {
 }
 
 impl Visit {
-    pub(crate) fn new(record: Record, outbound: Outbound, session: Session) -> Box<Self> {
+    pub(crate) fn new(record: Box<Record>, outbound: Outbound, session: Session) -> Box<Self> {
         let (began, tried) = (record.started, [(u32::MAX, u32::MAX); MAX_TRIED]);
         Box::new(Self { record, outbound, session, tried, retries: 0, began })
     }
