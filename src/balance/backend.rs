@@ -8,7 +8,7 @@ use super::gcra::{self, Limit};
 use super::members::{Bars, Members};
 use super::metrics::Combiner;
 use super::overload::Load;
-use super::plan::{BackendSample, Figures, Limits, MAX_METRICS, MetricFigures, Usable};
+use super::plan::{BackendSample, Figures, Limits, MAX_METRICS, MetricFigures, News, Usable};
 use super::reading::Reader;
 use super::utilization::Governor;
 use super::{capacity, hash};
@@ -38,8 +38,12 @@ pub(super) struct Backend {
     /// Target utilization × scaler; `None` where reports do not count.
     utilization: Option<Ratio>,
     members: Members,
-    /// Healthy members at the last tick.
+    /// Healthy members at the last tick, and those of them that were never judged.
     healthy: usize,
+    undecided: usize,
+    /// What a sample says of news holds: there was one before, and nobody makes members healthy that are not
+    /// (`failOpen`).
+    hears: (bool, bool),
     learned: Learned,
 }
 
@@ -82,6 +86,8 @@ impl Backend {
             utilization: capacity::utilization(config),
             members: Members::new(service, config),
             healthy: 0,
+            undecided: 0,
+            hears: (false, !service.policies.fails_open),
             learned: Learned::new(&config.mode),
         }
     }
@@ -114,9 +120,28 @@ impl Backend {
         self
     }
 
+    /// What may be new since the tick before.
+    fn news(&self, sample: &BackendSample) -> News {
+        if self.hears == (true, true) { sample.news } else { News::Anything }
+    }
+
+    /// Members that were never judged, at the last tick.
+    pub(super) const fn undecided(&self) -> usize {
+        self.undecided
+    }
+
+    fn count(&mut self, sample: &BackendSample) {
+        if self.news(sample) == News::Anything {
+            self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
+            let known = sample.members.iter().take(self.members.identities().len());
+            self.undecided = known.filter(|member| member.is_undecided).count();
+        }
+    }
+
     /// The limits until the next tick, and the figures now.
     #[allow(clippy::cast_precision_loss)]
     pub(super) fn tick(&mut self, now: Tick, sample: &BackendSample) -> (Limits, Figures) {
+        self.count(sample);
         let rate = self.measure(now, sample.admitted.saturating_add(sample.overfilled));
         let offered = sample.admitted.saturating_add(sample.refused);
         let fresh = offered.saturating_sub(std::mem::replace(&mut self.learned.offered, offered));
@@ -203,13 +228,13 @@ impl Backend {
     /// what chance makes of them.
     fn limit_by_load(&mut self, now: Tick, sample: &BackendSample, fresh: u64) -> Option<(PerSecond, Span)> {
         let target = self.utilization?;
+        let news = if self.learned.metrics.is_some() { News::Anything } else { self.news(sample) };
         let members = match &mut self.learned.metrics {
             Some(combiner) => combiner.combine(now, &sample.members),
             None => &sample.members,
         };
-        let look = self.learned.reader.look(now, members);
+        let look = self.learned.reader.look(now, members, news);
         self.learned.governor.update(look, target, sample.overfilled);
-        self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
         let limit = self.learned.governor.limit(self.healthy)?;
         let room = self.learned.chance.room(now, fresh, limit);
         let room = if self.learned.governor.is_confirmed() { room } else { 0.0 };
@@ -242,6 +267,9 @@ impl Backend {
 
     /// The members that may get requests. As long as they and their weights stand, the lists stay the very same.
     pub(super) fn usable(&mut self, now: Tick, sample: &BackendSample, bars: Bars<'_>) -> Usable {
-        self.members.usable(now, &sample.members, bars)
+        let has_news = self.news(sample) == News::Anything;
+        self.hears.0 = true;
+        let still = if has_news { None } else { self.members.still(bars) };
+        still.unwrap_or_else(|| self.members.usable(now, &sample.members, bars))
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Members {
     /// By member index.
     standing: Vec<Standing>,
     weighed: Option<Tick>,
+    /// Whether the backend was drained when `now` was made.
+    was_drained: bool,
     now: Option<Usable>,
     /// Of `now`, by place; empty when all are alike.
     weights: Vec<f64>,
@@ -86,6 +88,7 @@ impl Members {
             is_weighted: locality == Locality::WeightedRoundRobin,
             standing: vec![Standing::default(); count],
             weighed: None,
+            was_drained: false,
             now: None,
             weights: Vec::new(),
         }
@@ -105,8 +108,15 @@ impl Members {
         }
     }
 
+    /// The same as before, where only health could make another list of it, and there is no news of that.
+    pub(super) fn still(&self, bars: Bars<'_>) -> Option<Usable> {
+        let is_plain = !self.is_weighted && self.slow_start == Span::ZERO && bars.ejected.is_empty();
+        self.now.clone().filter(|_| is_plain && self.was_drained == bars.is_drained)
+    }
+
     /// The members that may get requests. As long as they and their weights stand, the lists stay the very same.
     pub(super) fn usable(&mut self, now: Tick, samples: &[MemberSample], bars: Bars<'_>) -> Usable {
+        self.was_drained = bars.is_drained;
         let mut is_other = false;
         for (index, standing) in self.standing.iter_mut().enumerate() {
             let is_ejected = bars.ejected.get(index).copied().unwrap_or(false);
@@ -231,6 +241,7 @@ mod tests {
             is_weighted,
             standing: vec![Standing::default(); 3],
             weighed: None,
+            was_drained: false,
             now: None,
             weights: Vec::new(),
         }

@@ -119,6 +119,20 @@ pub struct BackendSample {
     pub in_flight: u64,
     /// By member index.
     pub members: Vec<MemberSample>,
+    /// What may be new about them.
+    pub news: News,
+}
+
+/// What may have changed of a backend's members since the sample before: what cannot have, is not worked out again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// Nothing: they are the very same.
+    Nothing,
+    /// Counters and reports. Who is there, healthy and undecided, has not.
+    Numbers,
+    /// Anything, for all that is known.
+    #[default]
+    Anything,
 }
 
 /// What the planner reads of one member.

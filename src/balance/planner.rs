@@ -183,10 +183,7 @@ impl ServicePlanner {
         samples: impl Iterator<Item = &'a BackendSample> + Clone,
         is_open: bool,
     ) -> Standing {
-        let undecided = |(config, sample): (&service::Backend, &BackendSample)| {
-            sample.members.iter().take(config.members.len()).filter(|member| member.is_undecided).count()
-        };
-        let undecided = self.service.backends.iter().zip(samples.clone()).map(undecided).collect();
+        let undecided = self.backends.iter().map(Backend::undecided).collect();
         let drains = self.drains.as_ref().filter(|_| !is_open);
         let is_drained = |(index, config): (usize, &service::Backend)| {
             config.scaler.is_drained() || drains.is_some_and(|drains| drains.is_drained(index))

@@ -5,7 +5,7 @@
 //! part of its requests, that part counts as if it had been busy for it: a member that fails fast burns no CPU, and
 //! must not look idle and attract traffic.
 
-use super::plan::{MemberSample, ReportSample};
+use super::plan::{MemberSample, News, ReportSample};
 use crate::model::unit::{Ratio, Span, Tick};
 
 /// A report older than this says nothing any more.
@@ -37,6 +37,8 @@ pub(super) struct Reader {
     members: Vec<MemberSample>,
     /// The last effective utilization, for figures; `None` = unknown.
     shown: Option<Ratio>,
+    /// Until then nothing follows from members of which there is no news.
+    quiet: Option<Tick>,
 }
 
 /// What a look at the members brought.
@@ -63,15 +65,19 @@ impl Reader {
 
     /// Looks at the members. Members that changed places are read anew.
     #[allow(clippy::cast_precision_loss)]
-    pub(super) fn look(&mut self, now: Tick, members: &[MemberSample]) -> Look {
+    pub(super) fn look(&mut self, now: Tick, members: &[MemberSample], news: News) -> Look {
         let Some(last) = self.last.filter(|_| self.members.len() == members.len()) else {
             self.start(now, members);
             return Look::Wait;
         };
         let period = now.since(last);
+        self.quiet = self.quiet.filter(|until| news == News::Nothing && now <= *until);
+        if period < MIN_PERIOD || self.quiet.is_some() {
+            return Look::Wait;
+        }
         let healthy = || self.members.iter().zip(members).filter(|(_, member)| member.is_healthy);
         let count = healthy().count();
-        if count == 0 || period < MIN_PERIOD {
+        if count == 0 {
             return Look::Wait;
         }
         let is_new = |before: &MemberSample, member: &MemberSample| reports(member) != reports(before);
@@ -87,6 +93,9 @@ impl Reader {
             return Look::Unknown { rate: 0.0, seconds: period.as_secs() };
         }
         if fresh > 0 && (new == 0 || (new < fresh && period < MAX_PERIOD)) {
+            let latest = healthy().filter_map(|(_, member)| member.report).map(|report| report.at).max();
+            let until = if finished > 0 { latest.map(|at| at + MAX_AGE) } else { Some(last + MAX_PERIOD) };
+            self.quiet = until.filter(|_| new == 0);
             return Look::Wait;
         }
         let seconds = period.as_secs();
@@ -104,7 +113,7 @@ impl Reader {
     }
 
     fn start(&mut self, now: Tick, members: &[MemberSample]) {
-        self.last = Some(now);
+        (self.last, self.quiet) = (Some(now), None);
         self.members.clear();
         self.members.extend_from_slice(members);
     }
@@ -159,8 +168,8 @@ mod tests {
 
     fn look(before: &[MemberSample], after: &[MemberSample]) -> Look {
         let mut reader = Reader::default();
-        assert_eq!(reader.look(Tick(SECOND), before), Look::Wait);
-        reader.look(Tick(2 * SECOND), after)
+        assert_eq!(reader.look(Tick(SECOND), before, News::Anything), Look::Wait);
+        reader.look(Tick(2 * SECOND), after, News::Anything)
     }
 
     fn known(look: Look) -> (f64, f64) {
@@ -191,9 +200,12 @@ mod tests {
     fn a_report_that_is_too_old_means_unknown() {
         let mut reader = Reader::default();
         let members = [member(0, 0, Some((1, 1, 0.5)))];
-        assert_eq!(reader.look(Tick(SECOND), &members), Look::Wait);
-        assert_eq!(reader.look(Tick(3 * SECOND), &members), Look::Wait);
-        assert_eq!(reader.look(Tick(12 * SECOND), &members), Look::Unknown { rate: 0.0, seconds: 11.0 });
+        assert_eq!(reader.look(Tick(SECOND), &members, News::Anything), Look::Wait);
+        assert_eq!(reader.look(Tick(3 * SECOND), &members, News::Anything), Look::Wait);
+        assert_eq!(
+            reader.look(Tick(12 * SECOND), &members, News::Anything),
+            Look::Unknown { rate: 0.0, seconds: 11.0 }
+        );
         assert_eq!(reader.shown(), None);
     }
 }

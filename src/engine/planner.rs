@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::balance::outlier::Verdict;
-use crate::balance::plan::{BackendSample, Conduct, MemberSample, ReportSample, Sample};
+use crate::balance::plan::{BackendSample, Conduct, MemberSample, News, ReportSample, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::clock;
 use crate::ledger::gauge::Reported;
@@ -112,6 +112,7 @@ fn backend_sample(live: &LiveBackend, reports: Option<&Arc<Group>>, now: Tick) -
         backlog: gate.backlog(now),
         in_flight: gate.in_flight(),
         members: live.members.iter().map(|m| member_sample(m, reports.map(|g| &g.utilization))).collect(),
+        news: News::Anything,
     }
 }
 

@@ -88,6 +88,41 @@ impl<'a> Arrivals<'a> {
     }
 }
 
+/// So many requests as come in a time in which `mean` are to be expected.
+#[derive(Debug, Clone)]
+pub(super) enum Draws {
+    /// As expected.
+    Even,
+    /// At random.
+    Random(Rng),
+}
+
+impl Draws {
+    /// How the requests of a demand come. The same seed gives the same draws.
+    pub(super) const fn new(demand: &Demand, seed: u64) -> Self {
+        if demand.is_even { Self::Even } else { Self::Random(Rng::new(seed)) }
+    }
+
+    /// The next draw. Of many the normal distribution says it well enough.
+    pub(super) fn draw(&mut self, mean: f64) -> f64 {
+        const MANY: f64 = 40.0;
+        let rng = match self {
+            Self::Random(rng) if mean > 0.0 => rng,
+            _ => return mean,
+        };
+        if mean >= MANY {
+            return (mean + mean.sqrt() * rng.normal()).max(0.0);
+        }
+        let (least, mut count) = ((-mean).exp(), 0.0);
+        let mut left = rng.unit();
+        while left > least {
+            left *= rng.unit();
+            count += 1.0;
+        }
+        count
+    }
+}
+
 /// Requests that come in all, by rough count.
 #[must_use]
 pub fn expected(demand: &[Demand], duration: Span) -> f64 {
@@ -150,6 +185,21 @@ mod tests {
         let mean = counts.iter().sum::<f64>() / 100.0;
         let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 99.0;
         assert!((mean - 400.0).abs() < 8.0 && (variance / mean - 1.0).abs() < 0.4, "{mean} {variance}");
+    }
+
+    #[test]
+    fn draws_have_the_mean_and_the_variance_of_random_arrivals() {
+        for mean in [0.05, 3.0, 30.0, 300.0] {
+            let mut draws = Draws::new(&demand(1.0, false), 5);
+            let counts: Vec<_> = (0..20_000).map(|_| draws.draw(mean)).collect();
+            let found = counts.iter().sum::<f64>() / 20_000.0;
+            let variance = counts.iter().map(|count| (count - found).powi(2)).sum::<f64>() / 19_999.0;
+            assert!(
+                (found / mean - 1.0).abs() < 0.1 && (variance / mean - 1.0).abs() < 0.1,
+                "{mean} {variance}"
+            );
+        }
+        assert_eq!(Draws::new(&demand(1.0, true), 5).draw(3.3), 3.3);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(super) struct Site {
     pub(super) parents: Vec<Option<u32>>,
     /// Machine of each member.
     pub(super) slots: Vec<u32>,
+    /// Reports that have arrived.
+    pub(super) reports: u64,
     names: Vec<Arc<str>>,
     /// How long probes take to find out that a member is lost, and that it is back; `None` = nobody probes.
     probing: Option<(Span, Span)>,
@@ -121,6 +123,7 @@ impl Fleet {
             machines: Vec::new(),
             parents: Vec::new(),
             slots: Vec::new(),
+            reports: 0,
             names: backend.members.iter().map(|member| Arc::clone(&member.name)).collect(),
             probing,
             joined: 0,
@@ -205,7 +208,9 @@ impl Fleet {
 
     /// Takes in the reports that have arrived.
     pub(super) fn look(&mut self, now: Tick) {
-        self.sites.iter_mut().flat_map(|site| &mut site.machines).for_each(|machine| machine.look(now));
+        for site in &mut self.sites {
+            site.reports += site.machines.iter_mut().map(|machine| machine.look(now)).sum::<u64>();
+        }
     }
 
     /// The group of a backend.

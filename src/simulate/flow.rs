@@ -19,12 +19,21 @@ pub(super) struct Flow<'a> {
     pub(super) gates: &'a mut [Gate],
     /// Whether its requests have session keys.
     pub(super) has_sessions: bool,
-    /// (backend, why, requests): where it went.
+    /// Where it went.
+    pub(super) out: &'a mut Poured,
+}
+
+/// Where a flow went. Kept from one to the next for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Poured {
+    /// (backend, why, requests).
     pub(super) placed: Vec<(u32, Reason, f64)>,
     /// Requests without any healthy member.
     pub(super) unserved: f64,
     /// Requests turned away because everything is full.
     pub(super) rejected: f64,
+    /// What has found no room so far.
+    left: Vec<Part>,
     scratch: Vec<f64>,
 }
 
@@ -37,22 +46,31 @@ struct Part {
     skipped: u64,
 }
 
-impl<'a> Flow<'a> {
+impl Poured {
     /// Nothing has flowed yet.
-    pub(super) fn new(plan: &'a Plan, gates: &'a mut [Gate], has_sessions: bool) -> Self {
-        let (placed, scratch) = (Vec::new(), Vec::new());
-        Self { plan, gates, has_sessions, placed, unserved: 0.0, rejected: 0.0, scratch }
+    pub(super) fn clear(&mut self) {
+        self.placed.clear();
+        (self.unserved, self.rejected) = (0.0, 0.0);
     }
+}
 
+impl Flow<'_> {
     /// Lets `amount` requests of clients of `origin` flow.
     pub(super) fn pour(&mut self, origin: OriginId, amount: f64) {
         let plan = self.plan;
         let Some(order) = plan.origins.get(usize::from(origin.0)) else {
-            self.unserved += amount;
+            self.out.unserved += amount;
             return;
         };
         let reason = plan.is_open.then_some(Reason::FailOpen);
         self.descend(order, 0, Part { amount, reason, skipped: 0 }, amount * DUST);
+        // Only when all parts have asked is anything left over.
+        for n in 0..self.out.left.len() {
+            if let Some(part) = self.out.left.get(n).copied() {
+                self.settle(order, part);
+            }
+        }
+        self.out.left.clear();
     }
 
     fn descend(&mut self, order: &Order, depth: usize, part: Part, dust: f64) {
@@ -60,7 +78,7 @@ impl<'a> Flow<'a> {
             return;
         }
         let Some(tier) = order.tiers.get(depth) else {
-            self.settle(order, part);
+            self.out.left.push(part);
             return;
         };
         let keep = kept(tier);
@@ -70,29 +88,34 @@ impl<'a> Flow<'a> {
             skipped: part.skipped | 1_u64.checked_shl(u32::try_from(depth).unwrap_or(64)).unwrap_or(0),
         };
         let staying = part.amount * keep;
-        let left = self.fill(tier, staying, part.reason.unwrap_or(Reason::Nearest));
+        let left = self.fill(tier, staying, part.reason.unwrap_or(Reason::Nearest), Gate::pour);
         let reason = Some(part.reason.unwrap_or(tier.reason_to_leave));
         self.descend(order, depth + 1, Part { amount: left, reason, ..part }, dust);
         self.descend(order, depth + 1, going, dust);
     }
 
-    /// What found no room anywhere: back to the tiers that did not keep it, then above the limits.
+    /// What found no room anywhere: back to the tiers that did not keep it, to what others have left, then above the
+    /// limits.
     fn settle(&mut self, order: &Order, part: Part) {
         let mut left = part.amount;
         let is_skipped = |depth: usize| depth < 64 && part.skipped & (1 << depth) != 0;
         for (depth, tier) in order.tiers.iter().enumerate().filter(|(depth, _)| is_skipped(*depth)) {
             let reason = if depth == 0 { Reason::Nearest } else { part.reason.unwrap_or(Reason::Nearest) };
-            left = self.fill(tier, left, reason);
+            left = self.fill(tier, left, reason, Gate::pour);
+        }
+        for (depth, tier) in order.tiers.iter().enumerate() {
+            let reason = if depth == 0 { Reason::Nearest } else { part.reason.unwrap_or(Reason::Nearest) };
+            left = self.fill(tier, left, reason, Gate::pour_rest);
         }
         if left <= 0.0 {
             return;
         }
         if order.overfill.is_empty() {
-            self.unserved += left;
+            self.out.unserved += left;
         } else if !order.guesses.is_empty() {
             self.overfill(&order.guesses, left);
         } else if self.plan.overload == Overload::Reject {
-            self.rejected += left;
+            self.out.rejected += left;
         } else {
             self.overfill(&order.overfill, left);
         }
@@ -105,18 +128,24 @@ impl<'a> Flow<'a> {
             if let Some(gate) = self.gates.get_mut(*backend as usize) {
                 gate.overpour(amount);
             }
-            self.placed.push((*backend, Reason::Overfilled, amount));
+            self.out.placed.push((*backend, Reason::Overfilled, amount));
         }
     }
 
     /// Fills a tier; what is left over. Each part of the circle tries its own backend first and then the next ones.
-    fn fill(&mut self, tier: &Tier, amount: f64, reason: Reason) -> f64 {
+    fn fill(
+        &mut self,
+        tier: &Tier,
+        amount: f64,
+        reason: Reason,
+        pour: impl Fn(&mut Gate, f64) -> f64,
+    ) -> f64 {
         let Shares { arcs } = if self.has_sessions { &tier.affinity_shares } else { &tier.shares };
         let total: f64 = arcs.iter().map(|arc| arc.2).sum();
         if arcs.is_empty() || amount <= 0.0 {
             return amount;
         }
-        let mut waiting = std::mem::take(&mut self.scratch);
+        let mut waiting = std::mem::take(&mut self.out.scratch);
         waiting.clear();
         waiting.extend(arcs.iter().map(|arc| amount * arc.2 / total));
         let mut left = amount;
@@ -124,18 +153,18 @@ impl<'a> Flow<'a> {
             for (from, waits) in waiting.iter_mut().enumerate().filter(|(_, waits)| **waits > 0.0) {
                 let Some((_, backend, _)) = arcs.get((from + step) % arcs.len()) else { continue };
                 let Some(gate) = self.gates.get_mut(*backend as usize) else { continue };
-                let taken = gate.pour(*waits);
+                let taken = pour(gate, *waits);
                 if taken > 0.0 {
                     *waits -= taken;
                     left -= taken;
-                    self.placed.push((*backend, reason, taken));
+                    self.out.placed.push((*backend, reason, taken));
                 }
             }
             if left <= amount * DUST {
                 break;
             }
         }
-        self.scratch = waiting;
+        self.out.scratch = waiting;
         left.max(0.0)
     }
 }
@@ -206,11 +235,12 @@ mod tests {
     fn flowing(plan: &Plan, rates: [f64; 4], demand: u64) -> ([[f64; 8]; 4], f64) {
         let (mut gates, mut counts, mut rejected) = (gates(rates), [[0.0; 8]; 4], 0.0);
         for step in 0..100 {
-            gates.iter_mut().for_each(|gate| gate.open(Tick(step * SECOND / 10), Span::millis(100)));
-            let mut flow = Flow::new(plan, &mut gates, false);
+            gates.iter_mut().for_each(|gate| gate.open(Tick(step * SECOND / 10), Span::millis(100), 0.0));
+            let mut out = Poured::default();
+            let mut flow = Flow { plan, gates: &mut gates, has_sessions: false, out: &mut out };
             flow.pour(OriginId(0), demand as f64 / 10.0);
-            rejected += flow.rejected;
-            for (backend, reason, amount) in flow.placed {
+            rejected += out.rejected;
+            for (backend, reason, amount) in out.placed {
                 counts[backend as usize][reason as usize] += amount;
             }
         }

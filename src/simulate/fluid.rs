@@ -1,28 +1,39 @@
 //! The run with flows: in each tick so many requests a second go where the plan says, and members that are alike are
 //! one machine. Costs the same however many requests there are.
 //!
-//! What it smooths over: inside a backend members share evenly, or by the plan's weights; random arrivals fill no
-//! backend for a moment; waiting times are those of the textbook, plus what has piled up.
+//! Where arrivals are random, so many come in each piece of a tick as chance brings, so that gates, planners and reports
+//! see the same scatter as with single requests.
+//!
+//! What it smooths over: inside a backend members share evenly, or by the plan's weights; waiting times, and how often
+//! random arrivals find all places of a limit in number taken, are those of the textbook, plus what has piled up.
 
 use std::sync::Arc;
 
-use super::fleet::{Fleet, Grain, Site};
-use super::flow::Flow;
-use super::machine::{AT_ONCE, Machine};
-use super::proxy::{Ending, Served};
-use super::record::{Counts, Record};
+use super::demand::Draws;
+use super::ends::{Ends, Flows};
+use super::fleet::{Fleet, Grain};
+use super::flow::{Flow, Poured};
+use super::record::Record;
 use super::scenario::{Demand, Scenario};
-use super::spread::{Portion, Spread};
+use super::spread::Spread;
 use super::stage::Stage;
 use crate::balance::hash;
+use crate::balance::rng::Rng;
 use crate::model::service::{Affinity, Service};
 use crate::model::unit::{Span, Tick};
 
-/// Clients' regions pour so often in a tick, each its part, so that none finds a backend full of the others'.
+/// Clients' regions pour so often in a tick, each its part, and another one first each time, so that none finds a
+/// backend full of the others'.
 const TURNS: u64 = 8;
 
-/// Latencies are worked out so often in a row at most.
-const LOOKS: u64 = 5;
+/// Over what time it is seen how full gates are.
+const AVERAGED: Span = Span::secs(1);
+
+/// And how random what they let through is.
+const WATCHED: Span = Span::secs(20);
+
+/// Latencies are worked out so often in a row, at most.
+const LOOKS: u64 = 12;
 
 struct Run<'a> {
     stage: Stage<'a>,
@@ -34,6 +45,13 @@ struct Run<'a> {
     routes: Vec<Vec<Vec<f64>>>,
     /// How clustered arrivals are, by service: 1 = random, 0 = even.
     scatter: Vec<f64>,
+    /// By demand and proxy.
+    draws: Vec<Vec<Draws>>,
+    /// Requests of this turn, by demand and proxy.
+    amounts: Vec<Vec<f64>>,
+    /// Whose demand comes first.
+    order: Rng,
+    out: Poured,
     /// Seconds after which an answer is too late, by service.
     timeouts: Vec<f64>,
 }
@@ -54,11 +72,31 @@ pub(super) fn run(services: &[Arc<Service>], scenario: &Scenario) -> Record {
         routes: services.iter().map(|service| vec![zeros(service); origins]).collect(),
         scatter: (0..services.len()).map(|service| scatter(&scenario.demand, service)).collect(),
         timeouts: services.iter().map(timeout).collect(),
+        draws: draws(services, scenario),
+        amounts: vec![vec![0.0; stage.proxies.len()]; scenario.demand.len()],
+        order: Rng::new(scenario.seed ^ 0x5EED_0003),
+        out: Poured::default(),
         stage,
     };
     run.play();
     run.stage.record
 }
+
+/// A limit in number knows of chance by formula: what comes there comes as expected.
+fn draws(services: &[Arc<Service>], scenario: &Scenario) -> Vec<Vec<Draws>> {
+    let is_counted = |service: &Arc<Service>| service.backends.iter().any(|one| one.mode.count().is_some());
+    let of_demand = |(n, demand): (u64, &Demand)| {
+        let of_proxy = |proxy: u64| match services.get(demand.service) {
+            Some(service) if is_counted(service) => Draws::Even,
+            _ => Draws::new(demand, hash::mix(hash::mix(scenario.seed, n), DRAWS.wrapping_add(proxy))),
+        };
+        (0..scenario.proxies.max(1) as u64).map(of_proxy).collect()
+    };
+    (1..).zip(&scenario.demand).map(of_demand).collect()
+}
+
+/// Any number; sets the draws of demands apart from others of the same seed.
+const DRAWS: u64 = 0x6472_6177;
 
 impl Run<'_> {
     fn play(&mut self) {
@@ -97,50 +135,85 @@ impl Run<'_> {
     /// Requests of one step find their backends.
     #[allow(clippy::cast_precision_loss)]
     fn pour(&mut self, now: Tick, step: Span) {
-        let Self { stage, spreads, poured, scatter, .. } = self;
-        for (served, (spreads, poured)) in stage.proxies.iter_mut().zip(spreads.iter_mut().zip(poured)) {
-            for (service, served) in served.iter_mut().enumerate() {
-                let Some(spread) = spreads.get_mut(service) else { continue };
-                spread.follow(served, (&stage.fleet, service));
-                let scatter = scatter.get(service).copied().unwrap_or(1.0);
-                for (number, gate) in served.gates.iter_mut().enumerate() {
-                    let stay = spread.stay(stage.fleet.site_of(service, number), number, scatter);
-                    gate.hold(stay, scatter, step.as_secs());
-                }
-                if let Some(poured) = poured.get_mut(service) {
-                    poured.fill(0.0);
-                }
-            }
-        }
+        self.prepare(step);
         let middle = now + Span(step.0 / 2);
         let scenario = self.stage.scenario;
         let rates: Vec<_> = (1..)
             .zip(&scenario.demand)
             .map(|(n, demand)| demand.rate_at(middle, hash::mix(scenario.seed, n)) * step.as_secs())
             .collect();
-        let turns = if scenario.demand.len() > 1 { TURNS } else { 1 };
+        let is_plain = scenario.demand.len() <= 1 && scenario.demand.iter().all(|demand| demand.is_even);
+        let turns = if is_plain { 1 } else { TURNS };
         let part = Span(step.0 / turns);
         for turn in 0..turns {
             let at = now + Span(part.0 * turn);
-            let served = self.stage.proxies.iter_mut().flatten();
-            served.flat_map(|served| &mut served.gates).for_each(|gate| gate.open(at, part));
-            for (demand, amount) in scenario.demand.iter().zip(&rates) {
-                self.pour_demand(demand, amount / turns as f64);
+            for served in &mut self.stage.proxies {
+                for (served, scatter) in served.iter_mut().zip(&self.scatter) {
+                    served.gates.iter_mut().for_each(|gate| gate.open(at, part, *scatter));
+                }
+            }
+            for (n, rate) in rates.iter().enumerate() {
+                self.draw(n, rate / turns as f64);
+            }
+            self.turn();
+        }
+    }
+
+    /// How many requests of a demand come in a turn.
+    #[allow(clippy::cast_precision_loss)]
+    fn draw(&mut self, n: usize, mean: f64) {
+        let (Some(demand), Some(amounts), Some(draws)) =
+            (self.stage.scenario.demand.get(n), self.amounts.get_mut(n), self.draws.get_mut(n))
+        else {
+            return;
+        };
+        let all = amounts.len() as f64;
+        for (proxy, (amount, draws)) in amounts.iter_mut().zip(draws).enumerate() {
+            *amount = match demand.proxy {
+                Some(only) if only == proxy => draws.draw(mean),
+                Some(_) => 0.0,
+                None => draws.draw(mean / all),
+            };
+        }
+    }
+
+    /// All demands pour what was drawn.
+    fn turn(&mut self) {
+        let demands = &self.stage.scenario.demand;
+        let first = usize::try_from(self.order.below(demands.len() as u64)).unwrap_or_default();
+        for (n, demand) in demands.iter().enumerate().cycle().skip(first).take(demands.len()) {
+            for proxy in 0..self.stage.proxies.len() {
+                let amount = self.amounts.get(n).and_then(|amounts| amounts.get(proxy)).copied();
+                if let Some(amount) = amount.filter(|amount| *amount > 0.0) {
+                    self.pour_into(proxy, demand, amount);
+                }
             }
         }
     }
 
-    fn pour_demand(&mut self, demand: &Demand, amount: f64) {
-        let all = self.stage.proxies.len();
-        for proxy in 0..all {
-            let part = match demand.proxy {
-                Some(only) if only == proxy => amount,
-                Some(_) => 0.0,
-                #[allow(clippy::cast_precision_loss)]
-                None => amount / all as f64,
-            };
-            if part > 0.0 {
-                self.pour_into(proxy, demand, part);
+    /// Proxies have new plans and limits.
+    fn prepare(&mut self, step: Span) {
+        let kept = (-step.as_secs() / AVERAGED.as_secs()).exp();
+        let part = 1.0 - (-step.as_secs() / WATCHED.as_secs()).exp();
+        let Self { stage, spreads, poured, scatter, .. } = self;
+        for (served, (spreads, poured)) in stage.proxies.iter_mut().zip(spreads.iter_mut().zip(poured)) {
+            for (service, served) in served.iter_mut().enumerate() {
+                let Some(spread) = spreads.get_mut(service) else { continue };
+                spread.follow(served, (&stage.fleet, service));
+                let scatter = scatter.get(service).copied().unwrap_or(1.0);
+                let poured = poured.get_mut(service);
+                for (gate, count) in served.gates.iter_mut().zip(poured.iter().flat_map(|all| all.iter())) {
+                    gate.fade(kept);
+                    gate.watch(*count, part);
+                }
+                let gates = served.gates.iter_mut().enumerate();
+                for (number, gate) in gates.filter(|(_, gate)| gate.limits.count != u64::MAX) {
+                    let stay = spread.stay(stage.fleet.site_of(service, number), number, scatter);
+                    gate.hold(stay, scatter, step.as_secs());
+                }
+                if let Some(poured) = poured {
+                    poured.fill(0.0);
+                }
             }
         }
     }
@@ -160,11 +233,13 @@ impl Run<'_> {
         else {
             return;
         };
-        let mut flow = Flow::new(&served.plan, &mut served.gates, service.affinity != Affinity::None);
-        flow.pour(demand.origin, amount);
-        of_origin.unserved += flow.unserved;
-        of_origin.rejected += flow.rejected;
-        for (backend, reason, amount) in flow.placed {
+        let out = &mut self.out;
+        out.clear();
+        let has_sessions = service.affinity != Affinity::None;
+        Flow { plan: &served.plan, gates: &mut served.gates, has_sessions, out }.pour(demand.origin, amount);
+        of_origin.unserved += self.out.unserved;
+        of_origin.rejected += self.out.rejected;
+        for (backend, reason, amount) in self.out.placed.iter().copied() {
             let backend = backend as usize;
             of_origin.place(reason, amount);
             if let Some(counts) = counts.backends.get_mut(backend) {
@@ -182,15 +257,17 @@ impl Run<'_> {
         let Self { stage, spreads, poured, scatter, timeouts, .. } = self;
         let Stage { fleet: Fleet { sites, backends, .. }, proxies, counts, scenario, .. } = stage;
         let flows = Flows { spreads, poured, backends };
-        sites.iter_mut().flat_map(|site| &mut site.machines).for_each(|machine| machine.rate = 0.0);
+        let machines = sites.iter_mut().flat_map(|site| &mut site.machines);
+        machines.for_each(|machine| (machine.rate, machine.crowd) = (0.0, 0.0));
         flows.each(|at, portion, amount| {
             if let Some(machine) = at.machine(sites, portion) {
                 machine.rate += amount * portion.part / portion.members / seconds;
+                machine.crowd += amount / seconds;
             }
         });
-        let machines =
-            |site: &mut Site| site.machines.iter_mut().map(|machine| machine.flow(seconds)).collect();
-        let done: Vec<Vec<f64>> = sites.iter_mut().map(machines).collect();
+        let is_random = scatter.iter().any(|scatter| *scatter > 0.0);
+        let machines = sites.iter_mut().flat_map(|site| &mut site.machines);
+        machines.for_each(|machine| machine.flow(seconds, is_random));
         // A row's latencies are looked at a few times, each time for all requests until the next look.
         let is_due = *look <= now;
         if is_due {
@@ -207,9 +284,9 @@ impl Run<'_> {
             let served = proxies.get_mut(at.proxy).and_then(|proxy| proxy.get_mut(at.service));
             let counts = counts.get_mut(at.service).and_then(|counts| counts.backends.get_mut(at.backend));
             let (Some(served), Some(counts)) = (served, counts) else { return };
-            let part = done.get(at.site).and_then(|site| site.get(portion.machine as usize));
-            let ends =
-                Ends { amount: amount * portion.part, clumps, timeout, part: part.copied().unwrap_or(1.0) };
+            let behind_gate = served.gates.get(at.backend).map_or(1.0, |gate| gate.scatter(machine.load()));
+            let clumps = clumps * behind_gate;
+            let ends = Ends { amount: amount * portion.part, clumps, timeout, part: machine.done };
             ends.settle(machine, portion, (served, at.backend), seconds);
             ends.measure(machine, counts, until);
         });
@@ -230,97 +307,6 @@ impl Run<'_> {
             }
         }
         self.stage.row(now);
-    }
-}
-
-/// What is poured where.
-struct Flows<'a> {
-    spreads: &'a [Vec<Spread>],
-    poured: &'a [Vec<Vec<f64>>],
-    backends: &'a [Vec<usize>],
-}
-
-/// A backend in a proxy.
-#[derive(Clone, Copy)]
-struct At {
-    proxy: usize,
-    service: usize,
-    backend: usize,
-    site: usize,
-}
-
-impl Flows<'_> {
-    fn each(&self, mut each: impl FnMut(At, Portion, f64)) {
-        for (proxy, (spreads, poured)) in self.spreads.iter().zip(self.poured).enumerate() {
-            for (service, ((spread, poured), sites)) in
-                spreads.iter().zip(poured).zip(self.backends).enumerate()
-            {
-                for (backend, ((portions, amount), site)) in
-                    spread.backends.iter().zip(poured).zip(sites).enumerate()
-                {
-                    let at = At { proxy, service, backend, site: *site };
-                    portions.iter().for_each(|portion| each(at, *portion, *amount));
-                }
-            }
-        }
-    }
-}
-
-impl At {
-    fn machine(self, sites: &mut [Site], portion: Portion) -> Option<&mut Machine> {
-        sites.get_mut(self.site)?.machines.get_mut(portion.machine as usize)
-    }
-}
-
-/// Requests of a step that a machine's members got from one proxy, and how they end.
-struct Ends {
-    amount: f64,
-    /// How clustered they come at one member.
-    clumps: f64,
-    /// Seconds after which an answer is too late.
-    timeout: f64,
-    /// Of what waits at the machine, so much is done in this step.
-    part: f64,
-}
-
-impl Ends {
-    /// Into the proxy's own figures.
-    fn settle(
-        &self,
-        machine: &Machine,
-        portion: Portion,
-        (served, backend): (&mut Served, usize),
-        seconds: f64,
-    ) {
-        let stay = if machine.condition.is_lost { 0.0 } else { machine.stay(self.clumps).min(self.timeout) };
-        if let Some(gate) = served.gates.get_mut(backend) {
-            gate.in_flight += self.amount / seconds * stay;
-        }
-        let tallies = served.tallies.get_mut(backend);
-        if let Some(tally) = tallies.and_then(|tallies| tallies.get_mut(portion.machine as usize)) {
-            let how = if machine.condition.is_lost { Ending::Broken } else { Ending::Failed };
-            tally.flow(self.amount / portion.members, self.part, (self.errors(machine), how), served.full);
-        }
-    }
-
-    /// Into the result. Latencies count for all requests `until` the next look, in steps.
-    fn measure(&self, machine: &Machine, counts: &mut Counts, until: f64) {
-        counts.errors += self.amount * self.errors(machine);
-        let weight = self.amount * until;
-        if weight <= 0.0 {
-            return;
-        }
-        if machine.condition.is_lost {
-            counts.latency.add(AT_ONCE, weight);
-            return;
-        }
-        machine.latencies(self.clumps, |seconds, part| {
-            counts.latency.add(seconds.min(self.timeout), weight * part);
-        });
-    }
-
-    fn errors(&self, machine: &Machine) -> f64 {
-        if machine.condition.is_lost || machine.queue() > self.timeout { 1.0 } else { machine.errors() }
     }
 }
 

@@ -6,6 +6,17 @@ use crate::balance::pick::Room;
 use crate::balance::plan::Limits;
 use crate::model::unit::{Span, Tick};
 
+/// A walk that is looked at in steps turns back a little beyond its bounds, at either one by 0.58 standard deviations of
+/// a step: that much nearer they are put.
+const WITHIN: f64 = 1.165;
+
+/// From step to step so much of the mean of who asks is kept.
+const ASKED: f64 = 0.8;
+
+/// What comes above a limit comes when the schedule is full: it fills the gaps between those that are admitted, and with
+/// so large a part of it nothing is left of the spacing.
+const GAPS: f64 = 0.2;
+
 /// Room of one backend, as one proxy keeps it. Counters hold whole numbers unless a flow is poured in.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -28,10 +39,13 @@ pub struct Gate {
     held: (f64, f64),
     /// Of the step of a flow: requests that still have room.
     room: f64,
-    /// Of it: requests that have asked.
-    asked: f64,
-    /// Of it: part of a flow that is admitted.
+    /// Of a flow: requests that ask in a step on average, and the part of a flow that has room.
+    asked: (f64, f64),
     fair: f64,
+    /// Of a flow: requests of a tick, mean and variance.
+    counts: (f64, f64),
+    /// Of a flow: requests that asked, that were admitted and that were placed above the limit; fading.
+    seen: (f64, f64, f64),
 }
 
 impl Default for Gate {
@@ -47,8 +61,10 @@ impl Default for Gate {
             stay: 0.0,
             held: (0.0, 1.0),
             room: 0.0,
-            asked: 0.0,
+            asked: (0.0, 0.0),
             fair: 1.0,
+            counts: (0.0, 0.0),
+            seen: (0.0, 0.0, 0.0),
         }
     }
 }
@@ -115,18 +131,29 @@ impl Gate {
         self.held.1 = scatter * (1.0 - blocked(offered, count)).min(most) + (1.0 - scatter) * most;
     }
 
-    /// Begins a step of a flow, `span` long from `now` on: works out how many requests have room in it.
+    /// Begins a step of a flow, `span` long from `now` on: works out how many requests have room in it. `scatter` is 1
+    /// where they come at random: inside of the step, too, they meet a full schedule now and an empty one then.
     #[allow(clippy::cast_precision_loss)]
-    pub fn open(&mut self, now: Tick, span: Span) {
+    pub fn open(&mut self, now: Tick, span: Span, scatter: f64) {
         let Limits { rate, count } = self.limits;
+        let (before, asked) = self.asked;
+        self.asked = (before * ASKED + asked * (1.0 - ASKED), 0.0);
+        if rate.is_open() && count == u64::MAX {
+            (self.room, self.fair) = (f64::INFINITY, 1.0);
+            return;
+        }
         self.due = self.due.max(gcra::units(now));
         let in_time = if rate.is_open() {
             f64::INFINITY
         } else if rate.interval == u64::MAX {
             0.0
         } else {
+            let interval = rate.interval as f64;
             let end = gcra::units(now + span).saturating_add(rate.tolerance);
-            end.saturating_sub(self.due) as f64 / rate.interval as f64
+            // Whoever finds a little room takes it whole.
+            let room = end.saturating_sub(self.due) as f64 / interval + 1.0;
+            let in_step = gcra::units(Tick(span.0)) as f64 / interval;
+            (room - WITHIN * (in_step * scatter).sqrt()).max(0.0)
         };
         // Little's law: so many in this step keep `count` under way.
         let in_number = match count {
@@ -134,20 +161,37 @@ impl Gate {
             count => count as f64 / self.stay.max(1e-6) * span.as_secs(),
         };
         self.room = in_time.min(in_number);
-        let asked = std::mem::take(&mut self.asked);
-        self.fair = if asked > self.room { self.room / asked } else { 1.0 };
+        self.fair = if self.asked.0 > self.room { self.room / self.asked.0 } else { 1.0 };
     }
 
-    /// So many of `wanted` requests are admitted in this step. Whoever asks gets the same part of it, by what was asked
-    /// for in the step before: single requests of several origins find room in proportion to how many they are.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    /// So many of `wanted` requests are admitted in this step. Room comes back little by little: whoever asks gets the
+    /// same part of it, by how many ask on average.
     pub fn pour(&mut self, wanted: f64) -> f64 {
-        self.asked += wanted;
         self.held.0 += wanted;
-        let taken = (wanted * self.fair.min(self.held.1)).min(self.room);
+        self.asked.1 += wanted;
+        let part = if self.limits.count == u64::MAX { 1.0 } else { self.held.1 };
+        let taken = self.fill(wanted * self.fair.min(part));
+        (self.seen.0, self.seen.1) = (self.seen.0 + wanted, self.seen.1 + taken);
+        self.refused += wanted - taken;
+        taken
+    }
+
+    /// The same for what has asked before and found no room anywhere: it gets what the others have left.
+    pub fn pour_rest(&mut self, wanted: f64) -> f64 {
+        if self.limits.count != u64::MAX {
+            return 0.0;
+        }
+        let taken = self.fill(wanted);
+        self.seen.1 += taken;
+        self.refused -= taken;
+        taken
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn fill(&mut self, wanted: f64) -> f64 {
+        let taken = wanted.min(self.room);
         self.room -= taken;
         self.admitted += taken;
-        self.refused += wanted - taken;
         let rate = self.limits.rate;
         if !rate.is_open() && rate.interval != u64::MAX {
             self.due = self.due.saturating_add((taken * rate.interval as f64) as u64);
@@ -158,6 +202,36 @@ impl Gate {
     /// Places a flow above the limit.
     pub fn overpour(&mut self, wanted: f64) {
         self.overfilled += wanted;
+        self.seen.2 += wanted;
+    }
+
+    /// Of what was seen of a flow, `kept` still counts from now on.
+    pub fn fade(&mut self, kept: f64) {
+        let (asked, admitted, above) = self.seen;
+        self.seen = (asked * kept, admitted * kept, above * kept);
+    }
+
+    /// So much of a flow came through in a tick; `part` of the mean and the variance is the newest.
+    pub fn watch(&mut self, count: f64, part: f64) {
+        let (mean, variance) = self.counts;
+        let off = count - mean;
+        self.counts = (mean + part * off, variance + part * (off * off - variance));
+    }
+
+    /// How random a flow still is behind the gate, as squared variation, of what it was before. From one request to the
+    /// next: where more ask than are admitted, the schedule spaces them, and what is left of chance is how soon the next
+    /// one asks. And over a while, which is what counts at members with much to do (`load`, 0 to 1): as counts show.
+    #[must_use]
+    pub fn scatter(&self, load: f64) -> f64 {
+        let (asked, admitted, above) = self.seen;
+        if self.limits.rate.is_open() || admitted + above <= 0.0 {
+            return 1.0;
+        }
+        let spaced = if asked > 0.0 { (admitted / asked).powi(2) } else { 1.0 };
+        let gaps = (above / (admitted + above) / GAPS).min(1.0);
+        let near = spaced + (1.0 - spaced) * gaps;
+        let far = if self.counts.0 > 0.0 { (self.counts.1 / self.counts.0).min(1.0) } else { 1.0 };
+        near + (far - near) * load
     }
 
     /// How far the schedule is ahead of now, in the units of [`gcra::Limit`].
@@ -219,7 +293,7 @@ mod tests {
         let (mut single, mut flow) = (limited(70.0), limited(70.0));
         for step in 0..100 {
             let now = Tick(step * SECOND / 10);
-            flow.open(now, Span::millis(100));
+            flow.open(now, Span::millis(100), 0.0);
             flow.pour(20.0);
             for n in 0..20 {
                 single.take(now + Span::millis(5 * n), Room::IfFree);
@@ -243,8 +317,26 @@ mod tests {
     fn of_a_flow_no_more_is_under_way_than_the_most() {
         let mut gate = Gate { limits: Limits { count: 50, ..Limits::OPEN }, ..Gate::default() };
         gate.hold(0.5, 0.0, 0.1);
-        gate.open(Tick(0), Span::millis(100));
+        gate.open(Tick(0), Span::millis(100), 0.0);
         assert!((gate.pour(100.0) - 10.0).abs() < 1e-9, "50 under way for half a second each");
         assert!((blocked(25.0, 20) - 0.28).abs() < 0.01, "as in Erlang's table");
+    }
+
+    #[test]
+    fn a_full_gate_lets_through_a_flow_that_is_less_random() {
+        let scatter = |demand: f64, above: f64| {
+            let mut gate = limited(100.0);
+            for step in 0..100 {
+                gate.open(Tick(step * SECOND / 10), Span::millis(100), 0.0);
+                gate.pour(demand / 10.0);
+                gate.overpour(above / 10.0);
+                gate.fade(0.9);
+            }
+            gate.scatter(0.0)
+        };
+        assert!((scatter(80.0, 0.0) - 1.0).abs() < 1e-9);
+        assert!((scatter(200.0, 0.0) - 0.25).abs() < 0.01);
+        assert!((scatter(200.0, 11.1) - 0.625).abs() < 0.01, "a tenth of them are above the limit");
+        assert!((scatter(200.0, 50.0) - 1.0).abs() < 1e-9);
     }
 }

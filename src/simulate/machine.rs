@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::scenario::{Action, Profile, Spread};
+use super::times::{COARSE, FINE};
 use crate::balance::plan::ReportSample;
 use crate::balance::rng::Rng;
 use crate::model::unit::{Ratio, Span, Tick};
@@ -16,6 +17,12 @@ pub(super) const AT_ONCE: f64 = 0.001;
 
 /// Utilization of cores from which on waiting is not worked out any more, but seen as work that piles up.
 const DENSE: f64 = 0.99;
+
+/// Over how many seconds chance is taken out of a rate: to see that it has changed, and to go by.
+const AVERAGED: (f64, f64) = (1.0, 10.0);
+
+/// From so many standard deviations on the rate has changed.
+const CHANGED: f64 = 4.0;
 
 /// One modelled member, or several alike.
 #[derive(Debug, Clone)]
@@ -35,6 +42,15 @@ pub(super) struct Machine {
     burnt: f64,
     /// Of a flow: requests per second now.
     pub(super) rate: f64,
+    /// Of a flow: requests per second of all members that share it.
+    pub(super) crowd: f64,
+    /// Of a flow: the rate with little and with less chance in it, and the CPU time that waits by the latter, in
+    /// seconds. Waiting times go by these, since they know of chance themselves.
+    recent: f64,
+    mean: f64,
+    piled: f64,
+    /// Of a flow: the part of what waited that was done in the last step.
+    pub(super) done: f64,
     /// Requests that reached it.
     pub(super) reached: f64,
     reporter: Reporter,
@@ -106,6 +122,11 @@ impl Machine {
             pending: 0.0,
             burnt: 0.0,
             rate: 0.0,
+            crowd: 0.0,
+            recent: 0.0,
+            mean: 0.0,
+            piled: 0.0,
+            done: 1.0,
             reached: 0.0,
             reporter: Reporter { last: (now, 0.0, 0.0), ..Reporter::default() },
         }
@@ -181,18 +202,34 @@ impl Machine {
         Outcome::Ends { after, fails }
     }
 
-    /// A flow at [`Self::rate`] for so many seconds: the part of what waits that is done after it.
-    pub(super) fn flow(&mut self, seconds: f64) -> f64 {
+    /// A flow at [`Self::rate`] for so many seconds, which comes at random or not.
+    pub(super) fn flow(&mut self, seconds: f64, is_random: bool) {
+        self.average(seconds, is_random);
+        let over = self.mean * self.cpu() - f64::from(self.profile.cores);
+        self.piled = (self.piled + over * seconds).max(0.0);
         self.reached += self.rate * seconds;
         self.pending += self.rate * self.cpu() * seconds;
-        if self.pending <= 0.0 {
-            return 1.0;
-        }
         let done = self.pending.min(f64::from(self.profile.cores) * seconds);
-        let part = done / self.pending;
+        self.done = if self.pending > 0.0 { done / self.pending } else { 1.0 };
         self.pending -= done;
         self.burnt += done;
-        part
+    }
+
+    /// Takes chance out of the rate.
+    fn average(&mut self, seconds: f64, is_random: bool) {
+        if !is_random {
+            (self.recent, self.mean) = (self.rate, self.rate);
+            return;
+        }
+        let towards =
+            |mean: &mut f64, over: f64| *mean = self.rate + (*mean - self.rate) * (-seconds / over).exp();
+        towards(&mut self.recent, AVERAGED.0);
+        towards(&mut self.mean, AVERAGED.1);
+        // What chance does not explain is another rate.
+        let scatter = 1.0 / (2.0 * AVERAGED.0 * self.crowd.max(self.rate)).max(1.0).sqrt();
+        if (self.recent - self.mean).abs() > CHANGED * scatter * self.recent.max(self.mean) {
+            self.mean = self.recent;
+        }
     }
 
     /// CPU time burnt since the start, in seconds, without the base load.
@@ -225,12 +262,14 @@ impl Machine {
         self.reporter.last = (now, total, self.reached);
     }
 
-    /// Takes in the reports that have arrived.
+    /// Takes in the reports that have arrived; how many.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(super) fn look(&mut self, now: Tick) {
+    pub(super) fn look(&mut self, now: Tick) -> u64 {
+        let mut count = 0;
         let Reporter { under_way, arrived, weight, .. } = &mut self.reporter;
         while let Some((at, utilization, rate)) = under_way.front().copied().filter(|first| first.0 <= now) {
             under_way.pop_front();
+            count += 1;
             let (reports, total) = arrived.map_or((0, 0), |last| (last.reports, last.total_micros));
             *arrived = Some(ReportSample {
                 utilization: Ratio::new(utilization),
@@ -240,6 +279,7 @@ impl Machine {
             });
             *weight = (utilization > 0.0 && rate > 0.0).then_some(rate / utilization);
         }
+        count
     }
 
     /// The last report that has arrived.
@@ -257,7 +297,7 @@ impl Machine {
     /// How long what has piled up takes, in seconds.
     #[must_use]
     pub(super) fn queue(&self) -> f64 {
-        self.pending / f64::from(self.profile.cores)
+        self.piled / f64::from(self.profile.cores)
     }
 
     /// How long a request of a flow is under way on average, in seconds. `scatter` is the squared coefficient of
@@ -284,12 +324,18 @@ impl Machine {
         }
     }
 
+    /// Part of the cores that the mean rate keeps busy.
+    #[must_use]
+    pub(super) fn load(&self) -> f64 {
+        (self.mean * self.cpu() / f64::from(self.profile.cores)).min(DENSE)
+    }
+
     /// How often a request waits for a core, and how long it then waits on average: Sakasegawa's and Allen's and
     /// Cunneen's approximations for several cores, with Krämer's and Langenbach-Belz's correction for arrivals that
     /// are more even than random ones.
     fn wait(&self, scatter: f64) -> (f64, f64) {
         let cores = f64::from(self.profile.cores);
-        let load = (self.rate * self.cpu() / cores).min(DENSE);
+        let load = self.load();
         if load <= 0.0 {
             return (0.0, 0.0);
         }
@@ -307,60 +353,4 @@ impl Machine {
         let mean = random * self.cpu() / (cores * (1.0 - load)) * both / 2.0 * shorter;
         (often, mean / often)
     }
-}
-
-impl Spread {
-    /// One draw, with mean 1.
-    fn draw(self, rng: &mut Rng) -> f64 {
-        match self {
-            Self::Constant => 1.0,
-            Self::Exponential => rng.exponential(),
-            Self::Lognormal(sigma) => {
-                let radius = (2.0 * rng.exponential()).sqrt();
-                let normal = radius * (std::f64::consts::TAU * rng.unit()).cos();
-                (sigma * normal - sigma * sigma / 2.0).exp()
-            }
-        }
-    }
-
-    /// Squared coefficient of variation.
-    fn scatter(self) -> f64 {
-        match self {
-            Self::Constant => 0.0,
-            Self::Exponential => 1.0,
-            Self::Lognormal(sigma) => (sigma * sigma).exp() - 1.0,
-        }
-    }
-
-    /// The distribution in pieces that end at `ends`: (part, value in its middle).
-    fn strata(self, ends: &[f64]) -> impl Iterator<Item = (f64, f64)> {
-        ends.iter().zip(ends.iter().skip(1)).map(move |(from, to)| {
-            let middle = f64::midpoint(*from, *to);
-            let value = match self {
-                Self::Constant => 1.0,
-                Self::Exponential => -(1.0 - middle).ln(),
-                Self::Lognormal(sigma) => (sigma * normal_quantile(middle) - sigma * sigma / 2.0).exp(),
-            };
-            (to - from, value)
-        })
-    }
-}
-
-/// Pieces of service times; narrow ones around the median and the 99th percentile, which are looked at.
-const FINE: [f64; 34] = [
-    0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.32, 0.36, 0.39, 0.42, 0.45, 0.47, 0.49, 0.51, 0.53, 0.55,
-    0.58, 0.61, 0.64, 0.68, 0.72, 0.76, 0.8, 0.84, 0.88, 0.92, 0.95, 0.97, 0.982, 0.988, 0.992, 1.0,
-];
-
-/// Pieces of waiting times.
-const COARSE: [f64; 10] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.88, 0.96, 0.99, 1.0];
-
-/// Inverse of the normal distribution, to 0.5 %: Abramowitz and Stegun 26.2.23.
-fn normal_quantile(part: f64) -> f64 {
-    let tail = part.min(1.0 - part);
-    let t = (-2.0 * tail.ln()).sqrt();
-    let above = t
-        - (2.515_517 + 0.802_853 * t + 0.010_328 * t * t)
-            / (1.0 + 1.432_788 * t + 0.189_269 * t * t + 0.001_308 * t * t * t);
-    if part < 0.5 { -above } else { above }
 }

@@ -8,18 +8,21 @@
 
 pub mod autoscaler;
 pub mod demand;
+mod ends;
 mod fleet;
 mod flow;
 mod fluid;
 pub mod gate;
 mod histogram;
 mod machine;
+pub mod part;
 mod proxy;
 pub mod record;
 mod requests;
 pub mod scenario;
 mod spread;
 mod stage;
+mod times;
 
 use std::sync::Arc;
 
@@ -60,8 +63,7 @@ impl Model {
 /// Plays a scenario over services. Does nothing for people: no output, no clock.
 #[must_use]
 pub fn run(services: &[Arc<Service>], scenario: &Scenario, model: Model) -> Record {
-    match model {
-        Model::Requests => requests::run(services, scenario),
-        Model::Fluid => fluid::run(services, scenario),
-    }
+    let parts = part::parts(services, scenario);
+    let records: Vec<_> = parts.iter().map(|part| part.run(model)).collect();
+    part::join(&parts, &records)
 }

@@ -7,13 +7,19 @@ use super::fleet::{Fleet, Site};
 use super::gate::Gate;
 use super::machine::Machine;
 use crate::balance::pick::{Live, Room};
-use crate::balance::plan::{BackendSample, Conduct, Figures, MAX_METRICS, MemberSample, Plan, Sample};
+use crate::balance::plan::{BackendSample, Conduct, Figures, MAX_METRICS, MemberSample, News, Plan, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::model::place::Places;
 use crate::model::policy::Locality;
 use crate::model::service::{Backend, Service};
 use crate::model::target::Mode;
-use crate::model::unit::Tick;
+use crate::model::unit::{Span, Tick};
+
+/// Members are sampled anew so often at least, where only reports can make a difference.
+const SAMPLED: Span = Span::secs(1);
+
+/// Only reports can make a difference where one is younger than this; where all are old, what was served does.
+const FRESH: Span = Span::secs(9);
 
 /// One service in one proxy.
 #[derive(Debug)]
@@ -32,6 +38,10 @@ pub(super) struct Served {
     sample: Sample,
     /// Version of the fleet that the sample is of.
     seen: u64,
+    /// By backend: when its members were sampled, and how many reports had arrived by then.
+    sampled: Vec<(Tick, u64)>,
+    /// Of one backend while it is sampled, by machine.
+    of_machine: Vec<MemberSample>,
     /// How many failures in a row make a full run: of any kind, and of the gateway's kind.
     pub(super) full: (u32, u32),
 }
@@ -113,6 +123,8 @@ impl Served {
             turn: 0,
             sample: Sample { backends: vec![BackendSample::default(); service.backends.len()] },
             seen: 0,
+            sampled: vec![(Tick(0), 0); service.backends.len()],
+            of_machine: Vec::new(),
             full: full(service),
         }
     }
@@ -133,8 +145,14 @@ impl Served {
             policies.outlier_detection.is_some() || policies.locality == Locality::WeightedRoundRobin;
         for (number, backend) in service.backends.iter().enumerate() {
             let Some(site) = fleet.site_of(index, number) else { continue };
-            let needs_members = is_new || watches || backend.mode.is_reported();
-            self.look(now, (number, backend), site, needs_members);
+            let news = if is_new {
+                News::Anything
+            } else if watches || self.has_reports(now, (number, backend), site) {
+                News::Numbers
+            } else {
+                News::Nothing
+            };
+            self.look(now, (number, backend), site, news);
         }
         let decision = self.planner.tick(now, &self.sample);
         for (gate, limits) in self.gates.iter_mut().zip(decision.limits) {
@@ -146,8 +164,23 @@ impl Served {
         }
     }
 
+    /// Whether there is anything new that counts: a planner of UTILIZATION waits for the next reports as long as it has
+    /// fresh ones.
+    fn has_reports(&self, now: Tick, (number, backend): (usize, &Backend), site: &Site) -> bool {
+        let (at, reports) = self.sampled.get(number).copied().unwrap_or_default();
+        let is_fresh = |machine: &Machine| {
+            machine.condition.is_healthy && machine.shown().is_some_and(|report| now.since(report.at) < FRESH)
+        };
+        match backend.mode {
+            Mode::Utilization { .. } => {
+                reports != site.reports || now.since(at) >= SAMPLED || !site.machines.iter().any(is_fresh)
+            }
+            _ => backend.mode.is_reported(),
+        }
+    }
+
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn look(&mut self, now: Tick, (number, backend): (usize, &Backend), site: &Site, needs_members: bool) {
+    fn look(&mut self, now: Tick, (number, backend): (usize, &Backend), site: &Site, news: News) {
         let (Some(sample), Some(gate), Some(tallies)) =
             (self.sample.backends.get_mut(number), self.gates.get(number), self.tallies.get_mut(number))
         else {
@@ -158,17 +191,18 @@ impl Served {
         sample.refused = gate.refused();
         sample.backlog = gate.backlog(now);
         sample.in_flight = gate.in_flight.round() as u64;
+        sample.news = news;
         grow(tallies, site);
-        if needs_members {
+        if news > News::Nothing {
+            let machines = site.machines.iter().zip(tallies.iter());
+            self.of_machine.clear();
+            self.of_machine.extend(machines.map(|(machine, tally)| member(machine, tally, &backend.mode)));
             sample.members.clear();
-            let of_machine: Vec<_> = site
-                .machines
-                .iter()
-                .zip(tallies.iter())
-                .map(|(machine, tally)| member(machine, tally, &backend.mode))
-                .collect();
-            let members = site.slots.iter().filter_map(|slot| of_machine.get(*slot as usize));
+            let members = site.slots.iter().filter_map(|slot| self.of_machine.get(*slot as usize));
             sample.members.extend(members);
+            if let Some(sampled) = self.sampled.get_mut(number) {
+                *sampled = (now, site.reports);
+            }
         }
     }
 }

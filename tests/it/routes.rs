@@ -251,7 +251,8 @@ fn g_7c_redirects_are_answered_by_us() {
     assert_eq!((answer.status, answer.header("location")), (308, Some("http://new.test/new?a=b")));
     let answer = client.request("POST", "/move/x?a=b", "", b"body");
     assert_eq!((answer.status, answer.header("location")), (301, Some("https://test/moved/x")));
-    assert_eq!((client.get("/").text(), site.web.requests()), ("web".to_owned(), 1));
+    // A body that comes when the answer is out already ends its connection.
+    assert_eq!((site.lb.get("/").text(), site.web.requests()), ("web".to_owned(), 1));
 }
 
 #[test]

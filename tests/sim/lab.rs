@@ -353,6 +353,7 @@ impl Lab {
             backlog: gate.backlog(self.now),
             in_flight: 0,
             members: members.iter().map(member).collect(),
+            ..BackendSample::default()
         };
         Sample { backends: self.gates.iter().zip(&self.members).map(backend).collect() }
     }

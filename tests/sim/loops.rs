@@ -183,7 +183,7 @@ fn weights_that_follow_load_make_members_alike_busy_and_do_not_swing() {
 fn autoscaled(target: &str) -> Vec<(f64, f64, u32)> {
     let config = config(|text| text.replace("balancingMode: UTILIZATION, maxUtilization: 0.6", target));
     // Demand doubles, and falls to three quarters of that.
-    let text = "{durationSec: 3600, rowSec: 30, tickMs: 500, demand: [{region: us-central1, rate: 710,
+    let text = "{durationSec: 3600, rowSec: 30, tickMs: 500, demand: [{region: us-central1, rate: 710, arrivals: EVEN,
         changes: [{atSec: 900, rate: 1350}, {atSec: 2400, rate: 1030}]}],
       members: [{serviceMs: 20, cpuMs: 8}, {group: far, serviceMs: 1, cpuMs: 0}],
       autoscalers: [{group: near, autoscalingPolicy: {minNumReplicas: 2, maxNumReplicas: 40,

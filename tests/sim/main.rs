@@ -8,6 +8,8 @@ mod lab;
 mod laws;
 mod loops;
 mod metrics;
+mod news;
+mod no_spill;
 mod on_answers;
 mod order;
 mod rules;

@@ -46,7 +46,7 @@ impl Reader<'_> {
         }
     }
 
-    fn scaled_group(&mut self, name: &str, at: &Path<'_>) {
+    pub(super) fn scaled_group(&mut self, name: &str, at: &Path<'_>) {
         let config = self.config();
         let all = || config.services.iter().flat_map(|service| &service.backends);
         let users: Vec<_> = all().filter(|backend| *backend.group.name == *name).collect();

@@ -1,6 +1,6 @@
 //! Events of a scenario: what a word needs, and what it stands for.
 
-use super::read::{Reader, span, tick};
+use super::read::{Frame, Reader, span, tick};
 use super::schema::{self, BELONGING, needs};
 use crate::model::target::Scaler;
 use crate::simulate::scenario::{Action, Event};
@@ -10,8 +10,17 @@ use crate::wire::path::Path;
 const LEAST_FLAP: f64 = 0.1;
 
 impl Reader<'_> {
-    /// One event; a member that flaps is several.
-    pub(super) fn event(&mut self, written: &schema::Event, at: &Path<'_>, events: &mut Vec<Event>) {
+    /// One event; a member that flaps is several. Nothing happens when all is over.
+    pub(super) fn event(
+        &mut self,
+        written: &schema::Event,
+        frame: &Frame,
+        at: &Path<'_>,
+        events: &mut Vec<Event>,
+    ) {
+        if frame.duration.is_some_and(|end| written.at_sec >= end) {
+            self.error(&at.key("atSec"), "out-of-range", "all is over by then", "less than `durationSec`");
+        }
         let target = self.target(&written.target, at);
         self.fields_of_event(written, at);
         let action = match written.what.as_str() {

@@ -1,4 +1,4 @@
-//! The page: what was played, and five charts for each service. Self-contained: nothing is loaded from anywhere.
+//! The page: what was played, and five or six charts for each service. Self-contained: nothing is loaded from anywhere.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn service(out: &mut String, shown: Shown<'_>) {
     out.push_str("</section>\n");
 }
 
-fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>) -> [Chart<'a>; 5] {
+fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>) -> Vec<Chart<'a>> {
     let of_backends = |figure: fn(&BackendRow) -> f64| -> Vec<Line> {
         let line = |(colour, (number, name)): (usize, &(usize, Arc<str>))| Line {
             name: label(shown, *number, name),
@@ -109,7 +109,7 @@ fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>
     let fullness = of_backends(|row| row.fullness * 100.0);
     let errors = of_backends(|row| row.traffic.errors);
     let elsewhere = "requests/s placed elsewhere than in the first tier, or not at all";
-    [
+    let mut charts = vec![
         chart("Rate by backend", "requests/s; dashed: capacity", "No requests.", rates),
         Chart {
             level: Some((100.0, "target")),
@@ -123,7 +123,15 @@ fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>
             latency(shown),
         ),
         chart("Errors by backend", "5xx/s", "No errors.", errors),
-    ]
+    ];
+    // Where nobody comes or goes, the line says nothing.
+    if backends.iter().any(|(number, _)| shown.sizes(*number).vary()) {
+        let healthy = of_backends(|row| row.healthy.into()).into_iter();
+        let healthy = healthy.map(|line| Line { is_dashed: true, ..line });
+        let sizes = of_backends(|row| row.members.into()).into_iter().chain(healthy).collect();
+        charts.insert(2, chart("Members by backend", "members; dashed: healthy", "No members.", sizes));
+    }
+    charts
 }
 
 /// `group (region)`.

@@ -11,7 +11,7 @@ use crate::simulate::scenario::{
     Change, Daily, Demand, Noise, Profile, Reports, Rule, Scenario, Spread, Target,
 };
 use crate::wire::document::Node;
-use crate::wire::flaw::{Flaw, nearest, quote};
+use crate::wire::flaw::{Flaw, MAX_FLAWS, nearest, quote};
 use crate::wire::path::Path;
 use crate::wire::walk::Walk;
 use crate::wire::yaml;
@@ -19,8 +19,8 @@ use crate::wire::yaml;
 /// Rows of a run without `rowSec`: at most so many.
 const ROWS: f64 = 60.0;
 
-/// The proxy's own.
-const TICK_MS: u64 = 100;
+/// The proxy's own tick, in milliseconds.
+pub(super) const TICK_MS: f64 = 100.0;
 
 /// Lengths of a row that read well, in seconds.
 const ROUND: [f64; 14] =
@@ -44,16 +44,22 @@ pub fn scenario(text: &str, config: &Config) -> Result<Scenario, Vec<Problem>> {
         )
     });
     let mut problems: Vec<_> = walk.flaws.into_vec().into_iter().map(Problem::from).collect();
-    if let (Some(root), Some(written), true) = (&root, written, problems.is_empty()) {
+    if let Some(root) = &root {
         let mut reader = Reader { root, config, places: config.places.clone(), problems: Vec::new() };
         reader.places.origins.clear();
-        let scenario = reader.scenario(&written);
-        if reader.problems.is_empty() {
-            return Ok(Scenario { places: reader.places, ..scenario });
+        match written.filter(|_| problems.is_empty()) {
+            Some(written) => {
+                let scenario = reader.scenario(&written);
+                if reader.problems.is_empty() {
+                    return Ok(Scenario { places: reader.places, ..scenario });
+                }
+            }
+            None => reader.flawed(),
         }
-        problems = reader.problems;
+        problems.append(&mut reader.problems);
     }
     problems.sort_by_key(|problem| problem.position);
+    problems.truncate(MAX_FLAWS);
     Err(problems)
 }
 
@@ -68,7 +74,16 @@ fn misread(root: &Node, error: &serde_json::Error) -> Flaw {
     }
 }
 
-/// A scenario on its way; its events are read in `event`.
+/// Numbers of the whole scenario that entries are held against; `None` = not known, since they are flawed or not there.
+pub(super) struct Frame {
+    pub(super) duration: Option<f64>,
+    pub(super) row: Option<f64>,
+    /// In milliseconds.
+    pub(super) tick: Option<f64>,
+    pub(super) proxies: Option<f64>,
+}
+
+/// A scenario on its way; its events are read in `event`, and what has flaws in `flawed`.
 pub(super) struct Reader<'a> {
     root: &'a Node,
     config: &'a Config,
@@ -83,26 +98,38 @@ impl<'a> Reader<'a> {
         self.config
     }
 
+    /// The tree that knows where things stand.
+    pub(super) const fn root(&self) -> &'a Node {
+        self.root
+    }
+
+    #[allow(clippy::cast_precision_loss)]
     fn scenario(&mut self, written: &schema::Scenario) -> Scenario {
+        let frame = Frame {
+            duration: Some(written.duration_sec),
+            row: written.row_sec,
+            tick: Some(written.tick_ms.map_or(TICK_MS, |tick| tick as f64)),
+            proxies: Some(written.proxies.unwrap_or(1) as f64),
+        };
         let (demand, members, events) =
             (Path::Root.key("demand"), Path::Root.key("members"), Path::Root.key("events"));
         let (mut read, mut rules, mut happening) = (Vec::new(), Vec::new(), Vec::new());
         for (n, one) in written.demand.iter().enumerate() {
-            read.push(self.demand(one, written.proxies.unwrap_or(1), &demand.item(n)));
+            read.push(self.demand(one, &frame, &demand.item(n)));
         }
         for (n, one) in written.members.iter().enumerate() {
             rules.push(self.rule(one, &members.item(n)));
         }
         for (n, one) in written.events.iter().enumerate() {
-            self.event(one, &events.item(n), &mut happening);
+            self.event(one, &frame, &events.item(n), &mut happening);
         }
         let at = Path::Root.key("autoscalers");
         let numbered = written.autoscalers.iter().enumerate();
         let autoscalers = numbered.map(|(n, one)| self.autoscaler(one, &at.item(n))).collect();
         happening.sort_by_key(|event| event.at);
-        self.moments(written);
+        self.rows(&frame);
         if written.demand.is_empty() {
-            self.error(&demand, "missing-field", "there is no demand", "at least one entry");
+            self.no_demand();
         }
         let schema::Reports { interval_sec, delay_sec, noise } = written.reports;
         Scenario {
@@ -110,7 +137,7 @@ impl<'a> Reader<'a> {
             seed: written.seed.unwrap_or(1),
             duration: span(written.duration_sec),
             row: span(written.row_sec.unwrap_or_else(|| row(written.duration_sec))),
-            tick: Span::millis(written.tick_ms.unwrap_or(TICK_MS)),
+            tick: written.tick_ms.map_or_else(|| span(TICK_MS / 1000.0), Span::millis),
             reports: Reports {
                 interval: span(interval_sec.unwrap_or(1.0)),
                 delay: span(delay_sec.unwrap_or(0.0)),
@@ -125,13 +152,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn demand(&mut self, written: &schema::Demand, proxies: usize, at: &Path<'_>) -> Demand {
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn demand(&mut self, written: &schema::Demand, frame: &Frame, at: &Path<'_>) -> Demand {
         let service = self.service_of_demand(written.service.as_deref(), at);
         let region = match &written.region {
             Some(name) => self.client_region(name, &at.key("region")),
             None => self.config.proxy.region,
         };
-        if written.proxy.is_some_and(|proxy| proxy > proxies) {
+        let too_few = |proxy: usize| frame.proxies.filter(|proxies| proxy as f64 > *proxies);
+        if let Some(proxies) = written.proxy.and_then(too_few) {
             let message = format!("there are only {proxies} proxies");
             self.error(&at.key("proxy"), "out-of-range", message, "a proxy from 1 to `proxies`");
         }
@@ -165,19 +194,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A row holds a tick, and nothing happens when all is over.
-    fn moments(&mut self, written: &schema::Scenario) {
-        let tick = written.tick_ms.unwrap_or(TICK_MS);
-        if span(written.row_sec.unwrap_or(f64::MAX)) < Span::millis(tick) {
+    /// A row holds a tick.
+    pub(super) fn rows(&mut self, frame: &Frame) {
+        let is_short = |row: f64, tick: f64| span(row) < span(tick / 1000.0);
+        if let (Some(row), Some(tick)) = (frame.row, frame.tick)
+            && is_short(row, tick)
+        {
             let message = "a row is shorter than a tick";
             self.error(&Path::Root.key("rowSec"), "out-of-range", message, format!("{tick} ms or more"));
         }
-        let is_over = |at: f64| at >= written.duration_sec;
-        let events = Path::Root.key("events");
-        for (n, _) in written.events.iter().enumerate().filter(|(_, event)| is_over(event.at_sec)) {
-            let at = events.item(n);
-            self.error(&at.key("atSec"), "out-of-range", "all is over by then", "less than `durationSec`");
-        }
+    }
+
+    pub(super) fn no_demand(&mut self) {
+        let demand = Path::Root.key("demand");
+        self.error(&demand, "missing-field", "there is no demand", "at least one entry");
     }
 
     fn service_of_demand(&mut self, name: Option<&str>, at: &Path<'_>) -> usize {
@@ -193,7 +223,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn rule(&mut self, written: &schema::Members, at: &Path<'_>) -> Rule {
+    pub(super) fn rule(&mut self, written: &schema::Members, at: &Path<'_>) -> Rule {
         let ms = |ms: Option<f64>| ms.map(|ms| ms / 1000.0);
         let Profile { service, cpu, cores, .. } = Profile::default();
         let cpu_given = ms(written.cpu_ms);
@@ -264,7 +294,7 @@ impl<'a> Reader<'a> {
         target
     }
 
-    fn service(&mut self, name: &str, at: &Path<'_>) -> Option<usize> {
+    pub(super) fn service(&mut self, name: &str, at: &Path<'_>) -> Option<usize> {
         let found = self.config.services.iter().position(|service| *service.name == *name);
         if found.is_none() {
             let names = self.config.services.iter().map(|service| &*service.name).collect();
@@ -284,7 +314,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where clients may be: in any region of Google's or of the configuration.
-    fn client_region(&mut self, name: &str, at: &Path<'_>) -> RegionId {
+    pub(super) fn client_region(&mut self, name: &str, at: &Path<'_>) -> RegionId {
         let regions = &mut self.places.regions;
         let id = |index: usize| RegionId(u16::try_from(index).unwrap_or(u16::MAX));
         if let Some(index) = regions.iter().position(|region| *region.name == *name) {
@@ -328,6 +358,9 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         expected: impl Into<String>,
     ) {
+        if self.problems.len() >= MAX_FLAWS {
+            return;
+        }
         self.problems.push(Problem {
             severity: Severity::Error,
             code,

@@ -10,7 +10,13 @@ const SECONDS: Kind = Kind::Number(0.0, LONGEST);
 const POSITIVE: Kind = Kind::Number(0.001, LONGEST);
 const PART: Kind = Kind::Number(0.0, 1.0);
 const RATE: Kind = Kind::Number(0.0, 1e9);
-const NAME: Kind = Kind::Text(200);
+const NAME: Kind = Kind::Text(NAME_LENGTH);
+
+/// Characters of a name.
+pub(super) const NAME_LENGTH: usize = 200;
+
+/// Entries of a list.
+pub(super) const MOST: usize = 10_000;
 
 /// A whole scenario.
 pub(super) const SCENARIO: Table = Table {
@@ -23,16 +29,16 @@ pub(super) const SCENARIO: Table = Table {
         optional("tickMs", Kind::Integer(10, 60_000)),
         optional("reports", Kind::Object(&REPORTS)),
         optional("proxies", Kind::Integer(1, 100)),
-        required("demand", Kind::List(&Kind::Object(&DEMAND), 10_000)),
-        optional("members", Kind::List(&Kind::Object(&MEMBERS), 10_000)),
-        optional("events", Kind::List(&Kind::Object(&EVENT), 10_000)),
+        required("demand", Kind::List(&Kind::Object(&DEMAND), MOST)),
+        optional("members", Kind::List(&Kind::Object(&MEMBERS), MOST)),
+        optional("events", Kind::List(&Kind::Object(&EVENT), MOST)),
         optional("autoscalers", Kind::List(&Kind::Object(&AUTOSCALER), 1000)),
     ],
 };
 
 const MEMBERS_OF_GROUP: Kind = Kind::Integer(0, 100_000);
 
-const AUTOSCALER: Table = Table {
+pub(super) const AUTOSCALER: Table = Table {
     noun: "an autoscaler",
     fields: &[required("group", NAME), required("autoscalingPolicy", Kind::Object(&POLICY))],
 };
@@ -76,13 +82,13 @@ const REPORTS: Table = Table {
     ],
 };
 
-const DEMAND: Table = Table {
+pub(super) const DEMAND: Table = Table {
     noun: "a demand",
     fields: &[
         optional("service", NAME),
         optional("region", NAME),
         required("rate", RATE),
-        optional("changes", Kind::List(&Kind::Object(&CHANGE), 10_000)),
+        optional("changes", Kind::List(&Kind::Object(&CHANGE), MOST)),
         optional("daily", Kind::Object(&DAILY)),
         optional("noise", Kind::Object(&NOISE)),
         optional("arrivals", Kind::Word(ARRIVALS)),
@@ -106,7 +112,7 @@ const DAILY: Table = Table {
 const NOISE: Table =
     Table { noun: "noise", fields: &[required("part", PART), optional("everySec", POSITIVE)] };
 
-const MEMBERS: Table = Table {
+pub(super) const MEMBERS: Table = Table {
     noun: "an entry of members",
     fields: &[
         optional("service", NAME),
@@ -125,7 +131,7 @@ const MEMBERS: Table = Table {
 
 const TIMES: &[Word] = &[Word::Known("CONSTANT"), Word::Known("EXPONENTIAL"), Word::Known("LOGNORMAL")];
 
-const EVENT: Table = Table {
+pub(super) const EVENT: Table = Table {
     noun: "an event",
     fields: &[
         required("atSec", SECONDS),

@@ -36,6 +36,11 @@ fn service(shown: Shown<'_>) -> Value {
         summary.insert("meanFullness".into(), figure(mean(&fullness)));
         summary.insert("maxFullness".into(), figure(most(&fullness)));
         summary.insert("lastFullness".into(), figure(fullness.last().copied().unwrap_or(f64::NAN)));
+        let sizes = shown.sizes(number);
+        let sizes = json!({
+            "first": sizes.first, "least": sizes.least, "most": sizes.most, "last": sizes.last
+        });
+        summary.insert("members".into(), sizes);
         summary.insert("meanUtilization".into(), figure(mean(&of(|row| row.utilization))));
         summary.insert(
             "lastCapacity".into(),

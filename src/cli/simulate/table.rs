@@ -1,8 +1,9 @@
 //! The table over time for people: one for each service, with what happened between the rows.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::view::{Shown, View};
+use super::view::{Shown, Sizes, View};
 use crate::balance::pick::Reason;
 use crate::simulate::record::ServiceRow;
 
@@ -27,19 +28,27 @@ pub(super) fn render(view: &View<'_>) -> String {
 }
 
 fn service(out: &mut String, shown: Shown<'_>) {
-    let columns = shown.busiest(MOST_BACKENDS);
+    let columns: Vec<Column> = shown
+        .busiest(MOST_BACKENDS)
+        .into_iter()
+        .map(|(number, name)| Column { number, name, sizes: shown.sizes(number) })
+        .collect();
     let others = shown.service.backends.len() - columns.len();
     let note =
         if others > 0 { format!(", {others} less busy backends in the sums alone") } else { String::new() };
     let _ = writeln!(out, "\nservice {}{note}", shown.service.name);
     let _ = write!(out, "{:>9} {:>9}", "", "");
-    for (_, name) in &columns {
-        let name: String = name.chars().take(16).collect();
-        let _ = write!(out, " | {name:>16}");
+    for column in &columns {
+        let width = if column.sizes.vary() { 24 } else { 16 };
+        let name: String = column.name.chars().take(width).collect();
+        let _ = write!(out, " | {name:>width$}");
     }
     let _ = write!(out, " |\n{:>9} {:>9}", "second", "demand/s");
-    for _ in &columns {
+    for column in &columns {
         let _ = write!(out, " | {:>9} {:>6}", "rate/s", "full");
+        if column.sizes.vary() {
+            let _ = write!(out, " {:>7}", "members");
+        }
     }
     let _ = writeln!(out, " | {:>7} {:>9} {:>8} {:>8}", "spill", "errors/s", "p50 ms", "p99 ms");
     let mut events = shown.view.scenario.events.iter().peekable();
@@ -50,17 +59,32 @@ fn service(out: &mut String, shown: Shown<'_>) {
         line(out, (end, row), &columns);
     }
     sums(out, shown);
+    for column in columns.iter().filter(|column| column.sizes.vary()) {
+        let Sizes { first, least, most, last } = column.sizes;
+        let name = &column.name;
+        let _ = writeln!(out, "members of {name}: {first} at first, {least} to {most}, {last} at last");
+    }
 }
 
-fn line(out: &mut String, (end, row): (f64, &ServiceRow), columns: &[(usize, std::sync::Arc<str>)]) {
+/// A backend that is shown by itself.
+struct Column {
+    number: usize,
+    name: Arc<str>,
+    sizes: Sizes,
+}
+
+fn line(out: &mut String, (end, row): (f64, &ServiceRow), columns: &[Column]) {
     let placed: f64 = row.origins.iter().map(|origin| origin.traffic.rate()).sum();
     let lost: f64 = row.origins.iter().map(|origin| origin.unserved + origin.rejected).sum();
     let spilled: f64 = row.origins.iter().map(|origin| origin.traffic.spilled()).sum();
     let errors: f64 = row.origins.iter().map(|origin| origin.traffic.errors).sum();
     let _ = write!(out, "{end:>9} {:>9}", number(placed + lost));
-    for (number_of, _) in columns {
-        let Some(backend) = row.backends.get(*number_of) else { continue };
+    for column in columns {
+        let Some(backend) = row.backends.get(column.number) else { continue };
         let _ = write!(out, " | {:>9} {:>6}", number(backend.traffic.rate()), percent(backend.fullness));
+        if column.sizes.vary() {
+            let _ = write!(out, " {:>7}", backend.members);
+        }
     }
     let worst = |figure: fn(&crate::simulate::record::Traffic) -> f64| {
         row.origins.iter().map(|origin| figure(&origin.traffic)).fold(f64::NAN, f64::max) * 1000.0

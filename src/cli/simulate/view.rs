@@ -122,7 +122,37 @@ fn action(action: Action) -> String {
     }
 }
 
+/// How many members a backend had over a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// By the configuration.
+    pub(super) first: usize,
+    /// At the ends of rows, and at first.
+    pub(super) least: usize,
+    pub(super) most: usize,
+    pub(super) last: usize,
+}
+
+impl Sizes {
+    /// Whether members came or went.
+    pub(super) const fn vary(self) -> bool {
+        self.least < self.most
+    }
+}
+
 impl<'a> Shown<'a> {
+    /// How many members a backend had.
+    pub(super) fn sizes(self, backend: usize) -> Sizes {
+        let first = self.service.backends.get(backend).map_or(0, |backend| backend.members.len());
+        let seen = self.rows().filter_map(|(_, row)| Some(row.backends.get(backend)?.members as usize));
+        seen.fold(Sizes { first, least: first, most: first, last: first }, |so_far, size| Sizes {
+            first,
+            least: so_far.least.min(size),
+            most: so_far.most.max(size),
+            last: size,
+        })
+    }
+
     /// (when the row ends, figures of this service).
     pub(super) fn rows(self) -> impl Iterator<Item = (f64, &'a ServiceRow)> {
         self.view
