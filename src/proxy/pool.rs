@@ -1,7 +1,7 @@
 //! Kept connections to members, of one worker: no locks, no `Arc`.
 //!
 //! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::forward`] and
-//! [`super::driven`]), which saves two wake-ups per request. While it is idle nobody polls it; it is looked at when taken
+//! `driven`), which saves two wake-ups per request. While it is idle nobody polls it; it is looked at when taken
 //! out and swept once a second, so a member that closes is noticed.
 
 use std::cell::{Cell, RefCell};
