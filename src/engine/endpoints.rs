@@ -8,7 +8,6 @@ use quinn::Incoming;
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::ledger::doors::Place;
 use crate::ledger::process::Traffic;
 use crate::model::unit::Span;
 use crate::net::quic::Endpoint;
@@ -159,9 +158,8 @@ async fn accept(context: Rc<Context>, held: Rc<Held>) {
 /// connection leaves meanwhile.
 fn welcome(context: &Rc<Context>, incoming: Incoming, held: &Held) {
     let world = context.world();
-    let proxy = &world.config.proxy;
     let doors = &context.process.doors;
-    let Some(place) = doors.enter(doors.most(proxy.limits.max_connections)) else {
+    let Some(mut place) = doors.enter(doors.most(world.config.proxy.limits.max_connections)) else {
         context.process.count(context.worker, Traffic::QuicUnheard);
         if doors.complaints.is_due(clock::now()) {
             tracing::warn!(open = doors.open(), "maxConnections are open; new connections wait");
@@ -169,18 +167,9 @@ fn welcome(context: &Rc<Context>, incoming: Incoming, held: &Held) {
         context.watch.give_up_idle();
         return incoming.ignore();
     };
-    let peer = incoming.remote_address();
-    let mut place: Place = place;
-    let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
-    if let Some(most) = proxy.limits.max_connections_per_address
-        && !is_trusted()
-        && !place.count_for(peer.ip(), most)
-    {
-        context.process.count(context.worker, Traffic::RefusedByAddress);
-        tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
+    if !context.admits(incoming.remote_address(), &mut place) {
         return incoming.refuse();
     }
-    context.process.count(context.worker, Traffic::Accepted);
     let serving = http3::serve(context.clone(), incoming, (place, held.local), held.listener.get());
     tokio::task::spawn_local(Box::pin(serving));
 }

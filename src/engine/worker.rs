@@ -239,19 +239,10 @@ fn welcome(context: &Rc<Context>, (stream, peer): (TcpStream, SocketAddr), place
 }
 
 fn admit(context: &Rc<Context>, arrival: Arrival, mut place: Place, listener: u32) {
-    let peer = arrival.peer;
-    let world = context.world();
-    let proxy = &world.config.proxy;
-    let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
-    if let Some(most) = proxy.limits.max_connections_per_address
-        && !is_trusted()
-        && !place.count_for(peer.ip(), most)
-    {
-        context.process.count(context.worker, Traffic::RefusedByAddress);
-        tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
+    if !context.admits(arrival.peer, &mut place) {
         return;
     }
-    context.process.count(context.worker, Traffic::Accepted);
+    let world = context.world();
     let context = context.clone();
     // Boxed: a task's future is moved six times on its way into the runtime.
     match world.front(listener).map(|front| &front.kind) {

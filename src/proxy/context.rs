@@ -1,6 +1,7 @@
 //! What a worker has: its number, its view of the world, its pool, its log. Lives on its thread, never leaves it.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,7 @@ use super::watch::Watch;
 use crate::balance::rng::Rng;
 use crate::ledger::buffers::Buffer;
 use crate::ledger::cell::WorkerId;
+use crate::ledger::doors::Place;
 use crate::ledger::process::{Process, Traffic};
 use crate::net::accept::{Acceptors, Ticketer};
 use crate::net::quic::{Configs, Keys};
@@ -150,6 +152,23 @@ impl Context {
             arena: RefCell::default(),
             is_draining: Cell::new(false),
         })
+    }
+
+    /// Whether a client that has found a place may have it, by its address. Counts it either way.
+    pub fn admits(&self, peer: SocketAddr, place: &mut Place) -> bool {
+        let world = self.world();
+        let proxy = &world.config.proxy;
+        let is_trusted = || proxy.trusted_proxies.iter().any(|cidr| cidr.contains(peer.ip()));
+        if let Some(most) = proxy.limits.max_connections_per_address
+            && !is_trusted()
+            && !place.count_for(peer.ip(), most)
+        {
+            self.process.count(self.worker, Traffic::RefusedByAddress);
+            tracing::debug!(%peer, "its address has maxConnectionsPerAddress open");
+            return false;
+        }
+        self.process.count(self.worker, Traffic::Accepted);
+        true
     }
 
     /// The world at this moment. A request calls this once. The worker counts its users with an `Rc`, so that two
