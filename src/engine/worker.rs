@@ -124,16 +124,12 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
 /// Waits until all connections have ended, and cuts them when the grace has passed.
 async fn finish(context: &Rc<Context>, linger: Span, grace: Span) {
     let start = clock::now();
-    let (idle_end, deadline) = (start + linger, start + grace);
+    let deadline = start + grace;
     // Those that were accepted last begin now, and are in the watch.
     tokio::task::yield_now().await;
     context.watch.drain_busy();
-    let mut is_lingering = true;
     while context.watch.len() > 0 {
-        if is_lingering && clock::now() >= idle_end {
-            is_lingering = false;
-            context.watch.drain(None);
-        }
+        context.watch.drain_quiet(clock::now(), linger);
         if clock::now() >= deadline {
             tracing::warn!(connections = context.watch.len(), "drain limit reached: connections cut");
             context.watch.kill();

@@ -235,6 +235,7 @@ impl ResponseBody {
         record: Box<Record>,
         progress: Option<Rc<Progress>>,
     ) -> Self {
+        record.client.watched.set_answering();
         let mut forwarded = Forwarded {
             incoming,
             upstream: Some(upstream),
@@ -315,7 +316,8 @@ impl Forwarded {
         match self.poll_driven(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
-                if self.incoming.is_end_stream() {
+                // Behind trailers nothing comes, and hyper does not ask for it.
+                if self.incoming.is_end_stream() || frame.is_trailers() {
                     self.finish();
                 }
                 let (hold, buffer) = (&mut self.hold, &self.record.client.context.buffer);

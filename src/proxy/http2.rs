@@ -38,8 +38,9 @@ use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 
 /// Streams that a client may make us reset by breaking the rules on them, over the life of a connection
-/// (CVE-2025-8671). h2 then ends it.
-pub(crate) const MAX_FAULTS: usize = 64;
+/// (CVE-2025-8671). h2 then ends it. It counts refused streams too, and a client may open many before it learns how
+/// many it may.
+pub(crate) const MAX_FAULTS: usize = 500;
 /// Bytes that a client may send ahead on one stream.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes that a client may send ahead on all streams of a connection: what it can make us hold.

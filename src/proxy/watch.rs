@@ -32,6 +32,10 @@ pub(crate) struct Watched {
     /// Number of the member that serves the request under way, and how long that may go on once the member has left
     /// (`drainingTimeoutSec`; zero = to its end).
     served_by: Cell<Option<(u32, Span)>>,
+    /// The head of the answer under way is out: it can no longer say that it is the last.
+    is_answering: Cell<bool>,
+    /// Since when no request is known to be under way, as far as a stop has looked.
+    quiet_since: Cell<Tick>,
     /// Set by the watch when the deadline or the floor has passed, cleared by [`Self::set_deadline`].
     expired: Cell<bool>,
     /// Asked to end after the request under way.
@@ -55,6 +59,8 @@ impl Watched {
             floor: Cell::new(NEVER),
             latest: Cell::new(NEVER),
             served_by: Cell::new(None),
+            is_answering: Cell::new(false),
+            quiet_since: Cell::new(NEVER),
             expired: Cell::new(false),
             drain: Cell::new(false),
             kill: Cell::new(false),
@@ -88,7 +94,13 @@ impl Watched {
     /// The request under way is served by this member; `None` = none is.
     pub(crate) fn set_served_by(&self, member: Option<(u32, Span)>) {
         self.served_by.set(member);
+        self.is_answering.set(false);
         self.latest.set(NEVER);
+    }
+
+    /// The head of the answer goes out.
+    pub(crate) fn set_answering(&self) {
+        self.is_answering.set(true);
     }
 
     /// Brings the deadline forward to `at`, if it is later.
@@ -181,11 +193,27 @@ impl Watch {
         self.each(listener, |watched| watched.drain.set(true));
     }
 
-    /// Asks the connections whose request is with a member to end after it.
+    /// Asks the connections whose request is with a member to end after its answer, if that can still say so.
     pub(crate) fn drain_busy(&self) {
-        for watched in self.all.borrow().iter().filter(|watched| watched.served_by.get().is_some()) {
-            watched.drain.set(true);
-            watched.wake();
+        for watched in self.all.borrow().iter() {
+            if watched.served_by.get().is_some() && !watched.is_answering.get() {
+                watched.drain.set(true);
+                watched.wake();
+            }
+        }
+    }
+
+    /// Asks the connections to end that have had no request with a member for `linger`: a client that was not told
+    /// may be sending the next. To be called again and again; the first call begins to count.
+    pub(crate) fn drain_quiet(&self, now: Tick, linger: Span) {
+        for watched in self.all.borrow().iter().filter(|watched| !watched.drain.get()) {
+            if watched.served_by.get().is_some() || watched.quiet_since.get() == NEVER {
+                watched.quiet_since.set(now);
+            }
+            if now.since(watched.quiet_since.get()) >= linger && watched.served_by.get().is_none() {
+                watched.drain.set(true);
+                watched.wake();
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use overspill::model::detail::StatusDetail;
 
-use crate::support::backend::{Scripted, toy};
+use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::lb::Lb;
 use crate::support::setup::{NEAR, group, scripted, setup};
 use crate::support::{most_in_buffers, wait_until};
@@ -102,6 +102,35 @@ fn a_stop_lets_running_requests_finish_and_takes_no_new_ones() {
         assert_eq!(answer.header("connection"), Some("close"));
         running.assert_closed();
         stopping.join().unwrap();
+    });
+}
+
+#[test]
+fn who_is_being_answered_when_the_process_is_replaced_may_ask_once_more() {
+    let health = toy("health");
+    let valve = Valve::default();
+    let may_end = valve.clone();
+    let backend = Scripted::start(move |conn| {
+        while conn.request().is_some() {
+            conn.write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbe");
+            may_end.pass();
+            conn.write("st");
+        }
+    });
+    let lb = Lb::start(&scripted(&backend, &health).text());
+    let address = lb.address();
+    let mut client = lb.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let first = client.begun();
+    std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| lb.retire());
+        wait_until("nobody listens", || std::net::TcpStream::connect(address).is_err());
+        valve.open();
+        assert_eq!(client.ended(first).text(), "best");
+        let last = client.get("/");
+        assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+        client.assert_closed();
+        leaving.join().unwrap();
     });
 }
 

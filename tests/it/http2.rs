@@ -156,6 +156,11 @@ fn trailers_of_a_member_reach_the_client() {
         assert_eq!((answer.text().as_str(), answer.header("transfer-encoding")), ("body", None));
         assert_eq!(answer.trailers.unwrap()["x-sum"], "42");
     });
+    // Over HTTP/1 a client that did not say that it takes trailers gets none, and the answer is whole all the same.
+    let mut client = lb.client();
+    assert_eq!((client.get("/").text(), client.get("/").text()), ("body".to_owned(), "body".to_owned()));
+    lb.wait_ended(StatusDetail::ResponseSentByBackend, 3);
+    assert_eq!(lb.ended(StatusDetail::ClientDisconnectedAfterPartial), 0);
 }
 
 #[test]

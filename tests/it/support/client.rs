@@ -146,6 +146,19 @@ impl Client {
         }
     }
 
+    /// The head of the next answer, whose body is still to come.
+    #[track_caller]
+    pub(crate) fn begun(&mut self) -> Answer {
+        self.head().unwrap_or_else(|cut| panic!("no answer: {cut:?}"))
+    }
+
+    /// One that was begun, with its body.
+    #[track_caller]
+    pub(crate) fn ended(&mut self, mut answer: Answer) -> Answer {
+        self.body(&mut answer).unwrap_or_else(|cut| panic!("no whole answer: {cut:?}"));
+        answer
+    }
+
     fn head(&mut self) -> Result<Answer, Cut> {
         let end = loop {
             if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {

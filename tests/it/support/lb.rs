@@ -175,6 +175,11 @@ impl Lb {
         self.runtime.block_on(self.handle.stop());
     }
 
+    /// Stops as the old process of an upgrade does.
+    pub(crate) fn retire(&self) {
+        self.runtime.block_on(self.handle.retire());
+    }
+
     /// Its admin server, on a port that the system chooses.
     pub(crate) fn admin(&self) -> AdminServer {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
