@@ -13,6 +13,7 @@ use overspill::ledger::process::Traffic;
 use overspill::model::detail::StatusDetail;
 use serde_json::Value;
 
+use crate::grpc::Member;
 use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::h2;
 use crate::support::h3::{DATA, Fate, HEADERS, Http3, Raw, dial, frame, get, head, number, run, whole};
@@ -338,6 +339,32 @@ fn a_body_that_is_not_as_long_as_its_head_says_is_the_clients_fault() {
         assert_eq!(line["httpRequest"]["status"], 0, "{line}");
         assert_eq!(line["jsonPayload"]["statusDetails"], "client_disconnected_before_any_response", "{line}");
     }
+}
+
+#[test]
+fn a_false_length_resets_the_members_stream_and_its_connection_lives_on() {
+    let member = Member::start();
+    let setup = setup(&[group("ig", NEAR).member("m", &member)])
+        .probed("type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}");
+    let authority = Authority::new("ca");
+    let pair = authority.server(&["web.example"]);
+    let text = https(&setup, &[("web", &pair)], ENABLED, "").replace("protocol: HTTP\n", "protocol: H2C\n");
+    let front = Front { lb: Lb::with_workers(&text, 1), authority, pair };
+    run(async {
+        let mut client = front.connect().await;
+        let request = Request::post("https://web.example/held").header("content-length", 100);
+        let mut stream = client.send.send_request(request.body(()).unwrap()).await.unwrap();
+        stream.send_data(Bytes::from_static(b"part")).await.unwrap();
+        wait_until("it has arrived", || member.calls() == 1);
+        stream.finish().await.unwrap();
+        let error = whole(&mut stream).await.unwrap_err();
+        assert_eq!(code(&error), Some(Code::H3_MESSAGE_ERROR.value()), "{error:?}");
+        wait_until("it is reset", || member.resets() == 1);
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    });
+    assert_eq!(member.connections(), 1);
+    front.lb.wait_ended(StatusDetail::ClientDisconnectedBeforeAny, 1);
+    assert_eq!(front.lb.metrics().sum("overspill_attempts_failed_total", &[]), 0.0);
 }
 
 #[test]
