@@ -19,7 +19,8 @@ pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Opt
     for listening in bound {
         let front = world.config.fronts.iter().find(|front| front.name == listening.name);
         let scheme = front.map_or("http", Front::url_scheme);
-        let _ = writeln!(text, "  listener  {:<14} {scheme}://{}", listening.name, listening.bound);
+        let more = front.map_or("", more);
+        let _ = writeln!(text, "  listener  {:<14} {scheme}://{}{more}", listening.name, listening.bound);
     }
     for service in &world.services {
         let members: usize = service.backends.iter().map(|backend| backend.members.len()).sum();
@@ -48,6 +49,16 @@ pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Opt
     }
     let _ = writeln!(text, "  config    {:016x}, generation {}", world.config.fingerprint, world.generation);
     text
+}
+
+/// What its address does not say of a listener.
+const fn more(front: &Front) -> &'static str {
+    // Never both: there is no PROXY header for QUIC.
+    match (front.has_http3(), front.proxy_protocol.is_some()) {
+        (true, _) => ", and HTTP/3",
+        (_, true) => ", after a PROXY header",
+        _ => "",
+    }
 }
 
 /// First health, once the first sweep is done.
@@ -128,7 +139,10 @@ fn counted(n: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::engine::files;
     use crate::ledger::member::{Health, ProbeDetail};
     use crate::telemetry::fixture;
 
@@ -148,6 +162,18 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn listeners_say_what_their_address_does_not() {
+        let of = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let config = files::resolve(&text, &path).0.config;
+            config.map(|config| config.fronts.iter().map(more).collect::<Vec<_>>())
+        };
+        assert_eq!(of("https.yaml"), Some(vec![", and HTTP/3", ""]));
+        assert_eq!(of("proxy-protocol.yaml"), Some(vec![", after a PROXY header"]));
     }
 
     #[test]

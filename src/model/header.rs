@@ -185,6 +185,13 @@ impl Value {
         let Self::Template(pieces) = self else { return false };
         pieces.contains(&Piece::Variable(variable))
     }
+
+    /// Whether it tells anything of a client's certificate.
+    #[must_use]
+    pub fn has_client_cert(&self) -> bool {
+        let Self::Template(pieces) = self else { return false };
+        pieces.iter().any(|piece| matches!(piece, Piece::Variable(Variable::ClientCert(_))))
+    }
 }
 
 impl Variable {

@@ -290,7 +290,7 @@ impl Connection {
         let (head, ()) = request.into_parts();
         signals.begin();
         let announced = request::announced(&head);
-        let mut body = Box::new(Body::new(recv, announced, signals.clone()));
+        let mut body = Box::new(Body::new(recv, announced, signals.clone(), client.watched.clone()));
         if announced.is_none()
             && request::is_bodiless(&head.method)
             && poll_fn(|cx| body.poll_first(cx)).await.is_err()

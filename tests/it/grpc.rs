@@ -103,7 +103,11 @@ impl Member {
         Self { address, shared, _runtime: runtime }
     }
 
-    fn connections(&self) -> usize {
+    pub(crate) fn resets(&self) -> usize {
+        self.shared.resets.load(SeqCst)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
     }
 

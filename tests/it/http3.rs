@@ -13,6 +13,7 @@ use overspill::ledger::process::Traffic;
 use overspill::model::detail::StatusDetail;
 use serde_json::Value;
 
+use crate::grpc::Member;
 use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::h2;
 use crate::support::h3::{DATA, Fate, HEADERS, Http3, Raw, dial, frame, get, head, number, run, whole};
@@ -295,6 +296,75 @@ fn a_body_that_breaks_off_reaches_no_member_as_a_whole() {
         assert_eq!(client.get("/").await.unwrap().status, 200, "the connection goes on");
     });
     assert_eq!(backend.seen().iter().filter(|seen| seen.line().starts_with("POST")).count(), 0);
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_its_head_says_is_the_clients_fault() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let setup = scripted(&backend, &health)
+        .proxy(&format!("accessLog: {{path: {}, format: json}}", log.display()))
+        .service("logConfig: {enable: true}");
+    let front = Front::start(&setup);
+    let falsehood = Fate::Reset(Code::H3_MESSAGE_ERROR.value());
+    run(async {
+        let raw = front.raw().await;
+        for length in ["2", "5"] {
+            let bytes = [head("POST", &[("content-length", length)]), frame(DATA, b"abc")].concat();
+            assert_eq!(raw.fate(&bytes).await, falsehood, "{length}");
+        }
+        let mut client = front.connect().await;
+        let request = Request::post("https://web.example/reset").header("content-length", 100);
+        let mut stream = client.send.send_request(request.body(()).unwrap()).await.unwrap();
+        stream.send_data(Bytes::from_static(b"part")).await.unwrap();
+        stream.stop_stream(Code::H3_REQUEST_CANCELLED);
+        let _ = whole(&mut stream).await;
+        assert!(raw.fate(&head("GET", &[])).await.holds("good"), "the connection goes on");
+    });
+    front.lb.wait_ended(StatusDetail::ResponseSentByBackend, 1);
+    let metrics = front.lb.metrics();
+    assert_eq!(metrics.sum("overspill_requests_total", &["code_class=\"500\""]), 0.0);
+    assert_eq!(metrics.sum("overspill_attempts_failed_total", &[]), 0.0, "the member did nothing");
+    let lines = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait_until("the answer is logged", || lines().iter().any(|line| line["httpRequest"]["status"] == 200));
+    let posts: Vec<_> =
+        lines().into_iter().filter(|line| line["httpRequest"]["requestMethod"] == "POST").collect();
+    assert!(posts.len() >= 2, "{posts:?}");
+    for line in posts {
+        assert_eq!(line["httpRequest"]["status"], 0, "{line}");
+        assert_eq!(line["jsonPayload"]["statusDetails"], "client_disconnected_before_any_response", "{line}");
+    }
+}
+
+#[test]
+fn a_false_length_resets_the_members_stream_and_its_connection_lives_on() {
+    let member = Member::start();
+    let setup = setup(&[group("ig", NEAR).member("m", &member)])
+        .probed("type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}");
+    let authority = Authority::new("ca");
+    let pair = authority.server(&["web.example"]);
+    let text = https(&setup, &[("web", &pair)], ENABLED, "").replace("protocol: HTTP\n", "protocol: H2C\n");
+    let front = Front { lb: Lb::with_workers(&text, 1), authority, pair };
+    run(async {
+        let mut client = front.connect().await;
+        let request = Request::post("https://web.example/held").header("content-length", 100);
+        let mut stream = client.send.send_request(request.body(()).unwrap()).await.unwrap();
+        stream.send_data(Bytes::from_static(b"part")).await.unwrap();
+        wait_until("it has arrived", || member.calls() == 1);
+        stream.finish().await.unwrap();
+        let error = whole(&mut stream).await.unwrap_err();
+        assert_eq!(code(&error), Some(Code::H3_MESSAGE_ERROR.value()), "{error:?}");
+        wait_until("it is reset", || member.resets() == 1);
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    });
+    assert_eq!(member.connections(), 1);
+    front.lb.wait_ended(StatusDetail::ClientDisconnectedBeforeAny, 1);
+    assert_eq!(front.lb.metrics().sum("overspill_attempts_failed_total", &[]), 0.0);
 }
 
 #[test]

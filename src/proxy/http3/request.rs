@@ -22,6 +22,7 @@ use super::signals::Signals;
 use super::transport::Incoming;
 use crate::model::detail::StatusDetail;
 use crate::proxy::http2;
+use crate::proxy::watch::Watched;
 
 /// Headers that a message of HTTP/3 does not have [RFC 9114 4.2].
 pub(super) const OF_A_CONNECTION: [HeaderName; 5] = [
@@ -77,6 +78,8 @@ pub(crate) struct Body {
     first: Option<Bytes>,
     state: State,
     signals: Rc<Signals>,
+    /// The stream's task, which a body that breaks ends.
+    watched: Rc<Watched>,
     /// Frames of DATA without any that were passed over.
     empty: u64,
 }
@@ -86,6 +89,8 @@ enum State {
     Data,
     Trailers,
     Ended,
+    /// The client's fault: the task ends, and no answer is made.
+    Broken,
 }
 
 /// A body that broke off, or is not as long as its head says.
@@ -101,18 +106,26 @@ impl fmt::Display for Broken {
 impl Error for Broken {}
 
 impl Body {
-    pub(super) fn new(stream: Inflow, announced: Option<u64>, signals: Rc<Signals>) -> Self {
+    pub(super) fn new(
+        stream: Inflow,
+        announced: Option<u64>,
+        signals: Rc<Signals>,
+        watched: Rc<Watched>,
+    ) -> Self {
         let state = if announced == Some(0) { State::Ended } else { State::Data };
-        Self { stream: Some(stream), left: announced, first: None, state, signals, empty: 0 }
+        Self { stream: Some(stream), left: announced, first: None, state, signals, watched, empty: 0 }
     }
 
     /// Waits until it is known whether there is any.
     pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.state == State::Data && self.first.is_none() {
-            match ready!(self.poll_data(cx))? {
-                Some(bytes) => self.first = Some(bytes),
+            match self.poll_data(cx)? {
+                Poll::Ready(Some(bytes)) => self.first = Some(bytes),
                 // Trailers after nothing are nobody's.
-                None => self.state = State::Ended,
+                Poll::Ready(None) => self.state = State::Ended,
+                // Nobody has answered anything yet.
+                Poll::Pending if self.state == State::Broken => return Poll::Ready(Err(Broken)),
+                Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Ready(Ok(()))
@@ -125,14 +138,13 @@ impl Body {
                 Ok(Some(mut data)) => break Some(data.copy_to_bytes(data.remaining())),
                 Ok(None) if self.empty < self.signals.empty() => self.empty += 1,
                 Ok(None) => break None,
-                Err(_) => return Poll::Ready(Err(self.break_off())),
+                Err(_) => return self.break_off(Code::H3_REQUEST_INCOMPLETE, cx).map(Err),
             }
         };
         let come = data.as_ref().map_or(0, |data| data.len() as u64);
         let left = self.left.map(|left| left.checked_sub(come));
         if matches!(left, Some(None)) || data.is_none() && matches!(left, Some(Some(1..))) {
-            stream.stop_sending(Code::H3_MESSAGE_ERROR);
-            return Poll::Ready(Err(self.break_off()));
+            return self.break_off(Code::H3_MESSAGE_ERROR, cx).map(Err);
         }
         self.left = left.flatten();
         Poll::Ready(Ok(data))
@@ -142,23 +154,36 @@ impl Body {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Some(Err(Broken))) };
         let trailers = ready!(stream.poll_recv_trailers(cx));
         self.state = State::Ended;
-        Poll::Ready(match trailers {
-            Ok(None) => None,
-            Ok(Some(trailers)) if is_plain(&trailers) => Some(Ok(Frame::trailers(trailers))),
-            Ok(Some(_)) | Err(_) => Some(Err(self.break_off())),
-        })
+        let code = match trailers {
+            Ok(None) => return Poll::Ready(None),
+            Ok(Some(trailers)) if is_plain(&trailers) => {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            Ok(Some(_)) => Code::H3_MESSAGE_ERROR,
+            Err(_) => Code::H3_REQUEST_INCOMPLETE,
+        };
+        self.break_off(code, cx).map(|broken| Some(Err(broken)))
     }
 
-    fn break_off(&mut self) -> Broken {
-        self.state = State::Ended;
-        Broken
+    /// The stream is to be reset with this code. Only a task that is over is told more: one that lives would take it
+    /// for a failed attempt, and answer.
+    fn break_off(&mut self, code: Code, cx: &Context<'_>) -> Poll<Broken> {
+        if self.state != State::Broken {
+            self.state = State::Broken;
+            if let Some(stream) = &mut self.stream {
+                stream.stop_sending(code);
+            }
+            self.signals.break_off(code);
+            self.watched.wake();
+        }
+        self.signals.poll_over(cx).map(|()| Broken)
     }
 }
 
 impl Drop for Body {
     /// Behind the announced end there is nothing but the stream's own, which a client must be let to say.
     fn drop(&mut self) {
-        if self.state != State::Ended
+        if matches!(self.state, State::Data | State::Trailers)
             && self.left == Some(0)
             && let Some(stream) = self.stream.take()
         {
@@ -183,15 +208,17 @@ impl http_body::Body for Body {
                 Err(broken) => return Poll::Ready(Some(Err(broken))),
             }
         }
-        if this.state == State::Trailers {
-            return this.poll_trailers(cx);
+        match this.state {
+            State::Trailers => this.poll_trailers(cx),
+            State::Broken => this.signals.poll_over(cx).map(|()| Some(Err(Broken))),
+            State::Data | State::Ended => Poll::Ready(None),
         }
-        Poll::Ready(None)
     }
 
     /// At the announced end, too: trailers behind a length are not waited for.
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.state == State::Ended || self.left == Some(0))
+        self.first.is_none()
+            && (self.state == State::Ended || self.left == Some(0) && self.state != State::Broken)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -54,6 +54,10 @@ impl<F: Future<Output = ()>> Future for Running<F> {
         if this.future.poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
             return Poll::Ready(());
         }
+        // A request that is no whole one is the client's fault, and gets no answer.
+        if this.signals.broken().is_some() {
+            return Poll::Ready(());
+        }
         // Whoever stops the answer wants no more of the member's work.
         match this.signals.poll_end(cx) {
             Poll::Ready(End::Unwanted) => Poll::Ready(()),

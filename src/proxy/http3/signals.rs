@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use h3::error::Code;
 use quinn::{StoppedError, VarInt};
 
 use super::frames::{Fault, Frames};
@@ -87,12 +88,16 @@ pub(super) struct Signals {
     has_begun: Cell<bool>,
     /// The client has broken off its request.
     is_reset: Cell<bool>,
+    /// What the client has sent is no whole request: the stream is to be reset with this.
+    broken: Cell<Option<Code>>,
     /// See [`Frames::empty`].
     empty: Cell<u64>,
     /// What is left of a request whose body is whole.
     rest: RefCell<Option<Inflow>>,
     /// The task has ended.
     is_over: Cell<bool>,
+    /// Who waits for that: a member's connection, with a body that broke off.
+    waits: RefCell<Option<Waker>>,
 }
 
 type Ending = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>>>>;
@@ -113,9 +118,11 @@ impl Signals {
             end: Cell::new(None),
             has_begun: Cell::new(false),
             is_reset: Cell::new(false),
+            broken: Cell::new(None),
             empty: Cell::new(0),
             rest: RefCell::new(None),
             is_over: Cell::new(false),
+            waits: RefCell::new(None),
         })
     }
 
@@ -141,9 +148,28 @@ impl Signals {
         self.empty.get()
     }
 
-    /// Whether the client gave up.
+    /// The request's body is not what its head says, or broke off: the task is to end.
+    pub(super) fn break_off(&self, code: Code) {
+        self.broken.set(Some(code));
+    }
+
+    /// What the stream is to be reset with, where the client's body is at fault.
+    pub(super) fn broken(&self) -> Option<Code> {
+        self.broken.get()
+    }
+
+    /// When the task has ended.
+    pub(super) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_over.get() {
+            return Poll::Ready(());
+        }
+        *self.waits.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether the client gave up, or made us do so.
     pub(super) fn is_given_up(&self) -> bool {
-        self.is_reset.get() || self.end.get() == Some(End::Unwanted)
+        self.is_reset.get() || self.broken.get().is_some() || self.end.get() == Some(End::Unwanted)
     }
 
     /// The request's body is whole.
@@ -158,6 +184,10 @@ impl Signals {
         self.is_over.set(true);
         let rest = self.rest.borrow_mut().take();
         drop(rest);
+        let waits = self.waits.borrow_mut().take();
+        if let Some(waker) = waits {
+            waker.wake();
+        }
     }
 
     /// Waits until both sides have said all: the client has the answer, and its request has ended.

@@ -269,8 +269,10 @@ impl<B: Buf> Drop for Outgoing<B> {
     /// quinn would say that this was all. So it is where h3 has answered by itself, before there was a request.
     fn drop(&mut self) {
         let is_answered = |signals: &Rc<Signals>| self.has_written && !signals.has_begun();
-        if !self.has_ended && self.signals.as_ref().is_some_and(|signals| !is_answered(signals)) {
-            let _ = self.stream.reset(code(Code::H3_INTERNAL_ERROR));
+        if let Some(signals) =
+            self.signals.as_ref().filter(|signals| !self.has_ended && !is_answered(signals))
+        {
+            let _ = self.stream.reset(code(signals.broken().unwrap_or(Code::H3_INTERNAL_ERROR)));
         }
     }
 }

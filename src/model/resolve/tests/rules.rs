@@ -325,3 +325,18 @@ fn g_3_11_what_gcloud_leaves_behind_is_accepted() {
                   consistentHash: {httpCookie: {name: c, path: /}}";
     assert_eq!(service(cookie), NOTHING);
 }
+
+#[test]
+fn what_a_client_may_forge_beside_its_certificate_is_warned_of() {
+    let map = "defaultService: web";
+    let edits = |action: &str| codes(&with(map, &format!("{map}, headerAction: {{{action}}}")));
+    let added = "{headerName: x-leaf, headerValue: 'a {client_cert_leaf}'";
+    assert_eq!(edits(&format!("requestHeadersToAdd: [{added}}}]")), ["forgeable-header"]);
+    assert_eq!(edits(&format!("requestHeadersToAdd: [{added}, replace: false}}]")), ["forgeable-header"]);
+    assert!(edits(&format!("requestHeadersToAdd: [{added}, replace: true}}]")).is_empty());
+    let removed = "requestHeadersToRemove: [X-Leaf]";
+    assert!(edits(&format!("{removed}, requestHeadersToAdd: [{added}}}]")).is_empty());
+    assert!(edits(&format!("responseHeadersToAdd: [{added}}}]")).is_empty(), "nobody else writes answers");
+    let port = "requestHeadersToAdd: [{headerName: x-port, headerValue: '{client_port}'}]";
+    assert!(edits(port).is_empty());
+}

@@ -18,7 +18,9 @@ impl Routes<'_, '_, '_> {
         let add = |list: &Option<Vec<HeaderOption>>| list.clone().unwrap_or_default();
         let mut request =
             self.removed(&remove(&said.request_headers_to_remove), &at.key("requestHeadersToRemove"))?;
-        request.extend(self.added(&add(&said.request_headers_to_add), &at.key("requestHeadersToAdd"))?);
+        let added = self.added(&add(&said.request_headers_to_add), &at.key("requestHeadersToAdd"))?;
+        self.warn_of_forgery(&request, &added, &at.key("requestHeadersToAdd"));
+        request.extend(added);
         let mut response =
             self.removed(&remove(&said.response_headers_to_remove), &at.key("responseHeadersToRemove"))?;
         response.extend(self.added(&add(&said.response_headers_to_add), &at.key("responseHeadersToAdd"))?);
@@ -51,6 +53,20 @@ impl Routes<'_, '_, '_> {
             out = super::push(out, edit);
         }
         out
+    }
+
+    /// What is told of a certificate stands behind the client's own header of that name, unless that goes first.
+    fn warn_of_forgery(&mut self, removed: &[Edit], added: &[Edit], at: &Path<'_>) {
+        for (index, edit) in added.iter().enumerate() {
+            let Edit::Add(name, value) = edit else { continue };
+            let is_removed = removed.iter().any(|edit| matches!(edit, Edit::Remove(gone) if gone == name));
+            if value.has_client_cert() && !is_removed {
+                let message = format!("a client's own `{name}` stays, in front of what is true");
+                let expected =
+                    "`replace: true`, which is false if absent where a value has a variable [G 7c]";
+                self.report.warning(&at.item(index), "forgeable-header", message, expected);
+            }
+        }
     }
 
     fn name(&mut self, text: &str, seen: &mut BTreeSet<String>, at: &Path<'_>) -> Option<HeaderName> {
