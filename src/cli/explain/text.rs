@@ -16,6 +16,9 @@ pub(super) fn of(value: &Value) -> String {
         write_way(&mut out, value);
     }
     write_outcome(&mut out, &value["outcome"]);
+    for note in list(&value["notes"]) {
+        let _ = writeln!(out, "  note     {}", word(note));
+    }
     out
 }
 

@@ -344,3 +344,32 @@ fn g_2_15_what_isolation_keeps_a_request_from_is_listed_with_the_reason() {
     assert_eq!(groups(&strict, "skipped"), [vec!["ig-far"], vec!["ig-near-a", "ig-near-b"]]);
     assert!(strict["skipped"][0]["because"].as_str().unwrap().starts_with("isolationMode STRICT: "));
 }
+
+#[test]
+fn what_is_said_of_a_group_of_another_service_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = "backends: *backends";
+    let file = copy(
+        "service-lb-policy.yaml",
+        folder.path(),
+        all,
+        "backends: [{group: ig-far, balancingMode: RATE, maxRate: 9}]",
+    );
+    let eu = explained(&format!(
+        "{file} --request http://eu.example.com/ --load ig-near-a=50% --healthy ig-near-b=0 --load ig-far=1/s"
+    ));
+    let notes = &eu.unwrap()["notes"];
+    assert_eq!(notes.as_array().unwrap().len(), 2, "{notes}");
+    assert!(
+        notes[0].as_str().unwrap().starts_with("--load ig-near-a=50% has no effect: service `eu`"),
+        "{notes}"
+    );
+    assert!(notes[1].as_str().unwrap().starts_with("--healthy ig-near-b=0 has no effect: "), "{notes}");
+    let web = explained(&format!("{file} --request http://a.test/ --load ig-near-a=50%")).unwrap();
+    assert!(web["notes"].is_null() && !text::of(&web).contains("  note "), "{web:#}");
+    let own = explained(&format!("{file} --request http://a.test/../b --load ig-near-a=50%")).unwrap();
+    assert!(
+        text::of(&own)
+            .contains("  note     --load ig-near-a=50% has no effect: the request comes to no service")
+    );
+}
