@@ -1,13 +1,18 @@
 //! Why a request goes where it goes: the very choice of [`super::pick`], with everything that it met written down.
 
+use std::sync::Arc;
+
 use super::pick::{self, Ask, Live, NoPick, Pick, Reason, Room};
 use super::plan::{Plan, Tier};
+use crate::model::place::RegionId;
 
 /// The choice and its way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// Tiers of the request's origin, nearest first.
     pub tiers: Vec<Stage>,
+    /// What isolation keeps the request from: each region with its backends [G 2.15].
+    pub isolated: Vec<(RegionId, Arc<[u32]>)>,
     /// The choice, or why there is none.
     pub outcome: Result<Pick, NoPick>,
 }
@@ -15,6 +20,8 @@ pub struct Trace {
 /// One tier as the choice met it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
+    /// All its backends, those that can take nothing too.
+    pub backends: Arc<[u32]>,
     /// Backends that could take requests, with their part of this tier's, 0 to 1.
     pub shares: Vec<(u32, f64)>,
     /// Part of the requests that stay here by health [G 2.14], 0 to 1.
@@ -54,7 +61,8 @@ pub fn explain(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Trace {
     let mut recorder = Recorder { live, refused: Vec::new() };
     let outcome = pick::choose(plan, ask, &mut recorder);
     let refused = recorder.refused;
-    let tiers = plan.origins.get(usize::from(ask.origin.0)).map_or(&[][..], |order| order.tiers.as_slice());
+    let order = plan.origins.get(usize::from(ask.origin.0));
+    let tiers = order.map_or(&[][..], |order| order.tiers.as_slice());
     let place = outcome.ok().filter(|pick| !matches!(pick.reason, Reason::Overfilled | Reason::Session));
     let taken = place
         .and_then(|pick| tiers.iter().position(|tier| shares(tier, &ask).any(|one| one.0 == pick.backend)));
@@ -72,9 +80,11 @@ pub fn explain(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Trace {
             _ if shares.is_empty() || !full.is_empty() => Verdict::Left(tier.reason_to_leave),
             _ => Verdict::Left(Reason::Unhealthy),
         };
-        Stage { shares, keeps: part(tier.keep), full, verdict }
+        let backends = order.and_then(|order| order.roster.get(depth)).cloned().unwrap_or_default();
+        Stage { backends, shares, keeps: part(tier.keep), full, verdict }
     };
-    Trace { tiers: tiers.iter().enumerate().map(stage).collect(), outcome }
+    let isolated = order.map_or_else(Vec::new, |order| order.isolated.clone());
+    Trace { tiers: tiers.iter().enumerate().map(stage).collect(), isolated, outcome }
 }
 
 /// Backends of a tier with their part.
@@ -112,7 +122,7 @@ impl<L: Live> Live for Recorder<'_, L> {
 mod tests {
     use super::*;
     use crate::balance::plan::{Order, Shares, Usable};
-    use crate::model::place::{OriginId, RegionId};
+    use crate::model::place::OriginId;
 
     fn plan() -> Plan {
         let tier = |backends: &[(u32, f64)], reason_to_leave| Tier {

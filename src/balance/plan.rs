@@ -34,6 +34,10 @@ pub struct Order {
     pub guesses: Shares,
     /// Where requests go then: all usable backends of the tiers, in proportion to capacity [G 2.6].
     pub overfill: Shares,
+    /// By tier: its backends, usable or not. No choice reads it.
+    pub roster: Vec<Arc<[u32]>>,
+    /// What isolation keeps requests from: each region with its backends [G 2.15]. No choice reads it.
+    pub isolated: Vec<(RegionId, Arc<[u32]>)>,
 }
 
 /// Backends that are tried together.

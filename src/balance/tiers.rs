@@ -11,7 +11,9 @@
 //! there is anything usable further on. Drained backends do not count.
 //!
 //! **Isolation** [G 2.15]. STRICT leaves the tiers of the client's region, NEAREST those up to the nearest region
-//! that has anything usable. What is not left gets nothing, not even when all is full.
+//! that has anything usable. What is not left gets nothing, not even when all is full, and is named in the plan.
+
+use std::sync::Arc;
 
 use super::capacity;
 use super::pick::Reason;
@@ -39,7 +41,9 @@ struct Row {
     region: RegionId,
     /// Place of the region in the order of nearness, from 0.
     rank: usize,
-    backends: Vec<u32>,
+    backends: Arc<[u32]>,
+    /// Not in the clients' region, while the service says STRICT.
+    is_foreign: bool,
 }
 
 /// Who may get requests.
@@ -85,7 +89,7 @@ impl Layout {
     pub(super) fn plan(&self, standing: &Standing, weights: &[f64]) -> Plan {
         let stable: Vec<f64> = (0..self.sizes.len()).map(|index| self.weight(index, standing)).collect();
         let order = |rows: &Vec<Row>| {
-            let rows = self.within_isolation(rows, standing);
+            let (rows, isolated) = self.by_isolation(rows, standing);
             let last = rows.iter().rposition(|row| row.is_usable(standing)).unwrap_or(0);
             let tier = |(depth, row): (usize, &&Row)| Tier {
                 region: row.region,
@@ -98,6 +102,8 @@ impl Layout {
                 tiers: (0..).zip(&rows).map(tier).collect(),
                 guesses: guesses(&rows, standing, weights),
                 overfill: overfill(&rows, standing, weights),
+                roster: rows.iter().map(|row| Arc::clone(&row.backends)).collect(),
+                isolated: isolated.iter().map(|row| (row.region, Arc::clone(&row.backends))).collect(),
             }
         };
         let Policies { overload, locality, .. } = self.policies;
@@ -142,17 +148,17 @@ impl Layout {
         Some(standing.usable.get(backend)?.members.len() as f64 / judged as f64)
     }
 
-    /// The rows that requests may go to. Regions nearer than the one that NEAREST leaves have nothing usable; they stay
-    /// in to say so.
-    fn within_isolation<'a>(&self, rows: &'a [Row], standing: &Standing) -> Vec<&'a Row> {
+    /// The rows that requests may go to, and those that they may not. Regions nearer than the one that NEAREST leaves
+    /// have nothing usable; they stay in to say so.
+    fn by_isolation<'a>(&self, rows: &'a [Row], standing: &Standing) -> (Vec<&'a Row>, Vec<&'a Row>) {
         let nearest = match self.policies.distribution.isolation {
             Some(Isolation::Nearest) => {
                 rows.iter().filter(|row| row.is_usable(standing)).map(|row| row.rank).min()
             }
-            // What STRICT leaves does not depend on health: the rows are made so.
+            // What STRICT leaves does not depend on health.
             Some(Isolation::Strict) | None => None,
         };
-        rows.iter().filter(|row| nearest.is_none_or(|nearest| row.rank <= nearest)).collect()
+        rows.iter().partition(|row| !row.is_foreign && nearest.is_none_or(|nearest| row.rank <= nearest))
     }
 }
 
@@ -221,9 +227,10 @@ fn rows(service: &Service, places: &Places, origin: RegionId) -> Vec<Row> {
     };
     let row = |rank: usize, is_in: &dyn Fn(&Backend) -> bool| {
         let backends = (0..).zip(&service.backends).filter(|(_, backend)| is_in(backend));
-        let backends: Vec<u32> = backends.map(|(index, _)| index).collect();
+        let backends: Arc<[u32]> = backends.map(|(index, _)| index).collect();
         let region = regions.get(rank).copied().filter(|_| !backends.is_empty())?;
-        Some(Row { region, rank, backends })
+        let is_foreign = distribution.isolation == Some(Isolation::Strict) && region != origin;
+        Some(Row { region, rank, backends, is_foreign })
     };
     let is_of = |one: &Backend, preference, rank: usize| {
         one.preference == preference && Some(&one.group.region) == regions.get(rank)
@@ -244,6 +251,5 @@ fn rows(service: &Service, places: &Places, origin: RegionId) -> Vec<Row> {
             Algorithm::SprayToWorld => [None, None],
         }
     });
-    let is_reached = |row: &Row| distribution.isolation != Some(Isolation::Strict) || row.region == origin;
-    preferred.chain(default).flatten().filter(is_reached).collect()
+    preferred.chain(default).flatten().collect()
 }

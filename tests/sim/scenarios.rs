@@ -528,3 +528,33 @@ autoscalers:
     ];
     assert_eq!(codes(text, &config), expected);
 }
+
+#[test]
+fn what_would_have_no_effect_in_a_scenario_is_refused() {
+    let config = config(&read("config/simulate.yaml"));
+    let text = "durationSec: 60
+rowSec: 200
+demand:
+  - rate: 10
+    changes:
+      - {atSec: 50, rate: 5}
+      - {atSec: 20, rate: 9}
+      - {atSec: 20, rate: 8}
+      - {atSec: 60, rate: 1, overSec: 10}
+autoscalers:
+  - {group: GROUP, autoscalingPolicy: {maxNumReplicas: 5, loadBalancingUtilization: {utilizationTarget: 0.8}}}
+  - {group: GROUP, autoscalingPolicy: {maxNumReplicas: 9, loadBalancingUtilization: {utilizationTarget: 0.8}}}
+";
+    let text = text.replace("GROUP", &config.services[0].backends[0].group.name);
+    let expected = [
+        (2, "out-of-range"),
+        (7, "out-of-range"),
+        (8, "out-of-range"),
+        (9, "out-of-range"),
+        (12, "duplicate-autoscaler"),
+    ];
+    assert_eq!(codes(&text, &config), expected);
+    // The same is seen beside a flaw in the form.
+    let flawed = format!("{text}ticks: 1\n");
+    assert_eq!(codes(&flawed, &config), [&expected[..], &[(13, "unknown-key")]].concat());
+}

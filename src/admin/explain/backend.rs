@@ -5,71 +5,70 @@ use serde_json::{Map, Value, json};
 use crate::admin::status::{mode, region, targets};
 use crate::balance::capacity;
 use crate::balance::explain::Stage;
-use crate::balance::plan::{Figures, Plan, Tier};
+use crate::balance::plan::Figures;
 use crate::model::place::Places;
 use crate::model::service::Backend;
 use crate::model::target::Preference;
 use crate::model::unit::Tick;
-use crate::world::{LiveBackend, LiveService};
+use crate::world::LiveService;
 
 /// What backends are shown by.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) service: &'a LiveService,
-    pub(super) plan: &'a Plan,
     pub(super) places: &'a Places,
     pub(super) now: Tick,
 }
 
-/// The backends of a tier: those with a share, and those of its region that have none since they are drained or have
-/// no healthy member. `seen` keeps a backend from being shown twice.
-pub(super) fn of_tier(view: View<'_>, (tier, stage): (&Tier, &Stage), seen: &mut Vec<u32>) -> Vec<Value> {
-    let service = view.service;
-    let all = (0..).zip(service.config.backends.iter().zip(&service.backends));
-    let mut out = Vec::new();
-    for (index, (config, live)) in all {
-        let share = stage.shares.iter().find(|(backend, _)| *backend == index).map(|one| one.1);
-        let is_idle_here =
-            share.is_none() && config.group.region == tier.region && !has_share_anywhere(view.plan, index);
-        if (share.is_some() || is_idle_here) && !seen.contains(&index) {
-            seen.push(index);
-            let is_full = stage.full.contains(&index) || live.ledger.gate.is_full(view.now);
-            out.push(backend((config, live), share, is_full, view.places));
-        }
-    }
-    out
+/// The backends of a tier, those without a share too.
+pub(super) fn of_tier(view: View<'_>, stage: &Stage) -> Vec<Value> {
+    let share = |index: u32| stage.shares.iter().find(|(backend, _)| *backend == index).map(|one| one.1);
+    let backend = |index: &u32| {
+        let part = share(*index).map_or(Part::None, Part::Share);
+        backend(view, *index, part, stage.full.contains(index))
+    };
+    stage.backends.iter().filter_map(backend).collect()
 }
 
-/// Whether the plan gives the backend a share in any tier of any origin.
-fn has_share_anywhere(plan: &Plan, backend: u32) -> bool {
-    let mut tiers = plan.origins.iter().flat_map(|order| &order.tiers);
-    tiers.any(|tier| tier.shares.arcs.iter().chain(&tier.affinity_shares.arcs).any(|arc| arc.1 == backend))
+/// Backends that isolation keeps the request from.
+pub(super) fn isolated(view: View<'_>, backends: &[u32]) -> Vec<Value> {
+    backends.iter().filter_map(|index| backend(view, *index, Part::Isolated, false)).collect()
 }
 
-fn backend(
-    (config, live): (&Backend, &LiveBackend),
-    share: Option<f64>,
-    is_full: bool,
-    places: &Places,
-) -> Value {
+/// What a backend gets of the requests like this one.
+#[derive(Clone, Copy)]
+enum Part {
+    /// So much of its tier's, 0 to 1.
+    Share(f64),
+    /// Nothing, in a tier.
+    None,
+    /// Nothing: it is in no tier.
+    Isolated,
+}
+
+fn backend(view: View<'_>, index: u32, part: Part, was_full: bool) -> Option<Value> {
+    let (service, index) = (view.service, index as usize);
+    let (config, live) = (service.config.backends.get(index)?, service.backends.get(index)?);
+    let is_full = was_full || live.ledger.gate.is_full(view.now);
     let figures = live.ledger.shown.read();
     let healthy = live.members.iter().filter(|member| member.is_healthy()).count();
-    let state = match share {
+    let state = match part {
         _ if config.scaler.is_drained() => "drained",
         _ if figures.is_auto_drained => "drained automatically",
-        None if healthy == 0 => "no healthy member",
-        None => "no share",
-        Some(_) if is_full => "full",
+        Part::None | Part::Isolated if healthy == 0 => "no healthy member",
+        Part::None => "no share",
+        Part::Isolated => "isolated",
+        Part::Share(_) if is_full => "full",
         // What members report is held by a rate: between two requests there is room, however busy they are.
-        Some(_) if figures.fullness >= 1.0 => "above target, with room for a request now",
-        Some(_) => "room",
+        Part::Share(_) if figures.fullness >= 1.0 => "above target, with room for a request now",
+        Part::Share(_) => "room",
     };
     let targets: Map<String, Value> =
         targets(config).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let mut value = json!({
         "group": &*config.group.name,
         "zone": &*config.group.zone,
-        "region": region(places, config.group.region),
+        "region": region(view.places, config.group.region),
         "balancingMode": mode(config),
         "targets": targets,
         "capacityScaler": config.scaler.get(),
@@ -82,7 +81,7 @@ fn backend(
         "fullness": finite(figures.fullness),
         "healthyMembers": healthy,
         "members": live.members.len(),
-        "share": share,
+        "share": match part { Part::Share(share) => Some(share), Part::None | Part::Isolated => None },
         "state": state,
     });
     if !config.mode.metrics().is_empty() {
@@ -91,7 +90,7 @@ fn backend(
     if let Some(binding) = binding(config, &figures) {
         value["bindingTarget"] = binding.into();
     }
-    value
+    Some(value)
 }
 
 /// Each metric with its reading, and what it is filled up to: its maximum × the scaler [G 1.17].

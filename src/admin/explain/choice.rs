@@ -12,8 +12,8 @@ use crate::balance::plan::{Plan, Tier};
 use crate::clock;
 use crate::ledger::breaker::Limit;
 use crate::model::detail::StatusDetail;
-use crate::model::place::OriginId;
-use crate::model::policy::Locality;
+use crate::model::place::{OriginId, RegionId};
+use crate::model::policy::{Isolation, Locality};
 use crate::model::service::{Affinity, Protocol};
 use crate::model::unit::Tick;
 use crate::proxy::session::Reading;
@@ -86,23 +86,48 @@ impl<'a> Choice<'a> {
     }
 
     pub(super) fn tiers(&self, world: &World) -> Vec<Value> {
-        let places = &world.config.places;
-        let from = places.origins.get(usize::from(self.origin.0)).copied();
-        let view = View { service: self.service, plan: &self.plan, places, now: self.now };
-        let mut seen = Vec::new();
+        let view = self.view(world);
         let tier = |(depth, (tier, stage)): (usize, (&Tier, &Stage))| {
-            let distance = from.map(|from| places.distance(from, tier.region)).filter(|km| km.is_finite());
-            let backends = backend::of_tier(view, (tier, stage), &mut seen);
             json!({
                 "tier": depth + 1,
-                "region": region(places, tier.region),
-                "distanceKm": distance.map(f64::round),
+                "region": region(view.places, tier.region),
+                "distanceKm": self.distance(world, tier.region),
                 "keeps": stage.keeps,
                 "verdict": stage.verdict.as_str(),
-                "backends": backends,
+                "backends": backend::of_tier(view, stage),
             })
         };
         self.order().iter().zip(&self.trace.tiers).enumerate().map(tier).collect()
+    }
+
+    /// What is in no tier, and why.
+    pub(super) fn skipped(&self, world: &World) -> Vec<Value> {
+        let view = self.view(world);
+        let isolation = self.service.config.policies.distribution.isolation;
+        let because = match isolation {
+            Some(Isolation::Strict) => "isolationMode STRICT: only the client's own region gets its requests",
+            _ => "isolationMode NEAREST: only the nearest region with usable backends gets requests",
+        };
+        let skipped = |(id, backends): &(RegionId, Arc<[u32]>)| {
+            json!({
+                "region": region(view.places, *id),
+                "distanceKm": self.distance(world, *id),
+                "because": because,
+                "backends": backend::isolated(view, backends),
+            })
+        };
+        self.trace.isolated.iter().map(skipped).collect()
+    }
+
+    fn view<'w>(&'w self, world: &'w World) -> View<'w> {
+        View { service: self.service, places: &world.config.places, now: self.now }
+    }
+
+    /// From the clients' region, in whole km.
+    fn distance(&self, world: &World, to: RegionId) -> Option<f64> {
+        let places = &world.config.places;
+        let from = places.origins.get(usize::from(self.origin.0)).copied();
+        from.map(|from| places.distance(from, to)).filter(|km| km.is_finite()).map(f64::round)
     }
 
     fn order(&self) -> &[Tier] {
@@ -116,12 +141,21 @@ impl<'a> Choice<'a> {
         }
         match self.trace.outcome {
             Ok(pick) => self.placed(pick),
+            Err(NoPick::Overloaded) if self.is_isolated() => self.refused(
+                StatusDetail::Overloaded,
+                "everything that isolationConfig leaves is full, and the service says overload: REJECT",
+            ),
             Err(NoPick::Overloaded) => self.refused(
                 StatusDetail::Overloaded,
                 "everything is full, and the service says overload: REJECT",
             ),
             Err(NoPick::NoHealthyMember | NoPick::AllTried) => {
-                self.refused(StatusDetail::FailedToPickBackend, "no backend has a member that may be used")
+                let because = if self.is_isolated() {
+                    "no backend that isolationConfig leaves has a member that may be used"
+                } else {
+                    "no backend has a member that may be used"
+                };
+                self.refused(StatusDetail::FailedToPickBackend, because)
             }
         }
     }
@@ -133,6 +167,11 @@ impl<'a> Choice<'a> {
             return None;
         }
         (self.service.ledger.breakers.held(Limit::Requests) >= u64::from(most)).then_some(most)
+    }
+
+    /// Whether there are backends that isolation keeps the request from.
+    fn is_isolated(&self) -> bool {
+        !self.trace.isolated.is_empty()
     }
 
     fn is_of_connections(&self) -> bool {
@@ -150,7 +189,13 @@ impl<'a> Choice<'a> {
     }
 
     fn placed(&self, pick: Pick) -> Value {
-        let mut outcome = json!({"reason": pick.reason.as_str(), "because": because(pick.reason)});
+        let because = match pick.reason {
+            Reason::Overfilled if self.is_isolated() => {
+                "everything that isolationConfig leaves is full: placed above the targets, in proportion to capacity [G 2.6]"
+            }
+            reason => because(reason),
+        };
+        let mut outcome = json!({"reason": pick.reason.as_str(), "because": because});
         let (why, mut candidates) = self.candidates(pick);
         if candidates.len() < 2 {
             candidates = vec![(pick.backend, pick.member)];

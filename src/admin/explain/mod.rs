@@ -176,6 +176,7 @@ fn add_choice(
         shown["session"]["toBecause"] = local.1.into();
     }
     shown["tiers"] = choice.tiers(world).into();
+    shown["skipped"] = choice.skipped(world).into();
     shown["outcome"] = choice.outcome();
 }
 

@@ -32,7 +32,13 @@ pub(super) fn explain(file: &Path, ask: &Explain, words: &Words) -> Result<Value
     }
     let signer = signer(&config, file);
     let signer = signer.as_ref().map_err(String::as_str);
-    answer(&Asked { world: &world, signer, listening: &[] }, words).map_err(usage)
+    let mut value = answer(&Asked { world: &world, signer, listening: &[] }, words).map_err(usage)?;
+    let service = value["route"]["service"].as_str();
+    let notes = said.without_effect(config.services.iter().find(|one| Some(&*one.name) == service));
+    if !notes.is_empty() {
+        value["notes"] = notes.into();
+    }
+    Ok(value)
 }
 
 /// What reads strong cookies as the proxy that serves this file does. No key is made for it.

@@ -1,5 +1,7 @@
 //! What the command line says of groups, held against the configuration: nothing that is said is passed over.
 
+use std::sync::Arc;
+
 use super::load::{Amount, Healthy, Load};
 use crate::balance::capacity;
 use crate::balance::plan::{Figures, MetricFigures};
@@ -36,6 +38,23 @@ impl<'a> Said<'a> {
             }
         }
         Ok(Self { loads, healthy })
+    }
+
+    /// What was said of groups that have no part in the answer, since `service` does not use them.
+    pub(super) fn without_effect(&self, service: Option<&Arc<Service>>) -> Vec<String> {
+        let is_used = |group: &str| {
+            service.is_some_and(|service| service.backends.iter().any(|backend| is_called(backend, group)))
+        };
+        let loads =
+            self.loads.iter().map(|load| (&*load.group, format!("--load {}={}", load.group, load.words)));
+        let healthy =
+            self.healthy.iter().map(|one| (&*one.group, format!("--healthy {}={}", one.group, one.members)));
+        let why = service.map_or_else(
+            || "the request comes to no service".to_owned(),
+            |service| format!("service `{}`, where the request goes, does not use the group", service.name),
+        );
+        let unused = loads.chain(healthy).filter(|(group, _)| !is_used(group));
+        unused.map(|(_, option)| format!("{option} has no effect: {why}")).collect()
     }
 
     /// Healthy members of a backend: the first so many.
@@ -113,8 +132,7 @@ fn once<'a>(
 /// The backends of a name, each with its service.
 fn called<'a>(config: &'a Config, name: &str) -> Result<Vec<(&'a Service, &'a Backend)>, String> {
     let all = || {
-        let of =
-            |service: &'a std::sync::Arc<Service>| service.backends.iter().map(move |one| (&**service, one));
+        let of = |service: &'a Arc<Service>| service.backends.iter().map(move |one| (&**service, one));
         config.services.iter().flat_map(of)
     };
     let called: Vec<_> = all().filter(|(_, backend)| is_called(backend, name)).collect();

@@ -16,6 +16,9 @@ pub(super) fn of(value: &Value) -> String {
         write_way(&mut out, value);
     }
     write_outcome(&mut out, &value["outcome"]);
+    for note in list(&value["notes"]) {
+        let _ = writeln!(out, "  note     {}", word(note));
+    }
     out
 }
 
@@ -65,6 +68,11 @@ fn write_way(out: &mut String, value: &Value) {
     }
     for tier in list(&value["tiers"]) {
         write_tier(out, tier);
+    }
+    for skipped in list(&value["skipped"]) {
+        let (region, because) = (word(&skipped["region"]), word(&skipped["because"]));
+        let _ = writeln!(out, "  skipped  {region}{}: {because}", distance(skipped));
+        list(&skipped["backends"]).iter().for_each(|backend| write_backend(out, backend));
     }
 }
 
@@ -145,34 +153,39 @@ fn way(route: &Value) -> String {
 fn write_tier(out: &mut String, tier: &Value) {
     let keeps = tier["keeps"].as_f64().filter(|part| *part < 1.0);
     let keeps = keeps.map_or(String::new(), |part| format!(", keeps {:.0} % of its requests", part * 100.0));
-    let distance = tier["distanceKm"].as_f64().map_or(String::new(), |km| format!(", {km:.0} km away"));
     let _ = writeln!(
         out,
-        "  tier {}   {}{distance}{keeps}: {}",
+        "  tier {}   {}{}{keeps}: {}",
         tier["tier"],
         word(&tier["region"]),
+        distance(tier),
         match word(&tier["verdict"]) {
             "taken" => "takes the request".to_owned(),
             "not reached" => "not reached".to_owned(),
             left => format!("left, {left}"),
         }
     );
-    for backend in list(&tier["backends"]) {
-        let share =
-            backend["share"].as_f64().map_or("  -".to_owned(), |part| format!("{:3.0} %", part * 100.0));
-        let _ = writeln!(
-            out,
-            "      {:<16} {:<18} {:<15} {:<24} {:>2} of {:<3} healthy  share {share:<6} {}",
-            word(&backend["group"]),
-            word(&backend["zone"]),
-            word(&backend["balancingMode"]),
-            fill(backend),
-            backend["healthyMembers"].as_u64().unwrap_or_default(),
-            backend["members"].as_u64().unwrap_or_default(),
-            word(&backend["state"]),
-        );
-        write_metrics(out, backend);
-    }
+    list(&tier["backends"]).iter().for_each(|backend| write_backend(out, backend));
+}
+
+fn distance(place: &Value) -> String {
+    place["distanceKm"].as_f64().map_or(String::new(), |km| format!(", {km:.0} km away"))
+}
+
+fn write_backend(out: &mut String, backend: &Value) {
+    let share = backend["share"].as_f64().map_or("  -".to_owned(), |part| format!("{:3.0} %", part * 100.0));
+    let _ = writeln!(
+        out,
+        "      {:<16} {:<18} {:<15} {:<24} {:>2} of {:<3} healthy  share {share:<6} {}",
+        word(&backend["group"]),
+        word(&backend["zone"]),
+        word(&backend["balancingMode"]),
+        fill(backend),
+        backend["healthyMembers"].as_u64().unwrap_or_default(),
+        backend["members"].as_u64().unwrap_or_default(),
+        word(&backend["state"]),
+    );
+    write_metrics(out, backend);
 }
 
 /// Each custom metric: what it is, of what it may be.

@@ -52,6 +52,12 @@ impl Reader<'_> {
         let users: Vec<_> = all().filter(|backend| *backend.group.name == *name).collect();
         let at = at.key("group");
         let refused = "[G 11.2]";
+        if self.scaled.iter().any(|scaled| scaled == name) {
+            let message = "the group has an autoscaler already";
+            self.error(&at, "duplicate-autoscaler", message, "one autoscaler for each group");
+            return;
+        }
+        self.scaled.push(name.to_owned());
         match users.as_slice() {
             [] => {
                 let names = all().map(|backend| &*backend.group.name).collect();

@@ -1,15 +1,44 @@
-//! Events of a scenario: what a word needs, and what it stands for.
+//! What happens in the time of a scenario: changes of demand, and events: what a word needs, and what it stands for.
 
 use super::read::{Frame, Reader, span, tick};
 use super::schema::{self, BELONGING, needs};
 use crate::model::target::Scaler;
-use crate::simulate::scenario::{Action, Event};
+use crate::simulate::scenario::{Action, Change, Event};
 use crate::wire::path::Path;
 
 /// Shortest state of a member that flaps, in seconds.
 const LEAST_FLAP: f64 = 0.1;
 
 impl Reader<'_> {
+    /// A demand's changes; each is before the end, and later than the one before it.
+    pub(super) fn changes(
+        &mut self,
+        written: &[schema::Change],
+        frame: &Frame,
+        at: &Path<'_>,
+    ) -> Vec<Change> {
+        let mut before = None;
+        for (n, one) in written.iter().enumerate() {
+            if frame.duration.is_some_and(|end| one.at_sec >= end) {
+                self.over(&at.item(n));
+            } else if before.is_some_and(|before| one.at_sec <= before) {
+                let message = "the change is no later than the one before it";
+                self.error(&at.item(n).key("atSec"), "out-of-range", message, "changes in the order of time");
+            }
+            before = Some(one.at_sec);
+        }
+        let change = |one: &schema::Change| Change {
+            at: tick(one.at_sec),
+            over: span(one.over_sec.unwrap_or(0.0)),
+            rate: one.rate,
+        };
+        written.iter().map(change).collect()
+    }
+
+    fn over(&mut self, at: &Path<'_>) {
+        self.error(&at.key("atSec"), "out-of-range", "all is over by then", "less than `durationSec`");
+    }
+
     /// One event; a member that flaps is several. Nothing happens when all is over.
     pub(super) fn event(
         &mut self,
@@ -19,7 +48,7 @@ impl Reader<'_> {
         events: &mut Vec<Event>,
     ) {
         if frame.duration.is_some_and(|end| written.at_sec >= end) {
-            self.error(&at.key("atSec"), "out-of-range", "all is over by then", "less than `durationSec`");
+            self.over(at);
         }
         let target = self.target(&written.target, at);
         self.fields_of_event(written, at);

@@ -7,9 +7,7 @@ use crate::model::config::Config;
 use crate::model::place::{OriginId, Places, Region, RegionId, google_region, google_region_names};
 use crate::model::problem::{Problem, Severity};
 use crate::model::unit::{Span, Tick};
-use crate::simulate::scenario::{
-    Change, Daily, Demand, Noise, Profile, Reports, Rule, Scenario, Spread, Target,
-};
+use crate::simulate::scenario::{Daily, Demand, Noise, Profile, Reports, Rule, Scenario, Spread, Target};
 use crate::wire::document::Node;
 use crate::wire::flaw::{Flaw, MAX_FLAWS, nearest, quote};
 use crate::wire::path::Path;
@@ -45,7 +43,8 @@ pub fn scenario(text: &str, config: &Config) -> Result<Scenario, Vec<Problem>> {
     });
     let mut problems: Vec<_> = walk.flaws.into_vec().into_iter().map(Problem::from).collect();
     if let Some(root) = &root {
-        let mut reader = Reader { root, config, places: config.places.clone(), problems: Vec::new() };
+        let (places, scaled) = (config.places.clone(), Vec::new());
+        let mut reader = Reader { root, config, places, scaled, problems: Vec::new() };
         reader.places.origins.clear();
         match written.filter(|_| problems.is_empty()) {
             Some(written) => {
@@ -89,6 +88,8 @@ pub(super) struct Reader<'a> {
     config: &'a Config,
     /// Regions of the configuration and of clients.
     places: Places,
+    /// Groups that have an autoscaler.
+    pub(super) scaled: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -164,16 +165,7 @@ impl<'a> Reader<'a> {
             let message = format!("there are only {proxies} proxies");
             self.error(&at.key("proxy"), "out-of-range", message, "a proxy from 1 to `proxies`");
         }
-        let mut changes: Vec<_> = written
-            .changes
-            .iter()
-            .map(|one| Change {
-                at: tick(one.at_sec),
-                over: span(one.over_sec.unwrap_or(0.0)),
-                rate: one.rate,
-            })
-            .collect();
-        changes.sort_by_key(|change| change.at);
+        let changes = self.changes(&written.changes, frame, &at.key("changes"));
         Demand {
             service,
             origin: self.origin(region),
@@ -194,7 +186,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A row holds a tick.
+    /// A row holds a tick, and the run a row.
     pub(super) fn rows(&mut self, frame: &Frame) {
         let is_short = |row: f64, tick: f64| span(row) < span(tick / 1000.0);
         if let (Some(row), Some(tick)) = (frame.row, frame.tick)
@@ -202,6 +194,12 @@ impl<'a> Reader<'a> {
         {
             let message = "a row is shorter than a tick";
             self.error(&Path::Root.key("rowSec"), "out-of-range", message, format!("{tick} ms or more"));
+        }
+        if let (Some(row), Some(duration)) = (frame.row, frame.duration)
+            && row > duration
+        {
+            let message = "a row is longer than the run";
+            self.error(&Path::Root.key("rowSec"), "out-of-range", message, "at most `durationSec`");
         }
     }
 

@@ -34,10 +34,12 @@ pub(super) fn backends(
     let wires = service.backends.as_deref().unwrap_or_default();
     let list = at.key("backends");
     let mut rosters: Vec<Arc<Roster>> = Vec::new();
+    let mut listed = Vec::new();
     let mut out = Some(Vec::new());
     for (index, wire) in wires.iter().enumerate() {
         let at = list.item(index);
         let group = about.groups.follow(&wire.group, &at.key("group"), report);
+        once(group, &mut listed, &at, report);
         let backend = backend(wire, group, about, &at, report);
         if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
             agrees(roster, &rosters, &at, report);
@@ -66,10 +68,15 @@ pub(super) fn backends(
     (out, rosters)
 }
 
-/// No group twice, and no mixture of kinds [G 1.31].
-fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
-    let group = &roster.group;
-    if before.iter().any(|other| Arc::ptr_eq(&other.group, group)) {
+/// No group twice, whatever else is wrong with it [G 1.31].
+pub(super) fn once<'g>(
+    group: Option<&'g Listed>,
+    before: &mut Vec<&'g Listed>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let Some(group) = group else { return };
+    if before.iter().any(|other| std::ptr::eq(*other, group)) {
         let message = format!("group `{}` is a backend of this service already", group.name);
         report.error(
             &at.key("group"),
@@ -77,7 +84,14 @@ fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut R
             message,
             "each group once; one backend has one target [G 1.31]",
         );
-    } else if let Some(other) = before.iter().find(|other| class(&other.group) != class(group)) {
+    }
+    before.push(group);
+}
+
+/// No mixture of kinds [G 1.31].
+fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
+    let group = &roster.group;
+    if let Some(other) = before.iter().find(|other| class(&other.group) != class(group)) {
         let shown = if other.group.kind == group.kind {
             |group: &Group| group.endpoint_type.as_str()
         } else {
@@ -119,7 +133,7 @@ pub(super) fn backend(
     if let Some(group) = group.filter(|group| group.is_internet()) {
         return unlimited(wire, group, about, (at, report));
     }
-    let scaler = target::scaler(wire, at, report);
+    let scaler = target::scaler(wire.capacity_scaler.unwrap_or(1.0), at, report);
     let group = group?;
     let of =
         target::Of { group: &group.name, kind: group.kind, scheme: about.scheme, protocol: about.protocol };

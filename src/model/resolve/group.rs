@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::flawed;
 use super::names::{Reference, dangling, read_reference};
 use super::neg;
 use super::place::Atlas;
@@ -92,6 +93,10 @@ impl Groups {
         let mut seen = BTreeSet::new();
         for (index, entry) in of.entries.iter().enumerate() {
             let errors = report.errors();
+            let node = || report.root().get(of.key)?.items().get(index);
+            if let (None, GroupKind::InstanceGroup, Some(node)) = (&entry.value, kind, node()) {
+                flawed::instance_group(node, &list.item(index), report);
+            }
             let value = entry.value.as_ref().and_then(|value| resolve(index, value, report));
             let value = value.filter(|_| report.errors() == errors).map(Arc::new);
             let Some(name) = &entry.name else { continue };

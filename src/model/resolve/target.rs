@@ -165,8 +165,7 @@ fn count(whole: Option<u32>, per_member: Option<u32>) -> Option<CountTarget> {
 }
 
 /// `capacityScaler`; `None` after a report [G 1.1].
-pub(super) fn scaler(backend: &Backend, at: &Path<'_>, report: &mut Report<'_>) -> Option<Scaler> {
-    let value = backend.capacity_scaler.unwrap_or(1.0);
+pub(super) fn scaler(value: f64, at: &Path<'_>, report: &mut Report<'_>) -> Option<Scaler> {
     let scaler = Scaler::new(value);
     if scaler.is_none() {
         let message = format!("`capacityScaler` is {value:?}");

@@ -239,6 +239,34 @@ fn all_problems_come_in_one_pass_in_the_order_of_the_text() {
 }
 
 #[test]
+fn one_problem_of_a_resource_does_not_hide_another() {
+    let text = "proxy: {zone: us-central1-a}
+backendServices:
+  - name: web
+    healthChecks: [basic]
+    localityLbPolicy: MAGLEV2
+    backends:
+      - {group: a, balancingMode: RATE, maxRate: 5}
+      - {group: a, balancingMode: RATE, maxRate: 5}
+      - {group: b, balancingMode: RATE, maxRate: 5, capacityScaler: 0.05, preference: LIKED}
+instanceGroups:
+  - {name: a, zone: us-central1-a, namedPorts: [{name: http, port: 70000}], instances: [{name: x, ipAddress: 127.0.0.1.1}]}
+  - {name: b, zone: us-central1-a, namedPorts: [{name: http, port: 80}], instances: [{name: y, ipAddress: 10.0.0.1}]}
+healthChecks:
+  - {name: basic, type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}}
+";
+    let wanted = [
+        "unknown-value",
+        "duplicate-backend",
+        "out-of-range",
+        "unknown-value",
+        "out-of-range",
+        "bad-address",
+    ];
+    assert_eq!(codes(text), wanted);
+}
+
+#[test]
 fn what_is_broken_is_not_called_missing() {
     let text = with("{name: basic, type: HTTP", "{name: basic, type: HTTP, colour: green");
     assert_eq!(codes(&text), ["unknown-key"]);

@@ -284,3 +284,92 @@ fn what_is_not_known_is_a_usage_error() {
     assert_eq!(explained("no-such-file.yaml").unwrap_err().1, 2);
     assert_eq!(explained("invalid/access-log-folder.yaml").unwrap_err().1, 1);
 }
+
+/// The groups of each tier, or of each region that was skipped.
+fn groups(value: &Value, key: &str) -> Vec<Vec<String>> {
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let names = |place: &Value| {
+        let backends = list(&place["backends"]);
+        backends.iter().map(|backend| backend["group"].as_str().unwrap().to_owned()).collect()
+    };
+    list(&value[key]).iter().map(names).collect()
+}
+
+#[test]
+fn g_2_16_a_backend_stands_in_its_own_tier_though_nothing_in_that_region_is_usable() {
+    let dead = "--healthy ig-near-a=0 --healthy ig-near-b=0 --healthy ig-far=0";
+    let by_zone = explained(&format!("service-lb-policy.yaml {dead}")).unwrap();
+    assert_eq!(groups(&by_zone, "tiers"), [["ig-near-a"], ["ig-near-b"], ["ig-far"]]);
+    assert_eq!(by_zone["skipped"], Value::Array(Vec::new()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let far = "{group: ig-near-b, balancingMode: RATE, maxRatePerInstance: 100";
+    let file = copy("service-lb-policy.yaml", folder.path(), far, &format!("{far}, preference: PREFERRED"));
+    let preferred = explained(&format!("{file} {dead}")).unwrap();
+    assert_eq!(groups(&preferred, "tiers"), [["ig-near-b"], ["ig-near-a"], ["ig-far"]]);
+
+    let file = copy("service-lb-policy.yaml", folder.path(), "WATERFALL_BY_ZONE", "SPRAY_TO_WORLD");
+    let world = explained(&format!("{file} {dead}")).unwrap();
+    assert_eq!(groups(&world, "tiers"), [["ig-near-a", "ig-near-b", "ig-far"]]);
+    assert_eq!(world["tiers"][0]["backends"][2]["state"], "no healthy member");
+}
+
+#[test]
+fn g_2_15_what_isolation_keeps_a_request_from_is_listed_with_the_reason() {
+    let full = "--request http://eu.example.com/ --load ig-near-a=200/s --load ig-near-b=100/s";
+    let nearest = explained(&format!("service-lb-policy.yaml {full}")).unwrap();
+    assert_eq!(nearest["outcome"]["reason"], "overfilled");
+    assert!(nearest["outcome"]["because"].as_str().unwrap().contains("that isolationConfig leaves is full"));
+    assert_eq!(groups(&nearest, "tiers"), [["ig-near-a", "ig-near-b"]]);
+    assert_eq!(groups(&nearest, "skipped"), [["ig-far"]]);
+    let skipped = &nearest["skipped"][0];
+    assert_eq!(
+        (&skipped["region"], &skipped["backends"][0]["state"]),
+        (&"europe-west1".into(), &"isolated".into())
+    );
+    let text = text::of(&nearest);
+    assert!(text.contains("skipped  europe-west1, 7184 km away: isolationMode NEAREST: "), "{text}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file =
+        copy("service-lb-policy.yaml", folder.path(), "isolationMode: NEAREST", "isolationMode: STRICT");
+    let elsewhere =
+        std::fs::read_to_string(&file).unwrap().replace("region: europe-west1}", "region: asia-east1}");
+    std::fs::write(&file, elsewhere).unwrap();
+    let strict =
+        explained(&format!("{file} --request http://eu.example.com/ --client-ip 127.0.0.2")).unwrap();
+    assert_eq!(strict["outcome"]["statusDetails"], "failed_to_pick_backend");
+    assert!(strict["outcome"]["because"].as_str().unwrap().contains("that isolationConfig leaves"));
+    assert_eq!(strict["tiers"], Value::Array(Vec::new()));
+    assert_eq!(groups(&strict, "skipped"), [vec!["ig-far"], vec!["ig-near-a", "ig-near-b"]]);
+    assert!(strict["skipped"][0]["because"].as_str().unwrap().starts_with("isolationMode STRICT: "));
+}
+
+#[test]
+fn what_is_said_of_a_group_of_another_service_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = "backends: *backends";
+    let file = copy(
+        "service-lb-policy.yaml",
+        folder.path(),
+        all,
+        "backends: [{group: ig-far, balancingMode: RATE, maxRate: 9}]",
+    );
+    let eu = explained(&format!(
+        "{file} --request http://eu.example.com/ --load ig-near-a=50% --healthy ig-near-b=0 --load ig-far=1/s"
+    ));
+    let notes = &eu.unwrap()["notes"];
+    assert_eq!(notes.as_array().unwrap().len(), 2, "{notes}");
+    assert!(
+        notes[0].as_str().unwrap().starts_with("--load ig-near-a=50% has no effect: service `eu`"),
+        "{notes}"
+    );
+    assert!(notes[1].as_str().unwrap().starts_with("--healthy ig-near-b=0 has no effect: "), "{notes}");
+    let web = explained(&format!("{file} --request http://a.test/ --load ig-near-a=50%")).unwrap();
+    assert!(web["notes"].is_null() && !text::of(&web).contains("  note "), "{web:#}");
+    let own = explained(&format!("{file} --request http://a.test/../b --load ig-near-a=50%")).unwrap();
+    assert!(
+        text::of(&own)
+            .contains("  note     --load ig-near-a=50% has no effect: the request comes to no service")
+    );
+}
