@@ -187,6 +187,16 @@ impl Gate {
         taken
     }
 
+    /// The same for what a member has refused: it asks right after it was admitted, and gets what is left. It takes no
+    /// place for long.
+    pub fn pour_again(&mut self, wanted: f64) -> f64 {
+        let part = if self.limits.count == u64::MAX { 1.0 } else { self.held.1 };
+        let taken = self.fill(wanted * part);
+        (self.seen.0, self.seen.1) = (self.seen.0 + wanted, self.seen.1 + taken);
+        self.refused += wanted - taken;
+        taken
+    }
+
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     fn fill(&mut self, wanted: f64) -> f64 {
         let taken = wanted.min(self.room);

@@ -76,3 +76,43 @@ fn where_everything_is_full_small_targets_are_kept_or_overfilled_in_proportion()
         }
     }
 }
+
+/// Errors in all, in requests, when rows are five seconds long.
+fn errors(record: &Record) -> f64 {
+    record.rows.iter().map(|row| row.services[0].origins[0].traffic.errors * 5.0).sum()
+}
+
+#[test]
+fn what_lost_members_refuse_goes_to_others_at_once_in_both_models() {
+    let members = "members: [{serviceMs: 20, cpuMs: 5, times: CONSTANT}]";
+    let play = |rates: [f64; 2], arrivals: &str, lost: &str| {
+        let rate = |rate: f64| format!("RATE, maxRate: {rate}");
+        let config = config("", &rate(rates[0]), &rate(rates[1]));
+        let text = format!(
+            "durationSec: 60\nrowSec: 5\ndemand: [{{rate: 600, arrivals: {arrivals}}}]\n{members}\nevents:\n{lost}"
+        );
+        both(&config, &text)
+    };
+    let group = "  - {atSec: 30, what: LOST, group: near}\n";
+    // A full group is tried once, and what it has under way is lost.
+    for record in play([400.0, 2000.0], "EVEN", group) {
+        assert!((2.0..20.0).contains(&errors(&record)), "{}", errors(&record));
+        for row in 6..8 {
+            let (near, far) = (rate(&record, row, 0), rate(&record, row, 1));
+            assert!(near < 5.0 && (far - 600.0).abs() < 6.0, "{near} {far}");
+        }
+    }
+    // A group with room for all is tried as often as a request may be: four times, of which all fail.
+    let failed = play([9000.0, 9000.0], "EVEN", group).map(|record| errors(&record));
+    assert!((failed[0] / failed[1] - 1.0).abs() < 0.05 && failed[0] > 3000.0, "{failed:?}");
+    // Half of a group: the rest takes its part, and what the tries take up goes away.
+    let half = "  - {atSec: 30, what: LOST, member: near-1}\n  - {atSec: 30, what: LOST, member: near-2}\n";
+    let [one, other] = play([500.0, 2000.0], "RANDOM", half);
+    for row in 4..8 {
+        for index in 0..2 {
+            let (one, other) = (rate(&one, row, index), rate(&other, row, index));
+            assert!((one - other).abs() < 0.05 * 600.0, "row {row}, backend {index}: {one} {other}");
+        }
+    }
+    assert!(errors(&one) < 20.0 && errors(&other) < 20.0, "{} {}", errors(&one), errors(&other));
+}
