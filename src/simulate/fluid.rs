@@ -121,9 +121,6 @@ impl Run<'_> {
                 self.stage.happen(event, now);
                 is_calm = false;
             }
-            if !is_calm {
-                self.lose();
-            }
             self.stage.probe(now);
             if next.report <= now {
                 self.stage.report(now);
@@ -134,6 +131,9 @@ impl Run<'_> {
             if next.row <= now {
                 self.close_row(now);
                 next.row = next.row + scenario.row;
+            }
+            if !is_calm {
+                self.lose();
             }
             if now >= end {
                 self.close_row(now);
