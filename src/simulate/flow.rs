@@ -19,6 +19,8 @@ pub(super) struct Flow<'a> {
     pub(super) gates: &'a mut [Gate],
     /// Whether its requests have session keys.
     pub(super) has_sessions: bool,
+    /// Backends whose members have refused it already, once for each of them.
+    pub(super) tried: &'a [u32],
     /// Where it went.
     pub(super) out: &'a mut Poured,
 }
@@ -32,6 +34,8 @@ pub(super) struct Poured {
     pub(super) unserved: f64,
     /// Requests turned away because everything is full.
     pub(super) rejected: f64,
+    /// Requests that all members have refused.
+    pub(super) stuck: f64,
     /// What has found no room so far.
     left: Vec<Part>,
     scratch: Vec<f64>,
@@ -50,7 +54,7 @@ impl Poured {
     /// Nothing has flowed yet.
     pub(super) fn clear(&mut self) {
         self.placed.clear();
-        (self.unserved, self.rejected) = (0.0, 0.0);
+        (self.unserved, self.rejected, self.stuck) = (0.0, 0.0, 0.0);
     }
 }
 
@@ -88,8 +92,9 @@ impl Flow<'_> {
             skipped: part.skipped | 1_u64.checked_shl(u32::try_from(depth).unwrap_or(64)).unwrap_or(0),
         };
         let staying = part.amount * keep;
-        let left = self.fill(tier, staying, part.reason.unwrap_or(Reason::Nearest), Gate::pour);
-        let reason = Some(part.reason.unwrap_or(tier.reason_to_leave));
+        let ask = self.ask();
+        let left = self.fill(tier, staying, part.reason.unwrap_or(Reason::Nearest), ask);
+        let reason = Some(part.reason.unwrap_or_else(|| self.reason_to_leave(tier)));
         self.descend(order, depth + 1, Part { amount: left, reason, ..part }, dust);
         self.descend(order, depth + 1, going, dust);
     }
@@ -98,12 +103,13 @@ impl Flow<'_> {
     /// limits.
     fn settle(&mut self, order: &Order, part: Part) {
         let mut left = part.amount;
+        let ask = self.ask();
         let is_skipped = |depth: usize| depth < 64 && part.skipped & (1 << depth) != 0;
         for (depth, tier) in order.tiers.iter().enumerate().filter(|(depth, _)| is_skipped(*depth)) {
             let reason = if depth == 0 { Reason::Nearest } else { part.reason.unwrap_or(Reason::Nearest) };
-            left = self.fill(tier, left, reason, Gate::pour);
+            left = self.fill(tier, left, reason, ask);
         }
-        for (depth, tier) in order.tiers.iter().enumerate() {
+        for (depth, tier) in order.tiers.iter().enumerate().filter(|_| self.tried.is_empty()) {
             let reason = if depth == 0 { Reason::Nearest } else { part.reason.unwrap_or(Reason::Nearest) };
             left = self.fill(tier, left, reason, Gate::pour_rest);
         }
@@ -112,24 +118,49 @@ impl Flow<'_> {
         }
         if order.overfill.is_empty() {
             self.out.unserved += left;
-        } else if !order.guesses.is_empty() {
-            self.overfill(&order.guesses, left);
-        } else if self.plan.overload == Overload::Reject {
+        } else if self.overfill(&order.guesses, left) {
+        } else if self.plan.overload == Overload::Reject && self.tried.is_empty() {
             self.out.rejected += left;
-        } else {
-            self.overfill(&order.overfill, left);
+        } else if !self.overfill(&order.overfill, left) {
+            self.out.stuck += left;
         }
     }
 
-    fn overfill(&mut self, shares: &Shares, left: f64) {
-        let total: f64 = shares.arcs.iter().map(|arc| arc.2).sum();
+    /// How room is asked for.
+    fn ask(&self) -> fn(&mut Gate, f64) -> f64 {
+        if self.tried.is_empty() { Gate::pour } else { Gate::pour_again }
+    }
+
+    /// A tier whose members have all refused it is left because of these.
+    fn reason_to_leave(&self, tier: &Tier) -> Reason {
+        let Shares { arcs } = if self.has_sessions { &tier.affinity_shares } else { &tier.shares };
+        let is_full = arcs.is_empty() || arcs.iter().any(|arc| self.has_untried(arc.1));
+        if is_full { tier.reason_to_leave } else { Reason::Unhealthy }
+    }
+
+    /// Whether a backend has members that have not refused it.
+    fn has_untried(&self, backend: u32) -> bool {
+        has_untried(self.plan, self.tried, backend)
+    }
+
+    /// Whether there was anybody to place it with, above the limits.
+    fn overfill(&mut self, shares: &Shares, left: f64) -> bool {
+        let usable = || shares.arcs.iter().filter(|arc| self.has_untried(arc.1));
+        let total: f64 = usable().map(|arc| arc.2).sum();
+        if total <= 0.0 {
+            return false;
+        }
         for (_, backend, weight) in &shares.arcs {
+            if !self.has_untried(*backend) {
+                continue;
+            }
             let amount = left * weight / total;
             if let Some(gate) = self.gates.get_mut(*backend as usize) {
                 gate.overpour(amount);
             }
             self.out.placed.push((*backend, Reason::Overfilled, amount));
         }
+        true
     }
 
     /// Fills a tier; what is left over. Each part of the circle tries its own backend first and then the next ones.
@@ -145,6 +176,8 @@ impl Flow<'_> {
         if arcs.is_empty() || amount <= 0.0 {
             return amount;
         }
+        let (plan, tried) = (self.plan, self.tried);
+        let has_untried = |backend| has_untried(plan, tried, backend);
         let mut waiting = std::mem::take(&mut self.out.scratch);
         waiting.clear();
         waiting.extend(arcs.iter().map(|arc| amount * arc.2 / total));
@@ -152,6 +185,9 @@ impl Flow<'_> {
         for step in 0..arcs.len() {
             for (from, waits) in waiting.iter_mut().enumerate().filter(|(_, waits)| **waits > 0.0) {
                 let Some((_, backend, _)) = arcs.get((from + step) % arcs.len()) else { continue };
+                if !has_untried(*backend) {
+                    continue;
+                }
                 let Some(gate) = self.gates.get_mut(*backend as usize) else { continue };
                 let taken = pour(gate, *waits);
                 if taken > 0.0 {
@@ -167,6 +203,11 @@ impl Flow<'_> {
         self.out.scratch = waiting;
         left.max(0.0)
     }
+}
+
+fn has_untried(plan: &Plan, tried: &[u32], backend: u32) -> bool {
+    let tried = tried.iter().filter(|one| **one == backend).count();
+    tried == 0 || plan.backends.get(backend as usize).is_some_and(|one| one.members.len() > tried)
 }
 
 /// Part of the requests that a tier keeps [G 2.14].
@@ -237,7 +278,7 @@ mod tests {
         for step in 0..100 {
             gates.iter_mut().for_each(|gate| gate.open(Tick(step * SECOND / 10), Span::millis(100), 0.0));
             let mut out = Poured::default();
-            let mut flow = Flow { plan, gates: &mut gates, has_sessions: false, out: &mut out };
+            let mut flow = Flow { plan, gates: &mut gates, has_sessions: false, tried: &[], out: &mut out };
             flow.pour(OriginId(0), demand as f64 / 10.0);
             rejected += out.rejected;
             for (backend, reason, amount) in out.placed {

@@ -9,15 +9,18 @@
 
 use std::sync::Arc;
 
+use super::again::{self, Again};
 use super::demand::Draws;
 use super::ends::{Ends, Flows};
 use super::fleet::{Fleet, Grain};
 use super::flow::{Flow, Poured};
+use super::proxy::Ending;
 use super::record::Record;
 use super::scenario::{Demand, Scenario};
 use super::spread::Spread;
 use super::stage::Stage;
 use crate::balance::hash;
+use crate::balance::pick::Reason;
 use crate::balance::rng::Rng;
 use crate::model::service::{Affinity, Service};
 use crate::model::unit::{Span, Tick};
@@ -41,6 +44,10 @@ struct Run<'a> {
     spreads: Vec<Vec<Spread>>,
     /// Requests of this tick, by proxy, service and backend.
     poured: Vec<Vec<Vec<f64>>>,
+    /// Attempts of this tick that lost members refused, in the same order.
+    refused: Vec<Vec<Vec<f64>>>,
+    /// What was refused and asks again.
+    waiting: Vec<Again>,
     /// Requests of this row, by service, origin and backend.
     routes: Vec<Vec<Vec<f64>>>,
     /// How clustered arrivals are, by service: 1 = random, 0 = even.
@@ -69,6 +76,8 @@ pub(super) fn run(services: &[Arc<Service>], scenario: &Scenario) -> Record {
     let mut run = Run {
         spreads: vec![vec![Spread::default(); services.len()]; stage.proxies.len()],
         poured: vec![services.iter().map(zeros).collect(); stage.proxies.len()],
+        refused: vec![services.iter().map(zeros).collect(); stage.proxies.len()],
+        waiting: Vec::new(),
         routes: services.iter().map(|service| vec![zeros(service); origins]).collect(),
         scatter: (0..services.len()).map(|service| scatter(&scenario.demand, service)).collect(),
         timeouts: services.iter().map(timeout).collect(),
@@ -107,8 +116,10 @@ impl Run<'_> {
             Next { report: Tick(0) + scenario.reports.interval, row: Tick(0) + scenario.row, look: Tick(0) };
         let mut now = Tick(0);
         loop {
+            let mut is_calm = true;
             while let Some(event) = events.next_if(|event| event.at <= now) {
                 self.stage.happen(event, now);
+                is_calm = false;
             }
             self.stage.probe(now);
             if next.report <= now {
@@ -121,6 +132,9 @@ impl Run<'_> {
                 self.close_row(now);
                 next.row = next.row + scenario.row;
             }
+            if !is_calm {
+                self.lose();
+            }
             if now >= end {
                 self.close_row(now);
                 break;
@@ -130,6 +144,23 @@ impl Run<'_> {
             self.serve(now, step, &mut next.look);
             now = now + step;
         }
+    }
+
+    /// What members had under way when they were lost, is lost too.
+    fn lose(&mut self) {
+        let Self { stage, spreads, poured, scatter, timeouts, .. } = self;
+        let Stage { fleet: Fleet { sites, backends, .. }, counts, scenario, .. } = stage;
+        // Nobody is in a spread who was lost before.
+        Flows { spreads, poured, backends }.each(|at, portion, amount| {
+            let lost = at.machine(sites, portion).filter(|machine| machine.condition.is_lost);
+            let counts = counts.get_mut(at.service).and_then(|counts| counts.backends.get_mut(at.backend));
+            if let (Some(machine), Some(counts)) = (lost, counts) {
+                let timeout = timeouts.get(at.service).copied().unwrap_or(f64::INFINITY);
+                let scatter = scatter.get(at.service).copied().unwrap_or(1.0);
+                let stay = machine.stay(scatter / portion.sharers).min(timeout);
+                counts.errors += amount / scenario.tick.as_secs() * portion.part * stay;
+            }
+        });
     }
 
     /// Requests of one step find their backends.
@@ -195,6 +226,7 @@ impl Run<'_> {
     fn prepare(&mut self, step: Span) {
         let kept = (-step.as_secs() / AVERAGED.as_secs()).exp();
         let part = 1.0 - (-step.as_secs() / WATCHED.as_secs()).exp();
+        self.refused.iter_mut().flatten().for_each(|refused| refused.fill(0.0));
         let Self { stage, spreads, poured, scatter, .. } = self;
         for (served, (spreads, poured)) in stage.proxies.iter_mut().zip(spreads.iter_mut().zip(poured)) {
             for (service, served) in served.iter_mut().enumerate() {
@@ -233,20 +265,67 @@ impl Run<'_> {
         else {
             return;
         };
+        let spread = self.spreads.get(proxy).and_then(|spreads| spreads.get(demand.service));
+        let refusals = self.refused.get_mut(proxy).and_then(|refused| refused.get_mut(demand.service));
+        let (Some(spread), Some(refusals)) = (spread, refusals) else { return };
         let out = &mut self.out;
-        out.clear();
         let has_sessions = service.affinity != Affinity::None;
-        Flow { plan: &served.plan, gates: &mut served.gates, has_sessions, out }.pour(demand.origin, amount);
-        of_origin.unserved += self.out.unserved;
-        of_origin.rejected += self.out.rejected;
-        for (backend, reason, amount) in self.out.placed.iter().copied() {
+        let mut place = |(backend, reason, amount): (u32, Reason, f64), fails: bool| {
             let backend = backend as usize;
             of_origin.place(reason, amount);
             if let Some(counts) = counts.backends.get_mut(backend) {
                 counts.place(reason, amount);
+                counts.errors += if fails { amount } else { 0.0 };
             }
-            for sum in [poured.get_mut(backend), route.get_mut(backend)].into_iter().flatten() {
+            let poured = if fails { None } else { poured.get_mut(backend) };
+            for sum in [poured, route.get_mut(backend)].into_iter().flatten() {
                 *sum += amount;
+            }
+        };
+        let all = amount;
+        self.waiting.push(Again::first(all));
+        let (mut unserved, mut rejected) = (0.0, 0.0);
+        while let Some(part) = self.waiting.pop() {
+            out.clear();
+            let (plan, gates) = (&served.plan, &mut served.gates);
+            Flow { plan, gates, has_sessions, tried: part.tried(), out }.pour(demand.origin, part.amount);
+            (unserved, rejected) = (unserved + out.unserved, rejected + out.rejected);
+            if let Some(last) = part.tried().last().filter(|_| out.stuck > 0.0) {
+                place((*last, part.reason, out.stuck), true);
+            }
+            let from = self.waiting.len();
+            for (backend, reason, amount) in out.placed.iter().copied() {
+                let refused = amount * spread.refused(backend, part.tried_at(backend));
+                place((backend, reason, amount - refused), false);
+                if refused <= 0.0 {
+                    continue;
+                }
+                if let Some(sum) = refusals.get_mut(backend as usize) {
+                    *sum += refused;
+                }
+                match part.refused((backend, reason, refused)) {
+                    Some(next) => again::wait(&mut self.waiting, from, next, all),
+                    None => place((backend, reason, refused), true),
+                }
+            }
+        }
+        of_origin.unserved += unserved;
+        of_origin.rejected += rejected;
+    }
+
+    /// Proxies count what lost members refused.
+    fn refuse(&mut self) {
+        let Self { stage, spreads, refused, .. } = self;
+        let served = stage.proxies.iter_mut().flatten();
+        for (served, (spread, refused)) in served.zip(spreads.iter().flatten().zip(refused.iter().flatten()))
+        {
+            for ((lost, amount), tallies) in spread.lost.iter().zip(refused).zip(&mut served.tallies) {
+                for portion in &lost.portions {
+                    if let Some(tally) = tallies.get_mut(portion.machine as usize) {
+                        let amount = amount * portion.part / portion.members;
+                        tally.flow(amount, 1.0, (1.0, Ending::Broken), served.full);
+                    }
+                }
             }
         }
     }
@@ -254,6 +333,7 @@ impl Run<'_> {
     /// Members serve what was poured.
     fn serve(&mut self, now: Tick, step: Span, look: &mut Tick) {
         let seconds = step.as_secs();
+        self.refuse();
         let Self { stage, spreads, poured, scatter, timeouts, .. } = self;
         let Stage { fleet: Fleet { sites, backends, .. }, proxies, counts, scenario, .. } = stage;
         let flows = Flows { spreads, poured, backends };
@@ -295,12 +375,17 @@ impl Run<'_> {
     /// A row ends: clients' latencies and errors are those of the backends that they were sent to.
     fn close_row(&mut self, now: Tick) {
         for (counts, routes) in self.stage.counts.iter_mut().zip(&mut self.routes) {
+            let placed: f64 = counts.origins.iter().flat_map(|origin| origin.reasons).sum();
             for (origin, route) in counts.origins.iter_mut().zip(routes) {
+                let part = origin.reasons.iter().sum::<f64>() / placed;
                 for (backend, amount) in counts.backends.iter().zip(route.iter_mut()) {
                     let all: f64 = backend.reasons.iter().sum();
                     if all > 0.0 && *amount > 0.0 {
                         origin.latency.merge(&backend.latency, *amount);
                         origin.errors += backend.errors * *amount / all;
+                    } else if all <= 0.0 && part > 0.0 {
+                        // Of requests of an earlier row: nobody knows any more whose they were.
+                        origin.errors += backend.errors * part;
                     }
                     *amount = 0.0;
                 }

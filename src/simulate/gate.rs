@@ -150,8 +150,8 @@ impl Gate {
         } else {
             let interval = rate.interval as f64;
             let end = gcra::units(now + span).saturating_add(rate.tolerance);
-            // Whoever finds a little room takes it whole.
-            let room = end.saturating_sub(self.due) as f64 / interval + 1.0;
+            // Whoever finds a little room takes it whole, and thereby of the room to come: that is owed.
+            let room = (i128::from(end) - i128::from(self.due)) as f64 / interval + 1.0;
             let in_step = gcra::units(Tick(span.0)) as f64 / interval;
             (room - WITHIN * (in_step * scatter).sqrt()).max(0.0)
         };
@@ -184,6 +184,16 @@ impl Gate {
         let taken = self.fill(wanted);
         self.seen.1 += taken;
         self.refused -= taken;
+        taken
+    }
+
+    /// The same for what a member has refused: it asks right after it was admitted, and gets what is left. It takes no
+    /// place for long.
+    pub fn pour_again(&mut self, wanted: f64) -> f64 {
+        let part = if self.limits.count == u64::MAX { 1.0 } else { self.held.1 };
+        let taken = self.fill(wanted * part);
+        (self.seen.0, self.seen.1) = (self.seen.0 + wanted, self.seen.1 + taken);
+        self.refused += wanted - taken;
         taken
     }
 
@@ -281,6 +291,7 @@ fn whole(value: f64) -> u64 {
 mod tests {
     use super::*;
     use crate::balance::gcra::Limit;
+    use crate::balance::rng::Rng;
     use crate::model::unit::{PerSecond, SECOND};
 
     fn limited(rate: f64) -> Gate {
@@ -301,6 +312,24 @@ mod tests {
         }
         assert!((single.admitted - flow.admitted).abs() <= 8.0, "{} {}", single.admitted, flow.admitted);
         assert!((flow.admitted - 707.0).abs() < 2.0 && (flow.refused - 1293.0).abs() < 2.0);
+    }
+
+    #[test]
+    fn whatever_chance_draws_a_flow_gets_no_more_than_the_limit_and_its_burst() {
+        for (rate, draw) in [(1.0, 3), (5.0, 2), (10.0, 5), (20.0, 40), (70.0, 9), (5000.0, 900)] {
+            for burst in [Span::ZERO, Span::millis(100), Span::secs(1)] {
+                let limits = Limits { rate: Limit::new(PerSecond::new(rate), burst), count: u64::MAX };
+                let mut gate = Gate { limits, ..Gate::default() };
+                let mut rng = Rng::new(7);
+                for step in 1..=8000_u32 {
+                    gate.open(Tick(u64::from(step) * SECOND / 80), Span(SECOND / 80), 1.0);
+                    gate.pour(f64::from(u32::try_from(rng.below(draw)).unwrap()));
+                    gate.pour_rest(f64::from(u32::try_from(rng.below(draw)).unwrap()));
+                    let most = rate * (f64::from(step) / 80.0 + burst.as_secs()) + 1.0;
+                    assert!(gate.admitted <= most + 1e-6, "{rate} {step}: {} of {most}", gate.admitted);
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`crate::balance::pick::choose`], flows through the same tiers, shares and gates. Nothing here asks for the time or
 //! for chance: the same services and the same scenario give the same [`record`], number by number.
 
+mod again;
 pub mod autoscaler;
 pub mod demand;
 mod ends;

@@ -19,7 +19,7 @@ use crate::model::service::{Affinity, Service};
 use crate::model::unit::{Span, Tick};
 
 /// Attempts of a request whose connections are refused, with the first.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 
 /// One run.
 struct Run<'a> {

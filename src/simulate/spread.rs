@@ -14,6 +14,18 @@ pub(super) struct Spread {
     version: u64,
     /// Of each backend: its machines' parts.
     pub(super) backends: Vec<Vec<Portion>>,
+    /// Of each backend: the parts of machines that refuse connections.
+    pub(super) lost: Vec<Lost>,
+}
+
+/// Lost members that the plan still names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lost {
+    /// Their parts of what is refused.
+    pub(super) portions: Vec<Portion>,
+    /// What they are asked of the whole.
+    part: f64,
+    members: f64,
 }
 
 /// A machine's part of a flow.
@@ -36,7 +48,7 @@ impl Spread {
             return;
         }
         let portions = |(number, usable)| portions(usable, fleet.site_of(service, number));
-        self.backends = served.plan.backends.iter().enumerate().map(portions).collect();
+        (self.backends, self.lost) = served.plan.backends.iter().enumerate().map(portions).unzip();
         (self.plan, self.version) = (Some(Arc::clone(&served.plan)), fleet.version);
     }
 
@@ -47,13 +59,25 @@ impl Spread {
             let machine = site.machines.get(portion.machine as usize);
             machine.map_or(0.0, |machine| portion.part * machine.stay(scatter / portion.sharers))
         };
-        portions.iter().map(stay).sum()
+        let lost = self.lost.get(backend).map_or(0.0, |lost| lost.part);
+        portions.iter().map(stay).sum::<f64>() * (1.0 - lost)
+    }
+
+    /// Part of the requests to a backend whose connection is refused, when `tried` of its members have refused before.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn refused(&self, backend: u32, tried: usize) -> f64 {
+        let Some(lost) = self.lost.get(backend as usize) else { return 0.0 };
+        if lost.part <= 0.0 || lost.part >= 1.0 {
+            return lost.part;
+        }
+        let left = lost.part * (1.0 - tried as f64 / lost.members).max(0.0);
+        left / (1.0 - lost.part + left)
     }
 }
 
-/// The parts of a backend's machines. What a lost member refuses goes to the others, if there are any.
-fn portions(usable: &Usable, site: Option<&Site>) -> Vec<Portion> {
-    let Some(site) = site else { return Vec::new() };
+/// The parts of a backend's machines: of those that serve, and of those that refuse.
+fn portions(usable: &Usable, site: Option<&Site>) -> (Vec<Portion>, Lost) {
+    let Some(site) = site else { return (Vec::new(), Lost::default()) };
     let weights: Option<BTreeMap<u32, f64>> =
         usable.weights.as_ref().map(|shares| shares.arcs.iter().map(|arc| (arc.1, arc.2)).collect());
     // By machine: weight and members.
@@ -67,11 +91,17 @@ fn portions(usable: &Usable, site: Option<&Site>) -> Vec<Portion> {
     }
     let is_lost =
         |slot: u32| site.machines.get(slot as usize).is_some_and(|machine| machine.condition.is_lost);
-    if sums.keys().any(|slot| !is_lost(*slot)) {
-        sums.retain(|slot, _| !is_lost(*slot));
-    }
+    let all: f64 = sums.values().map(|sum| sum.0).sum();
+    let (lost, serving): (BTreeMap<_, _>, _) = sums.into_iter().partition(|(slot, _)| is_lost(*slot));
+    let (lost, weight, members) = shared(lost);
+    let part = if weight > 0.0 { weight / all } else { 0.0 };
+    (shared(serving).0, Lost { portions: lost, part, members })
+}
+
+/// By weight and members; with the sums of these.
+fn shared(sums: BTreeMap<u32, (f64, f64)>) -> (Vec<Portion>, f64, f64) {
     let total: f64 = sums.values().map(|sum| sum.0).sum();
     let sharers: f64 = sums.values().map(|sum| sum.1).sum();
     let portion = |(machine, (weight, members))| Portion { machine, part: weight / total, members, sharers };
-    sums.into_iter().map(portion).filter(|portion| portion.part > 0.0).collect()
+    (sums.into_iter().map(portion).filter(|portion| portion.part > 0.0).collect(), total, sharers)
 }

@@ -8,6 +8,7 @@ mod lab;
 mod laws;
 mod loops;
 mod metrics;
+mod models;
 mod news;
 mod no_spill;
 mod on_answers;

@@ -93,7 +93,7 @@ fn service(out: &mut String, shown: Shown<'_>) {
 }
 
 fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>) -> Vec<Chart<'a>> {
-    let of_backends = |figure: fn(&BackendRow) -> f64| -> Vec<Line> {
+    let lines = |backends: &[(usize, Arc<str>)], figure: fn(&BackendRow) -> f64| -> Vec<Line> {
         let line = |(colour, (number, name)): (usize, &(usize, Arc<str>))| Line {
             name: label(shown, *number, name),
             colour,
@@ -102,12 +102,19 @@ fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>
         };
         backends.iter().enumerate().map(line).collect()
     };
+    let of_backends = |figure| lines(backends, figure);
     let chart = |title, unit, nothing, lines| Chart { title, unit, nothing, lines, ..base.clone() };
     let capacity = of_backends(|row| row.capacity).into_iter();
     let capacity = capacity.map(|line| Line { is_dashed: true, ..line });
     let rates = of_backends(|row| row.traffic.rate()).into_iter().chain(capacity).collect();
     let fullness = of_backends(|row| row.fullness * 100.0);
-    let errors = of_backends(|row| row.traffic.errors);
+    // Who fails need not be busy.
+    let errors = lines(&shown.foremost(MOST_LINES, |row| row.traffic.errors), |row| row.traffic.errors);
+    let most_errors = if shown.service.backends.len() > MOST_LINES {
+        "5xx/s; the backends with the most of them"
+    } else {
+        "5xx/s"
+    };
     let elsewhere = "requests/s placed elsewhere than in the first tier, or not at all";
     let mut charts = vec![
         chart("Rate by backend", "requests/s; dashed: capacity", "No requests.", rates),
@@ -122,7 +129,7 @@ fn charts<'a>(shown: Shown<'_>, backends: &[(usize, Arc<str>)], base: &Chart<'a>
             "No requests.",
             latency(shown),
         ),
-        chart("Errors by backend", "5xx/s", "No errors.", errors),
+        chart("Errors by backend", most_errors, "No errors.", errors),
     ];
     // Where nobody comes or goes, the line says nothing.
     if backends.iter().any(|(number, _)| shown.sizes(*number).vary()) {

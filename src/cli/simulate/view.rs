@@ -191,10 +191,15 @@ impl<'a> Shown<'a> {
 
     /// Backends, busiest first: at most `most`.
     pub(super) fn busiest(self, most: usize) -> Vec<(usize, Arc<str>)> {
+        self.foremost(most, |row| row.traffic.rate())
+    }
+
+    /// Backends with the most of a figure over all time: at most `most`, in their order.
+    pub(super) fn foremost(self, most: usize, figure: fn(&BackendRow) -> f64) -> Vec<(usize, Arc<str>)> {
         let mut all: Vec<_> = self
             .backends()
             .map(|(number, backend)| {
-                let total: f64 = self.of_backend(number, |row| row.traffic.rate()).iter().sum();
+                let total: f64 = self.of_backend(number, figure).iter().sum();
                 (total, number, Arc::clone(&backend.group.name))
             })
             .collect();
