@@ -130,9 +130,16 @@ impl Backend {
         self.undecided
     }
 
+    /// Whether its target is a utilization.
+    pub(super) const fn is_by_load(&self) -> bool {
+        self.utilization.is_some()
+    }
+
     fn count(&mut self, sample: &BackendSample) {
         if self.news(sample) == News::Anything {
-            self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
+            if self.is_by_load() || self.learned.governor.is_learned() {
+                self.healthy = sample.members.iter().filter(|member| member.is_healthy).count();
+            }
             let known = sample.members.iter().take(self.members.identities().len());
             self.undecided = known.filter(|member| member.is_undecided).count();
         }

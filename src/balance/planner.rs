@@ -133,6 +133,9 @@ impl ServicePlanner {
     /// Tells each backend what it is due while everything is full.
     fn expect(&mut self, now: Tick, figures: &[Figures]) {
         let Some(published) = &self.published else { return };
+        if !self.backends.iter().any(Backend::is_by_load) {
+            return;
+        }
         let loads: Vec<Load> =
             self.backends.iter().zip(figures).map(|(backend, figures)| backend.load(figures)).collect();
         self.overload.tick(now, &published.plan, &loads);

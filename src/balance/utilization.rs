@@ -344,7 +344,7 @@ impl Governor {
     fn hold_back(&mut self, above: u64, reading: Reading) {
         let Admitted::Learned(limit) = self.limit else { return };
         // What comes above a guess is no chance.
-        if self.is_proven && !self.is_guess {
+        if self.is_confirmed() {
             let above = above as f64 * reading.grain / limit;
             let too_much = above - self.held_back - (self.overload - 1.0);
             self.held_back = (self.held_back + HELD_BACK.1 * too_much).clamp(0.0, HELD_BACK.0);

@@ -130,7 +130,7 @@ fn make(path: &Path) -> io::Result<[u8; KEY_LENGTH]> {
     }
 }
 
-fn fresh() -> io::Result<[u8; KEY_LENGTH]> {
+pub(super) fn fresh() -> io::Result<[u8; KEY_LENGTH]> {
     let mut key = [0; KEY_LENGTH];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(key)

@@ -110,7 +110,8 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
         .map_err(|problems| Refused { problems })?;
     inheritance.discard();
     supervisor.quic.is_away = inheritance.is_upgrade;
-    supervisor.quic_key = inheritance.quic_key.unwrap_or_else(random_key);
+    // Without a source of randomness there is no TLS either, and nobody to sign for.
+    supervisor.quic_key = inheritance.quic_key.unwrap_or_else(|| session_key::fresh().unwrap_or_default());
     overrides.when_bound.map_or(Ok(()), |give_up| give_up()).map_err(|error| no_user(&error))?;
     supervisor.log = Some(LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?);
     supervisor.memory = inheritance.session_key.map_or_else(InMemory::new, InMemory::from);
@@ -254,13 +255,6 @@ fn cores() -> usize {
 }
 
 /// Unguessable, since affinity keys come from it.
-/// Without a source of randomness there is no TLS either, and nobody to sign for.
-fn random_key() -> [u8; 32] {
-    let mut key = [0; 32];
-    let _ = getrandom::fill(&mut key);
-    key
-}
-
 fn random_seed() -> u64 {
     let mut bytes = [0; 8];
     // Without a source of randomness the clock is the next best; keys then can be guessed, requests still flow.

@@ -99,7 +99,7 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                     let _ = retire.send(());
                     let _ = task.await;
                 }
-                context.watch.drain(Some(listener));
+                context.watch.drain(listener);
                 let _ = left.send(());
             }
             Command::Quic(order) => endpoints.obey(order),

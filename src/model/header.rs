@@ -5,7 +5,8 @@
 //! What a client has a hand in cannot end a header: a variable whose value is more than printable ASCII counts as empty.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue};
 
 /// The value of a header to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -299,6 +300,15 @@ const EMPTY: [&str; 11] = [
     "tls_ja4_fingerprint",
     "user_agent_family",
 ];
+
+/// Tells caches, once, that the answer depends on this header of the request (RFC 9110, 12.5.5).
+pub fn vary(headers: &mut HeaderMap, word: &'static str) {
+    let words = || headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let covers = |said: &[u8]| said == b"*" || said.eq_ignore_ascii_case(word.as_bytes());
+    if !words().map(<[u8]>::trim_ascii).any(covers) {
+        headers.append(VARY, HeaderValue::from_static(word));
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -78,7 +78,8 @@ impl ClientCert {
                 put(out, &fingerprint.unwrap_or_default());
             }
             other => {
-                if let Some(Ok(text)) = leaf.map(|leaf| self.told(other, leaf)) {
+                let of = leaf.and_then(|leaf| x509::identity(leaf));
+                if let Some(Ok(text)) = of.map(|of| self.told(other, &of)) {
                     put(out, &text);
                 }
             }
@@ -90,16 +91,15 @@ impl ClientCert {
         if let Some(flaw) = self.flaw {
             return flaw.as_str();
         }
-        let Some(leaf) = self.chain.first() else { return "" };
-        CertVariable::TOLD.iter().find_map(|one| self.told(*one, leaf).err()).unwrap_or_default()
+        let Some(of) = self.chain.first().and_then(|leaf| x509::identity(leaf)) else { return "" };
+        CertVariable::TOLD.iter().find_map(|one| self.told(*one, &of).err()).unwrap_or_default()
     }
 
     /// What the certificate says.
     ///
     /// # Errors
     /// Google's word for that it is too long.
-    fn told(&self, variable: CertVariable, leaf: &CertificateDer<'_>) -> Result<String, &'static str> {
-        let Some(of) = x509::identity(leaf) else { return Ok(String::new()) };
+    fn told(&self, variable: CertVariable, of: &Identity<'_>) -> Result<String, &'static str> {
         let within = |is_within: bool, text: String, flaw| if is_within { Ok(text) } else { Err(flaw) };
         let value = |text: String, flaw| within(text.len() <= MAX_VALUE, text, flaw);
         match variable {
@@ -108,7 +108,7 @@ impl ClientCert {
                 within(of.serial.len() <= MAX_SERIAL, hex(of.serial), flaw)
             }
             CertVariable::SpiffeId => {
-                let id = spiffe_id(&of).unwrap_or_default();
+                let id = spiffe_id(of).unwrap_or_default();
                 let is_within = id.len() <= MAX_SPIFFE_ID;
                 within(is_within, id.to_owned(), "client_cert_spiffe_id_exceeded_size_limit")
             }

@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
@@ -21,6 +21,7 @@ use super::body::{BrokenOff, Forwarded};
 use super::record::Record;
 use crate::ledger::process::Traffic;
 use crate::model::compression::{Coding, Decision, Wanted};
+use crate::model::header::vary;
 
 /// Bytes that are compressed in one go.
 const PIECE: usize = 16 * 1024;
@@ -35,7 +36,7 @@ pub(super) fn begin(wanted: Wanted, record: &Record, response: &mut Response<Inc
         return None;
     }
     let headers = response.headers_mut();
-    vary(headers);
+    vary(headers, "Accept-Encoding");
     let Decision::Compressed(coding) = decision else { return None };
     let context = &record.client.context;
     let Some(encoder) = context.encoders.begin(coding) else {
@@ -44,15 +45,6 @@ pub(super) fn begin(wanted: Wanted, record: &Record, response: &mut Response<Inc
     };
     describe(coding, headers);
     Some(encoder)
-}
-
-/// Caches must know that the answer depends on what the client takes.
-fn vary(headers: &mut HeaderMap) {
-    let words = || headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    let covers = |word: &[u8]| word == b"*" || word.eq_ignore_ascii_case(b"accept-encoding");
-    if !words().map(<[u8]>::trim_ascii).any(covers) {
-        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    }
 }
 
 /// What is true of the bytes as they go out: their length is not known, no ranges of them can be asked for, and a
@@ -245,7 +237,7 @@ mod tests {
             (map(&[("vary", "*")]), map(&[("vary", "*")])),
         ] {
             let mut headers = before;
-            vary(&mut headers);
+            vary(&mut headers, "Accept-Encoding");
             assert_eq!(headers, after);
         }
     }

@@ -31,8 +31,7 @@ use self::io::{CountedIo, Shared};
 use super::body::{ResponseBody, Source};
 use super::handle::handle;
 use super::serve::{Client, HEAD_TIMEOUT};
-use super::watch::NEVER;
-use crate::clock;
+use super::streams::Streams;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
@@ -59,12 +58,9 @@ pub(crate) struct Connection {
     frames: Rc<Shared>,
     /// Most bytes in a head.
     max_head: usize,
-    /// Streams under way.
-    streams: Cell<u32>,
+    streams: Streams,
     /// Streams that have come through h2.
     served: Cell<u64>,
-    /// GOAWAY is sent.
-    is_leaving: Cell<bool>,
     /// The stream whose request was just handed to us, for the task that is about to be made of it.
     called: Cell<Option<Rc<Client>>>,
 }
@@ -90,9 +86,8 @@ where
         client,
         frames,
         max_head,
-        streams: Cell::new(0),
+        streams: Streams::new(LEAVE),
         served: Cell::new(0),
-        is_leaving: Cell::new(false),
         called: Cell::new(None),
     });
     let of_stream = connection.clone();
@@ -150,42 +145,17 @@ impl Connection {
         handle(&client, request.map(Source::from))
     }
 
-    /// Whether GOAWAY is to be sent now; once. The first end of the connection's time does not end it.
+    /// Whether GOAWAY is to be sent now; once.
     fn must_leave(&self) -> bool {
         let watched = &self.client.watched;
         let over_requests = self.frames.over() == Some(Over::Requests);
-        let must = watched.drain.get() || watched.is_expired() || over_requests;
-        if !must || self.is_leaving.replace(true) {
-            return false;
-        }
-        if watched.is_expired() || self.streams.get() == 0 {
-            watched.set_deadline(clock::now() + LEAVE);
-        }
-        true
+        (watched.drain.get() || watched.is_expired() || over_requests) && self.streams.leave(watched)
     }
 
     /// A list of headers that has begun must end in time, whatever else goes on.
     fn look_at_head(&self) {
         if let Some(since) = self.frames.head_since() {
             self.client.watched.lower_deadline(since + HEAD_TIMEOUT);
-        }
-    }
-
-    fn begin_stream(&self) {
-        self.streams.set(self.streams.get() + 1);
-        if self.client.context.is_draining.get() {
-            self.client.watched.drain.set(true);
-        }
-        if !self.is_leaving.get() || !self.client.watched.is_expired() {
-            self.client.watched.set_deadline(NEVER);
-        }
-    }
-
-    fn end_stream(&self, now: Tick) {
-        self.streams.set(self.streams.get().saturating_sub(1));
-        if self.streams.get() == 0 {
-            let idle = if self.is_leaving.get() { LEAVE } else { self.client.keep_alive() };
-            self.client.watched.set_deadline(now + idle);
         }
     }
 
@@ -221,23 +191,17 @@ impl Connection {
 impl Stream {
     /// Its request is under way.
     pub(super) fn begin(&self, keep_alive: Option<Span>) {
-        self.connection.begin_stream();
-        if let Some(keep_alive) = keep_alive {
-            self.connection.client.set_keep_alive(keep_alive);
-        }
+        self.connection.streams.begin(&self.connection.client, keep_alive);
     }
 
     /// Its answer is handed over, or nobody waits for it any more.
     pub(super) fn end(&self, now: Tick) {
-        self.connection.end_stream(now);
+        self.connection.streams.end(&self.connection.client, now);
     }
 
     /// The connection is to end after the streams under way.
     fn leave(&self) {
-        let watched = &self.connection.client.watched;
-        if !watched.drain.replace(true) {
-            watched.wake();
-        }
+        self.connection.client.watched.ask_to_end();
     }
 
     /// The answer has no body, whatever it says.

@@ -39,7 +39,7 @@ use super::handshake::{self, Secured};
 use super::http2::MAX_HEADER_LIST;
 use super::http2::frames::Allowance;
 use super::serve::{Client, Ends, HEAD_TIMEOUT, max_head};
-use super::watch::NEVER;
+use super::streams::Streams;
 use crate::clock;
 use crate::ledger::doors::Place;
 use crate::ledger::process::Traffic;
@@ -60,14 +60,11 @@ pub(super) struct Connection {
     shared: Rc<Shared>,
     /// Most bytes in a head.
     max_head: usize,
-    /// Streams with a request under way.
-    streams: Cell<u32>,
+    streams: Streams,
     /// Streams that have come and that the client does not have the end of.
     open: Cell<u32>,
     /// When the last request ended.
     idle_since: Cell<Tick>,
-    /// GOAWAY is sent, or about to be.
-    is_leaving: Cell<bool>,
     resets: RefCell<Allowance>,
     requests: RefCell<Allowance>,
     is_over_requests: Cell<bool>,
@@ -142,10 +139,9 @@ impl Connection {
             shared: Shared::new(client.watched.clone()),
             client,
             max_head,
-            streams: Cell::new(0),
+            streams: Streams::new(LEAVE),
             open: Cell::new(0),
             idle_since: Cell::new(now),
-            is_leaving: Cell::new(false),
             resets: RefCell::new(Allowance::new(RESETS_AT_ONCE, RESETS_PER_SECOND, now)),
             requests: RefCell::new(Allowance::new(1, REQUESTS_PER_SECOND, now)),
             is_over_requests: Cell::new(false),
@@ -176,7 +172,7 @@ impl Connection {
                         if self.open.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
                     }));
                     self.client.watched.set_deadline(clock::now() + HEAD_TIMEOUT);
-                    self.is_leaving.set(true);
+                    self.streams.set_leaving();
                     self.unless_over(served).await;
                     return;
                 }
@@ -231,17 +227,11 @@ impl Connection {
         .await
     }
 
-    /// Whether GOAWAY is to be sent now; once. The first end of the connection's time does not end it.
+    /// Whether GOAWAY is to be sent now; once.
     fn must_leave(&self) -> bool {
         let watched = &self.client.watched;
         let must = watched.drain.get() || watched.is_expired() || self.is_over_requests.get();
-        if !must || self.is_leaving.replace(true) {
-            return false;
-        }
-        if watched.is_expired() || self.streams.get() == 0 {
-            watched.set_deadline(clock::now() + LEAVE);
-        }
-        true
+        must && self.streams.leave(watched)
     }
 
     /// Whether a client that was sent away is to go now. It may take its time over what was answered already.
@@ -325,39 +315,17 @@ impl Connection {
         }
     }
 
-    fn begin_stream(&self) {
-        self.streams.set(self.streams.get() + 1);
-        if self.client.context.is_draining.get() {
-            self.leave();
-        }
-        if !self.is_leaving.get() || !self.client.watched.is_expired() {
-            self.client.watched.set_deadline(NEVER);
-        }
-    }
-
-    fn end_stream(&self, now: Tick) {
-        self.streams.set(self.streams.get().saturating_sub(1));
-        self.idle_since.set(now);
-        if self.streams.get() == 0 {
-            let idle = if self.is_leaving.get() { LEAVE } else { self.client.keep_alive() };
-            self.client.watched.set_deadline(now + idle);
-        }
-    }
-
     /// The client has all of a stream, or will not get it.
     fn close_stream(&self) {
         self.open.set(self.open.get().saturating_sub(1));
-        if self.is_leaving.get() && self.open.get() == 0 {
+        if self.streams.is_leaving() && self.open.get() == 0 {
             self.client.watched.wake();
         }
     }
 
     /// The connection is to end after the streams under way.
     fn leave(&self) {
-        let watched = &self.client.watched;
-        if !watched.drain.replace(true) {
-            watched.wake();
-        }
+        self.client.watched.ask_to_end();
     }
 
     /// What the client is told at the end.
@@ -384,15 +352,13 @@ impl Connection {
 impl Stream {
     /// Its request is under way.
     pub(super) fn begin(&self, keep_alive: Option<Span>) {
-        self.connection.begin_stream();
-        if let Some(keep_alive) = keep_alive {
-            self.connection.client.set_keep_alive(keep_alive);
-        }
+        self.connection.streams.begin(&self.connection.client, keep_alive);
     }
 
     /// Its answer is handed over, or nobody waits for it any more.
     pub(super) fn end(&self, now: Tick) {
-        self.connection.end_stream(now);
+        self.connection.streams.end(&self.connection.client, now);
+        self.connection.idle_since.set(now);
     }
 
     /// The answer has no body, whatever it says.

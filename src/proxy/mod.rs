@@ -54,6 +54,7 @@ pub mod screen;
 pub mod serve;
 pub mod session;
 mod shared;
+mod streams;
 pub mod tcp;
 pub mod upgrade;
 pub mod visit;

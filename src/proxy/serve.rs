@@ -137,24 +137,7 @@ impl Client {
 
     /// Who a copy of a request is sent for: with deadlines of its own.
     pub(super) fn of_copy(client: &Self) -> Self {
-        let watched = Rc::new(Watched::new(client.listener));
-        client.context.watch.add(watched.clone());
-        Self {
-            context: client.context.clone(),
-            listener: client.listener,
-            peer: client.peer,
-            local: client.local,
-            watched,
-            secured: client.secured,
-            sni: None,
-            cert: None,
-            hop: client.hop.clone(),
-            link: Link::Copy,
-            _place: None,
-            keep_alive: Cell::new(Span::ZERO),
-            is_in_flight: Cell::new(false),
-            alternative: OnceCell::new(),
-        }
+        Self::of_link(client, Link::Copy)
     }
 
     /// A request has come.

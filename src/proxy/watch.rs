@@ -140,6 +140,13 @@ impl Watched {
         self.waker.borrow_mut().take();
     }
 
+    /// Asks it to end after the request under way.
+    pub(crate) fn ask_to_end(&self) {
+        if !self.drain.replace(true) {
+            self.wake();
+        }
+    }
+
     /// Asks it to end now.
     pub(crate) fn cut(&self) {
         self.kill.set(true);
@@ -188,17 +195,16 @@ impl Watch {
         }
     }
 
-    /// Asks the connections of a listener (`None`: all) to end after the request under way.
-    pub(crate) fn drain(&self, listener: Option<u32>) {
-        self.each(listener, |watched| watched.drain.set(true));
+    /// Asks the connections of a listener to end after the request under way.
+    pub(crate) fn drain(&self, listener: u32) {
+        self.each(Some(listener), Watched::ask_to_end);
     }
 
     /// Asks the connections whose request is with a member to end after its answer, if that can still say so.
     pub(crate) fn drain_busy(&self) {
         for watched in self.all.borrow().iter() {
             if watched.served_by.get().is_some() && !watched.is_answering.get() {
-                watched.drain.set(true);
-                watched.wake();
+                watched.ask_to_end();
             }
         }
     }
@@ -211,8 +217,7 @@ impl Watch {
                 watched.quiet_since.set(now);
             }
             if now.since(watched.quiet_since.get()) >= linger && watched.served_by.get().is_none() {
-                watched.drain.set(true);
-                watched.wake();
+                watched.ask_to_end();
             }
         }
     }
@@ -228,21 +233,20 @@ impl Watch {
                 && !watched.is_gone.get()
         };
         if let Some(watched) = all.iter().find(|watched| is_idle(watched)) {
-            watched.drain.set(true);
-            watched.wake();
+            watched.ask_to_end();
         }
     }
 
     /// Asks all connections to end now.
     pub(crate) fn kill(&self) {
-        self.each(None, |watched| watched.kill.set(true));
+        self.each(None, Watched::cut);
     }
 
     /// Asks the connections of QUIC of a listener (`None`: all) to end after the requests under way.
     pub(crate) fn drain_quic(&self, listener: Option<u32>) {
         self.each(listener, |watched| {
             if watched.is_quic.get() {
-                watched.drain.set(true);
+                watched.ask_to_end();
             }
         });
     }
@@ -264,7 +268,6 @@ impl Watch {
     fn each(&self, listener: Option<u32>, ask: impl Fn(&Watched)) {
         for watched in self.all.borrow().iter().filter(|w| listener.is_none_or(|l| l == w.listener)) {
             ask(watched);
-            watched.wake();
         }
     }
 }
@@ -326,7 +329,7 @@ mod tests {
         let (mine, other) = (Rc::new(Watched::new(1)), Rc::new(Watched::new(2)));
         watch.add(mine.clone());
         watch.add(other.clone());
-        watch.drain(Some(1));
+        watch.drain(1);
         assert!(mine.drain.get() && !other.drain.get());
     }
 }

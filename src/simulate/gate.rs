@@ -169,11 +169,7 @@ impl Gate {
     pub fn pour(&mut self, wanted: f64) -> f64 {
         self.held.0 += wanted;
         self.asked.1 += wanted;
-        let part = if self.limits.count == u64::MAX { 1.0 } else { self.held.1 };
-        let taken = self.fill(wanted * self.fair.min(part));
-        (self.seen.0, self.seen.1) = (self.seen.0 + wanted, self.seen.1 + taken);
-        self.refused += wanted - taken;
-        taken
+        self.ask(wanted, self.fair)
     }
 
     /// The same for what has asked before and found no room anywhere: it gets what the others have left.
@@ -190,8 +186,12 @@ impl Gate {
     /// The same for what a member has refused: it asks right after it was admitted, and gets what is left. It takes no
     /// place for long.
     pub fn pour_again(&mut self, wanted: f64) -> f64 {
+        self.ask(wanted, 1.0)
+    }
+
+    fn ask(&mut self, wanted: f64, fair: f64) -> f64 {
         let part = if self.limits.count == u64::MAX { 1.0 } else { self.held.1 };
-        let taken = self.fill(wanted * part);
+        let taken = self.fill(wanted * fair.min(part));
         (self.seen.0, self.seen.1) = (self.seen.0 + wanted, self.seen.1 + taken);
         self.refused += wanted - taken;
         taken

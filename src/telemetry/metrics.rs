@@ -11,7 +11,7 @@ use std::time::SystemTime;
 pub(crate) use self::fill::CLASSES;
 use self::fill::{
     certificates, custom_metrics, durations, extras, figures, hosts, losses, members, mirrored, outcomes,
-    picks, requests, scalers, trips,
+    picks, requests, scalers, traffic, trips,
 };
 use super::text::{Kind, Page};
 use crate::clock;
@@ -301,28 +301,38 @@ const FAMILIES: &[Family] = &[
         "overspill_http2_limits_total",
         "Connections of HTTP/2 ended by a limit, and streams refused (streams, headers).",
         |view, page| {
-            for (limit, what) in [
-                ("requests", Traffic::Http2OverRequests),
-                ("resets", Traffic::Http2OverResets),
-                ("pings", Traffic::Http2OverPings),
-                ("settings", Traffic::Http2OverSettings),
-                ("control_frames", Traffic::Http2OverControl),
-                ("continuations", Traffic::Http2OverContinuations),
-                ("faults", Traffic::Http2OverFaults),
-                ("streams", Traffic::Http2OverStreams),
-                ("headers", Traffic::Http2OverHeaders),
-            ] {
-                page.count(&[("limit", limit)], view.process.sum(what));
-            }
+            traffic(
+                view,
+                page,
+                "limit",
+                &[
+                    ("requests", Traffic::Http2OverRequests),
+                    ("resets", Traffic::Http2OverResets),
+                    ("pings", Traffic::Http2OverPings),
+                    ("settings", Traffic::Http2OverSettings),
+                    ("control_frames", Traffic::Http2OverControl),
+                    ("continuations", Traffic::Http2OverContinuations),
+                    ("faults", Traffic::Http2OverFaults),
+                    ("streams", Traffic::Http2OverStreams),
+                    ("headers", Traffic::Http2OverHeaders),
+                ],
+            );
         },
     ),
     counter(
         "overspill_proxy_headers_refused_total",
         "Client connections closed where a header of the PROXY protocol was due: forbidden (not from who may send one), malformed (or missing), late.",
         |view, page| {
-            page.count(&[("reason", "forbidden")], view.process.sum(Traffic::ProxyHeaderForbidden));
-            page.count(&[("reason", "malformed")], view.process.sum(Traffic::ProxyHeaderMalformed));
-            page.count(&[("reason", "late")], view.process.sum(Traffic::ProxyHeaderLate));
+            traffic(
+                view,
+                page,
+                "reason",
+                &[
+                    ("forbidden", Traffic::ProxyHeaderForbidden),
+                    ("malformed", Traffic::ProxyHeaderMalformed),
+                    ("late", Traffic::ProxyHeaderLate),
+                ],
+            );
         },
     ),
     counter(
@@ -347,10 +357,17 @@ const FAMILIES: &[Family] = &[
         "overspill_http3_limits_total",
         "Connections of HTTP/3 ended by a limit: resets, control_frames, requests, faults.",
         |view, page| {
-            page.count(&[("limit", "resets")], view.process.sum(Traffic::Http3OverResets));
-            page.count(&[("limit", "control_frames")], view.process.sum(Traffic::Http3OverControl));
-            page.count(&[("limit", "requests")], view.process.sum(Traffic::Http3OverRequests));
-            page.count(&[("limit", "faults")], view.process.sum(Traffic::Http3OverFaults));
+            traffic(
+                view,
+                page,
+                "limit",
+                &[
+                    ("resets", Traffic::Http3OverResets),
+                    ("control_frames", Traffic::Http3OverControl),
+                    ("requests", Traffic::Http3OverRequests),
+                    ("faults", Traffic::Http3OverFaults),
+                ],
+            );
         },
     ),
     counter(

@@ -8,6 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCOD
 use http::uri::Authority;
 
 use super::report::Report;
+use super::url_map::push;
 use crate::model::header::{Flaw, Parsed, Value, Variable};
 use crate::model::route::edit::{Edit, HeaderEdits};
 use crate::model::service::Protocol;
@@ -65,10 +66,7 @@ fn list(said: &[String], host: Host, at: &Path<'_>, report: &mut Report<'_>) -> 
     let mut out = Some(Vec::new());
     for (index, text) in said.iter().enumerate() {
         let edit = one(text, (host, &mut seen), &at.item(index), report);
-        out = out.zip(edit).map(|(mut out, edit)| {
-            out.push(edit);
-            out
-        });
+        out = push(out, edit);
     }
     out
 }
@@ -134,9 +132,9 @@ pub(super) fn value(text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Optio
                 let expected = "a variable that has a value: see the README [G 6.10]";
                 report.warning(at, "empty-variable", message, expected);
             }
-            let proxy = report.root().get("proxy");
-            let has_locations = proxy.is_some_and(|proxy| proxy.get("clientLocations").is_some());
-            if parsed.value.has(Variable::ClientRegion) && !has_locations {
+            let proxy = || report.root().get("proxy");
+            let has_locations = || proxy().is_some_and(|proxy| proxy.get("clientLocations").is_some());
+            if parsed.value.has(Variable::ClientRegion) && !has_locations() {
                 let message = "variable `client_region` is always empty: nothing says where clients are";
                 let expected = "`clientLocations` in `proxy`, which name the regions [G 6.10]";
                 report.warning(at, "empty-variable", message, expected);

@@ -264,7 +264,7 @@ impl Routes<'_, '_, '_> {
     }
 }
 
-fn push<T>(list: Option<Vec<T>>, one: Option<T>) -> Option<Vec<T>> {
+pub(super) fn push<T>(list: Option<Vec<T>>, one: Option<T>) -> Option<Vec<T>> {
     list.zip(one).map(|(mut list, one)| {
         list.push(one);
         list

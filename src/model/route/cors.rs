@@ -4,11 +4,12 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::pattern::Pattern;
+use crate::model::header::vary;
 
 /// A policy that is not disabled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,7 +58,7 @@ impl CorsPolicy {
     /// Writes into an answer what a page of `origin` may do with it, in place of what the service says. Without an
     /// origin that is allowed, no more than that the answer depends on it.
     pub fn write(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        vary(headers);
+        vary(headers, "Origin");
         let Some(origin) = origin else { return };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.has_credentials {
@@ -81,20 +82,11 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
     }
 }
 
-/// `Vary: Origin`, once: caches must not show one origin's answer to another.
-fn vary(headers: &mut HeaderMap) {
-    let names = |value: &HeaderValue| {
-        let text = value.to_str().unwrap_or_default();
-        text.split(',').any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("origin"))
-    };
-    if !headers.get_all(VARY).iter().any(names) {
-        headers.append(VARY, HeaderValue::from_static("Origin"));
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use http::header::VARY;
+
     use super::*;
 
     fn policy(origins: &[&str]) -> CorsPolicy {

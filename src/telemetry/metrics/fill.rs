@@ -8,6 +8,7 @@ use crate::balance::plan::{Figures, MetricFigures};
 use crate::ledger::breaker::Limit;
 use crate::ledger::histogram::BOUNDS_US;
 use crate::ledger::member::Count;
+use crate::ledger::process::Traffic;
 use crate::ledger::resolution::Resolution;
 use crate::ledger::service::{Extra, Loss, Mirrored};
 use crate::model::config::Front;
@@ -25,6 +26,12 @@ pub(crate) const CLASSES: [(Count, &str); 6] = [
     (Count::Class4, "400"),
     (Count::Class5, "500"),
 ];
+
+pub(super) fn traffic(view: &View<'_>, page: &mut Page, label: &'static str, kinds: &[(&str, Traffic)]) {
+    for (kind, what) in kinds {
+        page.count(&[(label, kind)], view.process.sum(*what));
+    }
+}
 
 pub(super) fn requests(view: &View<'_>, page: &mut Page) {
     let mut samples = |labels: [&str; 4], counts: [u64; 6]| {
