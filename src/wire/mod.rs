@@ -13,6 +13,8 @@ pub mod flaw;
 pub mod front;
 pub mod group;
 pub mod health_check;
+pub mod instance;
+pub mod legacy_health_check;
 pub mod path;
 pub mod protection;
 pub mod proxy;

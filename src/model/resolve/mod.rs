@@ -13,6 +13,7 @@ mod flawed;
 mod front;
 mod group;
 mod header;
+mod instance;
 mod metrics;
 mod names;
 mod neg;
@@ -86,7 +87,7 @@ pub fn locate(problems: &mut [Problem], text: &str) {
 fn config(resources: &Resources, mut files: Files<'_>, report: &mut Report<'_>) -> Option<Config> {
     let mut atlas = place::Atlas::new(&resources.proxy, report);
     let client_locations = place::client_locations(&resources.proxy, &mut atlas, report);
-    let checks = check::all(&resources.health_checks, report);
+    let checks = check::Checks::new(resources, report);
     let mut groups = group::all(resources, &mut atlas, report);
     let home = place::home(&resources.proxy, &groups, &mut atlas, report);
     groups.internet(resources, home.as_ref().map(|(_, region)| *region), &mut atlas, report);
