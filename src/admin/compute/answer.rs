@@ -1,0 +1,195 @@
+//! From a request of HTTP to what is asked, and from what came of it to an answer.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value as Json, json};
+
+use super::compute::{Asking, Compute};
+use super::error::ApiError;
+use super::kinds::{About, Verb};
+use super::operation::Operation;
+use super::path::{self, Api, Asked, Place, Resource, Scope, What};
+use super::query::{self, Query};
+use super::reference::Base;
+use super::write::{self, Manner};
+use super::{look, validate, verbs};
+use crate::admin::health;
+use crate::clock;
+
+/// Longest body of one change.
+pub(in crate::admin) const BODY_LIMIT: usize = 4 << 20;
+
+/// Answers a request of the Compute or the Network Services API.
+pub(in crate::admin) async fn answer(
+    State(compute): State<Compute>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let (status, body) = reply(&compute, (&method, &uri), host, &body).await;
+    (status, [(header::CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response()
+}
+
+/// Status and body; what is refused is an answer too.
+async fn reply(
+    compute: &Compute,
+    (method, uri): (&Method, &Uri),
+    host: &str,
+    body: &[u8],
+) -> (StatusCode, String) {
+    match ask(compute, (method, uri), host, body).await {
+        Ok(answer) => (StatusCode::OK, answer),
+        Err(error) => (error.status, format!("{:#}\n", error.body())),
+    }
+}
+
+async fn ask(
+    compute: &Compute,
+    (method, uri): (&Method, &Uri),
+    host: &str,
+    body: &[u8],
+) -> Result<String, ApiError> {
+    let asked = path::parse(method, uri.path())?;
+    let query = Query::parse(uri.query().unwrap_or_default(), parameters(&asked.what))?;
+    let shape = query.shape()?;
+    let asking = Asking {
+        base: base(&asked, host),
+        user: "anonymous".to_owned(),
+        request: query.request_id()?,
+        started: clock::wall(),
+    };
+    let body = if body.is_empty() { json!({}) } else { json_of(body)? };
+    let answer = Question { compute, api: asked.api, query: &query, asking: &asking };
+    Ok(shape.write(answer.to(asked.what, body).await?))
+}
+
+fn json_of(body: &[u8]) -> Result<Json, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|why| ApiError::invalid(format!("Invalid JSON payload received. {why}")))
+}
+
+/// Where the answer's links begin.
+fn base(asked: &Asked, host: &str) -> Base {
+    let version = match asked.api {
+        Api::Compute(version) => version,
+        Api::NetworkServices(_) => "v1",
+    };
+    let project = match &asked.what {
+        What::List(place) | What::Insert(place) | What::About(place, _) => &place.project,
+        What::Aggregated { project, .. } => project,
+        What::Get(resource)
+        | What::Update(resource)
+        | What::Patch(resource)
+        | What::Delete(resource)
+        | What::Verb(resource, _) => &resource.place.project,
+    };
+    Base { origin: format!("http://{host}"), version: version.to_owned(), project: project.clone() }
+}
+
+/// The query parameters of a method.
+fn parameters(what: &What) -> &'static [&'static str] {
+    const PATCH: &[&str] = &["requestId", "updateMask"];
+    const CREATE: &[&str] = &["requestId", "serviceLbPolicyId"];
+    match what {
+        What::List(place) if matches!(place.scope, Scope::Location) => &["pageSize", "pageToken"],
+        What::List(_) | What::About(..) => query::LIST,
+        What::Verb(_, Verb::ListInstances | Verb::ListNetworkEndpoints) => query::LIST,
+        What::Aggregated { .. } => query::AGGREGATED,
+        What::Insert(place) if write::is_named_in_query(place) => CREATE,
+        What::Patch(_) => PATCH,
+        What::Get(_) | What::Verb(_, Verb::GetHealth | Verb::Wait | Verb::Validate) => &[],
+        What::Insert(_) | What::Update(_) | What::Delete(_) | What::Verb(..) => query::CHANGE,
+    }
+}
+
+/// One request, understood.
+struct Question<'a> {
+    compute: &'a Compute,
+    api: Api,
+    query: &'a Query,
+    asking: &'a Asking,
+}
+
+impl Question<'_> {
+    async fn to(&self, what: What, body: Json) -> Result<Json, ApiError> {
+        let Self { compute, api, query, asking } = self;
+        match what {
+            What::Get(resource) => look::get(compute, &resource, (*api, asking)),
+            What::List(place) => self.list(&place),
+            What::Aggregated { kind, project } => {
+                let place = Place { kind, project, scope: Scope::Global };
+                self.aggregated(&place)
+            }
+            What::About(place, About::Usable) => self.list(&place),
+            What::About(_, About::Features) => Ok(json!({"features": []})),
+            What::Insert(place) => {
+                let name = query.text("serviceLbPolicyId").filter(|_| write::is_named_in_query(&place));
+                self.done(&write::insert(compute, place, (body, name), asking).await?)
+            }
+            What::Update(target) => self.update(target, (body, Manner::Update)).await,
+            What::Patch(target) => {
+                let body = masked(body, query.text("updateMask"));
+                self.update(target, (body, Manner::Patch)).await
+            }
+            What::Delete(target) if target.place.kind.collection == "operations" => {
+                let was_there = compute.operations(|all| all.delete(&target));
+                if was_there { Ok(json!({})) } else { Err(ApiError::not_found(&target.path())) }
+            }
+            What::Delete(target) => self.done(&write::delete(compute, target, asking).await?),
+            What::Verb(target, verb) => self.verb((target, verb), body).await,
+        }
+    }
+
+    async fn update(&self, target: Resource, change: (Json, Manner)) -> Result<Json, ApiError> {
+        self.done(&write::update(self.compute, target, change, self.asking).await?)
+    }
+
+    async fn verb(&self, (target, verb): (Resource, Verb), body: Json) -> Result<Json, ApiError> {
+        let Self { compute, api, asking, .. } = self;
+        match verb {
+            Verb::Wait => look::get(compute, &target, (*api, asking)),
+            Verb::GetHealth => {
+                let catalog = compute.catalog();
+                let id = compute.id(&target, &catalog)?;
+                health::find(&compute.handle().world(), &asking.base, &id.name, &body)
+            }
+            Verb::ListInstances => self.members(&target, look::instances(compute, &target, asking)?),
+            Verb::ListNetworkEndpoints => self.members(&target, look::endpoints(compute, &target)?),
+            Verb::Validate => validate::answer(compute, &target, &body),
+            Verb::TestIamPermissions => Ok(json!({"permissions": body.get("permissions")})),
+            _ => self.done(&verbs::change(compute, (target, verb), body, asking).await?),
+        }
+    }
+
+    fn done(&self, operation: &Operation) -> Result<Json, ApiError> {
+        Ok(match self.api {
+            Api::Compute(_) => operation.view(&self.asking.prefix(self.api)),
+            Api::NetworkServices(_) => operation.long_running_view(),
+        })
+    }
+}
+
+/// Only what the mask names; what it names and the body lacks is cleared.
+fn masked(body: Json, mask: Option<&str>) -> Json {
+    let Some(mask) = mask.filter(|mask| *mask != "*") else { return body };
+    // A field within a field counts as the whole: the body has what it should be.
+    let names = mask.split(',').filter_map(|path| path.split('.').next()).filter(|name| !name.is_empty());
+    let value = |name: &str| body.get(camel(name)).cloned().unwrap_or_default();
+    Json::Object(names.map(|name| (camel(name), value(name))).collect())
+}
+
+/// A field as JSON spells it: masks may say `auto_capacity_drain`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut name, part| {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+        name
+    })
+}
