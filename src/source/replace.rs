@@ -40,11 +40,22 @@ pub(super) enum Obstacle {
 /// How a swap ended.
 #[derive(Debug)]
 pub(super) enum Swapped {
-    /// The new text is in its place and on the disk. With the old file, to which somebody who had it open may still
-    /// write.
-    Done(File),
+    /// The new text is in its place and on the disk, or an edit that was made on it. With the old file, to which
+    /// somebody who had it open may still write.
+    Done(Option<File>),
     /// Somebody else has changed the file; it is theirs.
     Foreign,
+}
+
+/// Where a swap is; tests interfere there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The file is as it was.
+    Looked,
+    /// The names are exchanged.
+    Exchanged,
+    /// An edit has come out.
+    Found,
 }
 
 /// A new text on the disk, beside the file that it is for. Dropping it takes it away.
@@ -102,37 +113,40 @@ impl Staged {
     }
 
     /// Puts it in the place of the file.
-    pub(super) fn swap(mut self) -> Result<Swapped, Obstacle> {
+    pub(super) fn swap(mut self, at: impl Fn(Moment)) -> Result<Swapped, Obstacle> {
         if !self.is_due() {
             return Ok(Swapped::Foreign);
         }
+        at(Moment::Looked);
         match exchange(&self.beside, &self.place.file) {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename(),
             Err(Errno::NOENT) => return Ok(Swapped::Foreign),
             Err(error) => return Err(self.place.obstacle(error.into())),
         }
-        let out = fs::read(&self.beside);
-        if out.as_ref().is_ok_and(|out| *out == self.base) {
-            let old = File::open(&self.beside);
+        at(Moment::Exchanged);
+        if fs::read(&self.beside).is_ok_and(|out| out == self.base) {
+            let old = File::open(&self.beside).ok();
             let _ = fs::remove_file(&self.beside);
             self.place.sync();
-            return old.map(Swapped::Done).map_err(Obstacle::Failed);
+            return Ok(Swapped::Done(old));
         }
-        self.put_back()?;
-        Ok(Swapped::Foreign)
+        at(Moment::Found);
+        self.put_back()
     }
 
-    /// An edit came out: it goes back. If the file in our place has been edited, too, that is the later edit, and the
-    /// earlier one is kept aside.
-    fn put_back(&mut self) -> Result<(), Obstacle> {
+    /// An edit came out: it goes back. If our text has been edited in its place meanwhile, that is the later edit, with
+    /// our change in it, and the earlier one is kept aside.
+    fn put_back(&mut self) -> Result<Swapped, Obstacle> {
         exchange(&self.beside, &self.place.file).map_err(|error| self.keep_aside(error.into()))?;
         if fs::read(&self.beside).is_ok_and(|out| out == self.text) {
-            return Ok(());
+            self.place.sync();
+            return Ok(Swapped::Foreign);
         }
         exchange(&self.beside, &self.place.file).map_err(|error| self.keep_aside(error.into()))?;
         self.keep_aside(io::Error::other("it was edited twice while it was replaced"));
-        Ok(())
+        self.place.sync();
+        Ok(Swapped::Done(None))
     }
 
     /// Without exchange.
@@ -144,7 +158,7 @@ impl Staged {
         fs::rename(&self.beside, &self.place.file).map_err(|error| self.place.obstacle(error))?;
         self.beside = PathBuf::new();
         self.place.sync();
-        Ok(Swapped::Done(old))
+        Ok(Swapped::Done(Some(old)))
     }
 
     /// What stands beside the file is somebody's edit and must not be taken away.

@@ -5,7 +5,9 @@
 //! found here, before anything has changed), the engine takes it as a whole or refuses it, and the two files change
 //! places. If that shows an edit of the same moment, the edit stays, is taken, and the change is made once more on it.
 
-use std::fs::File;
+mod late;
+mod outcome;
+
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,20 +18,17 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
+use outcome::Stop;
+pub use outcome::{ChangeError, Changed};
+
 use super::file::{self, Cause, LIMIT, Render, SETTLE, SETTLE_AT_MOST, Seen};
-use super::replace::{self, Obstacle, Staged, Swapped};
+use super::replace::{self, Moment, Obstacle, Staged, Swapped};
 use crate::engine::handle::{Applied, Handle, Refused};
 use crate::engine::upgrade::Phase;
 use crate::model::problem::{Problem, Severity};
 
 /// How often a change is made anew because the file was edited meanwhile.
 const TRIES: usize = 5;
-/// Old files that are looked after at a time, for somebody who still writes to them.
-const OLD_FILES: usize = 32;
-/// When they are looked at, one pause after the other.
-const OLD_FILE_LOOKS: [Duration; 3] =
-    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(700)];
-
 /// One for a process; clones are the same.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -60,45 +59,6 @@ struct Shared {
     probe: std::sync::Mutex<Option<tests::Probe>>,
 }
 
-/// A change that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed<T> {
-    /// What was made beside the text.
-    pub value: T,
-    /// The text before.
-    pub before: Arc<str>,
-    /// The text that serves now.
-    pub after: Arc<str>,
-    /// What the engine said; `None` when there was nothing to change.
-    pub applied: Option<Applied>,
-}
-
-/// Why there is no change. What serves and the file are as before, but for an edit of the file that was taken.
-#[derive(Debug)]
-pub enum ChangeError<E> {
-    /// Whoever was to make the new text could not.
-    Made(E),
-    /// The new text is no configuration, or cannot be served.
-    Refused(Vec<Problem>),
-    /// An edit of the file that was not read before is no configuration; it has to be mended first.
-    FileIsBroken(Vec<Problem>),
-    /// Changes are not allowed, for this reason.
-    ReadOnly(String),
-    /// The file cannot be read or written.
-    NotKept(io::Error),
-}
-
-/// The same without what `make` may say, and a conflict.
-#[derive(Debug)]
-enum Stop {
-    Refused(Vec<Problem>),
-    FileIsBroken(Vec<Problem>),
-    ReadOnly(String),
-    NotKept(io::Error),
-    /// The file was edited; it has been taken, or is about to be.
-    Again,
-}
-
 /// Where a change is; tests interfere there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -106,6 +66,7 @@ enum Step {
     Made,
     Staged,
     Applied,
+    Swap(Moment),
     Swapped,
 }
 
@@ -134,7 +95,7 @@ impl Store {
             is_in_trouble: AtomicBool::new(false),
             refused: ArcSwapOption::empty(),
             turn: Arc::new(Semaphore::new(1)),
-            old_files: Arc::new(Semaphore::new(OLD_FILES)),
+            old_files: Arc::new(Semaphore::new(late::OLD_FILES)),
             settle: SETTLE,
             #[cfg(test)]
             probe: std::sync::Mutex::default(),
@@ -251,12 +212,15 @@ impl Store {
         self.step(Step::Staged);
         let applied = self.ask(&after).await?;
         self.step(Step::Applied);
-        match aside(move || staged.swap()).await {
+        let store = self.clone();
+        match aside(move || staged.swap(|moment| store.step(Step::Swap(moment)))).await {
             Ok(Swapped::Done(old)) => {
                 self.step(Step::Swapped);
                 self.shared.text.store(Arc::new(after));
                 self.shared.is_in_trouble.store(false, Ordering::Relaxed);
-                self.look_after(old, before);
+                if let Some(old) = old {
+                    self.look_after(old, before);
+                }
                 Ok(applied)
             }
             Ok(Swapped::Foreign) => Err(self.take_instead(&before).await),
@@ -403,62 +367,6 @@ impl Store {
         last
     }
 
-    /// Somebody who opened the old file before it was replaced may write to it still: that is an edit as any other.
-    fn look_after(&self, old: File, text: Arc<str>) {
-        let Ok(place) = self.shared.old_files.clone().try_acquire_owned() else { return };
-        let store = self.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            let mut old = old;
-            for pause in OLD_FILE_LOOKS {
-                tokio::time::sleep(pause).await;
-                let looked = spawn_blocking(move || (replace::read_open(&old), old)).await;
-                let Ok((Ok(now), back)) = looked else { return };
-                if now != text.as_bytes() {
-                    return store.take_late(back, now).await;
-                }
-                old = back;
-            }
-        });
-    }
-
-    /// Puts an edit of the old file in the place of the new one.
-    async fn take_late(&self, mut old: File, mut text: Vec<u8>) {
-        for _ in 0..SETTLE_AT_MOST {
-            tokio::time::sleep(self.shared.settle).await;
-            let looked = spawn_blocking(move || (replace::read_open(&old), old)).await;
-            let Ok((Ok(now), back)) = looked else { return };
-            let is_settled = now == text;
-            (old, text) = (back, now);
-            if is_settled {
-                break;
-            }
-        }
-        let file = self.shared.origin.display();
-        let Ok(text) = String::from_utf8(text) else {
-            tracing::error!(%file, "an edit that was under way while the file was replaced is no text, and is lost");
-            return;
-        };
-        let _turn = self.turn().await;
-        let (path, serving) = (self.shared.origin.clone(), self.text());
-        let swapped = aside(move || Staged::write(&path, &serving, &text)?.swap()).await;
-        match swapped {
-            Ok(Swapped::Done(_)) => {
-                tracing::warn!(%file, "an edit that was under way while the file was replaced is in its place now");
-                if let Ok(text) = self.read_settled().await {
-                    // Told in the log.
-                    let _ = self.apply(text, Cause::Edit).await;
-                }
-            }
-            Ok(Swapped::Foreign) => {
-                tracing::warn!(%file, "an edit that was under way while the file was replaced gave way to a later one");
-            }
-            Err(_) => {
-                tracing::error!(%file, "an edit that was under way while the file was replaced could not be written, and is lost");
-            }
-        }
-    }
-
     async fn turn(&self) -> OwnedSemaphorePermit {
         match self.shared.turn.clone().acquire_owned().await {
             Ok(turn) => turn,
@@ -470,20 +378,6 @@ impl Store {
     #[cfg(not(test))]
     #[allow(clippy::unused_self)]
     const fn step(&self, _: Step) {}
-}
-
-impl<E> From<Stop> for ChangeError<E> {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Refused(problems) => Self::Refused(problems),
-            Stop::FileIsBroken(problems) => Self::FileIsBroken(problems),
-            Stop::ReadOnly(why) => Self::ReadOnly(why),
-            Stop::NotKept(error) => Self::NotKept(error),
-            Stop::Again => {
-                Self::NotKept(io::Error::other("the file was edited at the same moment; try again"))
-            }
-        }
-    }
 }
 
 /// Work with files, which blocks.
