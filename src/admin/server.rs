@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
@@ -24,6 +24,7 @@ use crate::clock;
 use crate::engine::handle::Handle;
 use crate::engine::upgrade::Phase;
 use crate::ledger::complaints::Complaints;
+use crate::source::store::Store;
 use crate::telemetry::metrics;
 
 const CONNECTIONS: u32 = 64;
@@ -31,6 +32,27 @@ const CONNECTIONS: u32 = 64;
 const LINGER: Duration = Duration::from_secs(1);
 /// For a head, and for the wait between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What routes are given.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    /// What serves.
+    pub(super) handle: Handle,
+    /// Where it is changed.
+    pub(super) store: Store,
+}
+
+impl FromRef<Api> for Handle {
+    fn from_ref(api: &Api) -> Self {
+        api.handle.clone()
+    }
+}
+
+impl FromRef<Api> for Store {
+    fn from_ref(api: &Api) -> Self {
+        api.store.clone()
+    }
+}
 
 /// A running admin server; lives on the control runtime. Dropping it closes its listener.
 #[derive(Debug)]
@@ -45,20 +67,20 @@ impl AdminServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn start(handle: Handle, address: SocketAddr) -> io::Result<Self> {
-        Self::on(handle, TcpListener::bind(address).await?.into_std()?)
+    pub async fn start(handle: Handle, store: Store, address: SocketAddr) -> io::Result<Self> {
+        Self::on(handle, store, TcpListener::bind(address).await?.into_std()?)
     }
 
     /// Serves on a listener that is there already; call it inside the control runtime.
     ///
     /// # Errors
     /// When it is no listener.
-    pub fn on(handle: Handle, listener: std::net::TcpListener) -> io::Result<Self> {
+    pub fn on(handle: Handle, store: Store, listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-        let task = tokio::spawn(serve(listener, places.clone(), router(handle, address)));
+        let task = tokio::spawn(serve(listener, places.clone(), router(Api { handle, store }, address)));
         Ok(Self { address, task, places })
     }
 
@@ -112,7 +134,7 @@ async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
     }
 }
 
-fn router(handle: Handle, address: SocketAddr) -> Router {
+fn router(api: Api, address: SocketAddr) -> Router {
     Router::new()
         .route("/", get(|| async { Html(dashboard::PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -128,7 +150,7 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
         .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
         .layer(middleware::from_fn_with_state(address, guard::check))
-        .with_state(handle)
+        .with_state(api)
 }
 
 /// Only asks; `/status` tells how it goes.

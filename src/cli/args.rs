@@ -67,6 +67,9 @@ pub struct Process {
     /// Data-plane threads, instead of the file's; 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers)]
     pub workers: Option<usize>,
+    /// Refuse all changes through the admin API; edits of the file are taken
+    #[arg(long)]
+    pub read_only: bool,
     /// Go on as this user once all addresses are bound; for those who start as root
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,

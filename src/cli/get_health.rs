@@ -55,6 +55,7 @@ mod tests {
     use crate::cli::run;
     use crate::cli::toy::{self, ToyBackend};
     use crate::engine::start::{Overrides, start};
+    use crate::source::store::Store;
 
     async fn raw(admin: &AdminServer, head: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(admin.address()).await.unwrap();
@@ -71,8 +72,9 @@ mod tests {
         let arguments = ["overspill", "run", "--listen", "127.0.0.1:0", "--workers", "1", &port];
         let Command::Run(run) = Arguments::try_parse_from(arguments).unwrap().command else { panic!() };
         let text = run::document(&run).unwrap();
-        let handle = start(text, Path::new("test"), Overrides::default()).await.unwrap();
-        let server = AdminServer::start(handle.clone(), ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let handle = start(text.clone(), Path::new("test"), Overrides::default()).await.unwrap();
+        let store = Store::in_memory(handle.clone(), Path::new("test"), text);
+        let server = AdminServer::start(handle.clone(), store, ([127, 0, 0, 1], 0).into()).await.unwrap();
         handle.ready().await;
         let admin = Admin::parse(&server.address().to_string()).unwrap();
 
