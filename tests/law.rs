@@ -119,6 +119,9 @@ const ROOMS: &[Room] = &[
             "source::store",
             "engine::handle",
             "engine::upgrade",
+            // The text that serves, its resources, and the door for changes.
+            "source::store",
+            "wire",
             "world",
             "ledger",
             "clock",

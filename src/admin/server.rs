@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::compute::{self, Compute};
 use super::{dashboard, explain, guard, health, status};
 use crate::clock;
 use crate::engine::handle::Handle;
@@ -38,8 +39,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Api {
     /// What serves.
     pub(super) handle: Handle,
-    /// Where it is changed.
-    pub(super) store: Store,
+    /// Google's API over it.
+    pub(super) compute: Compute,
 }
 
 impl FromRef<Api> for Handle {
@@ -48,9 +49,9 @@ impl FromRef<Api> for Handle {
     }
 }
 
-impl FromRef<Api> for Store {
+impl FromRef<Api> for Compute {
     fn from_ref(api: &Api) -> Self {
-        api.store.clone()
+        api.compute.clone()
     }
 }
 
@@ -80,7 +81,8 @@ impl AdminServer {
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-        let task = tokio::spawn(serve(listener, places.clone(), router(Api { handle, store }, address)));
+        let api = Api { compute: Compute::new(handle.clone(), store), handle };
+        let task = tokio::spawn(serve(listener, places.clone(), router(api, address)));
         Ok(Self { address, task, places })
     }
 
@@ -143,10 +145,8 @@ fn router(api: Api, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/explain", post(explain::ask))
         .route("/upgrade", post(upgrade))
-        .route(
-            "/compute/{version}/projects/{project}/global/backendServices/{name}/getHealth",
-            post(health::answer),
-        )
+        .route("/compute/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
+        .route("/v1/projects/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
         .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
         .layer(middleware::from_fn_with_state(address, guard::check))

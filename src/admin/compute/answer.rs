@@ -1,7 +1,7 @@
 //! From a request of HTTP to what is asked, and from what came of it to an answer.
 
 use axum::body::Bytes;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value as Json, json};
@@ -10,6 +10,7 @@ use super::compute::{Asking, Compute};
 use super::error::ApiError;
 use super::kinds::{About, Verb};
 use super::operation::Operation;
+use super::page::Listing;
 use super::path::{self, Api, Asked, Place, Resource, Scope, What};
 use super::query::{self, Query};
 use super::reference::Base;
@@ -95,7 +96,7 @@ fn parameters(what: &What) -> &'static [&'static str] {
     const PATCH: &[&str] = &["requestId", "updateMask"];
     const CREATE: &[&str] = &["requestId", "serviceLbPolicyId"];
     match what {
-        What::List(place) if matches!(place.scope, Scope::Location) => &["pageSize", "pageToken"],
+        What::List(place) if matches!(place.scope, Scope::Location) => &["pageSize", "pageToken", "filter", "orderBy", "returnPartialSuccess"],
         What::List(_) | What::About(..) => query::LIST,
         What::Verb(_, Verb::ListInstances | Verb::ListNetworkEndpoints) => query::LIST,
         What::Aggregated { .. } => query::AGGREGATED,
@@ -119,16 +120,16 @@ impl Question<'_> {
         let Self { compute, api, query, asking } = self;
         match what {
             What::Get(resource) => look::get(compute, &resource, (*api, asking)),
-            What::List(place) => self.list(&place),
+            What::List(place) | What::About(place, About::Usable) => self.list(&place),
             What::Aggregated { kind, project } => {
                 let place = Place { kind, project, scope: Scope::Global };
                 self.aggregated(&place)
             }
-            What::About(place, About::Usable) => self.list(&place),
             What::About(_, About::Features) => Ok(json!({"features": []})),
             What::Insert(place) => {
                 let name = query.text("serviceLbPolicyId").filter(|_| write::is_named_in_query(&place));
-                self.done(&write::insert(compute, place, (body, name), asking).await?)
+                let done = write::insert(compute, place, (body, name), asking).await?;
+                Ok(self.done(&done))
             }
             What::Update(target) => self.update(target, (body, Manner::Update)).await,
             What::Patch(target) => {
@@ -139,13 +140,45 @@ impl Question<'_> {
                 let was_there = compute.operations(|all| all.delete(&target));
                 if was_there { Ok(json!({})) } else { Err(ApiError::not_found(&target.path())) }
             }
-            What::Delete(target) => self.done(&write::delete(compute, target, asking).await?),
+            What::Delete(target) => Ok(self.done(&*write::delete(compute, target, asking).await?)),
             What::Verb(target, verb) => self.verb((target, verb), body).await,
         }
     }
 
+    fn list(&self, place: &Place) -> Result<Json, ApiError> {
+        let listing = Listing::read(self.query)?;
+        let all = look::all(self.compute, place, (self.api, self.asking)).into_iter();
+        let items = all.filter(|(scope, _)| *scope == place.scope).map(|(_, item)| item).collect();
+        Ok(match self.api {
+            Api::Compute(_) => listing.list(place, items, &self.prefix()),
+            Api::NetworkServices(_) => listing.network_services(place.kind, items),
+        })
+    }
+
+    fn aggregated(&self, place: &Place) -> Result<Json, ApiError> {
+        let listing = Listing::read(self.query)?;
+        let items = look::all(self.compute, place, (self.api, self.asking));
+        let scopes = look::scopes(&self.compute.catalog());
+        Ok(listing.aggregated((&place.project, place.kind), &scopes, items, &self.prefix()))
+    }
+
+    /// Members of a group.
+    fn members(&self, group: &Resource, items: Vec<Json>) -> Result<Json, ApiError> {
+        let listing = Listing::read(self.query)?;
+        let (kind, verb) = match group.place.kind.collection {
+            "instanceGroups" => ("compute#instanceGroupsListInstances", "listInstances"),
+            _ => ("compute#networkEndpointGroupsListNetworkEndpoints", "listNetworkEndpoints"),
+        };
+        let path = format!("{}/{verb}", group.path());
+        Ok(listing.envelope(kind, &path, items, &self.prefix()))
+    }
+
+    fn prefix(&self) -> String {
+        self.asking.prefix(self.api)
+    }
+
     async fn update(&self, target: Resource, change: (Json, Manner)) -> Result<Json, ApiError> {
-        self.done(&write::update(self.compute, target, change, self.asking).await?)
+        Ok(self.done(&*write::update(self.compute, target, change, self.asking).await?))
     }
 
     async fn verb(&self, (target, verb): (Resource, Verb), body: Json) -> Result<Json, ApiError> {
@@ -161,15 +194,15 @@ impl Question<'_> {
             Verb::ListNetworkEndpoints => self.members(&target, look::endpoints(compute, &target)?),
             Verb::Validate => validate::answer(compute, &target, &body),
             Verb::TestIamPermissions => Ok(json!({"permissions": body.get("permissions")})),
-            _ => self.done(&verbs::change(compute, (target, verb), body, asking).await?),
+            _ => Ok(self.done(&*verbs::change(compute, (target, verb), body, asking).await?)),
         }
     }
 
-    fn done(&self, operation: &Operation) -> Result<Json, ApiError> {
-        Ok(match self.api {
-            Api::Compute(_) => operation.view(&self.asking.prefix(self.api)),
+    fn done(&self, operation: &Operation) -> Json {
+        match self.api {
+            Api::Compute(_) => operation.view(&self.prefix()),
             Api::NetworkServices(_) => operation.long_running_view(),
-        })
+        }
     }
 }
 
@@ -178,7 +211,7 @@ fn masked(body: Json, mask: Option<&str>) -> Json {
     let Some(mask) = mask.filter(|mask| *mask != "*") else { return body };
     // A field within a field counts as the whole: the body has what it should be.
     let names = mask.split(',').filter_map(|path| path.split('.').next()).filter(|name| !name.is_empty());
-    let value = |name: &str| body.get(camel(name)).cloned().unwrap_or_default();
+    let value = |name: &str| body.get(&camel(name)).cloned().unwrap_or_default();
     Json::Object(names.map(|name| (camel(name), value(name))).collect())
 }
 

@@ -207,16 +207,23 @@ fn region(name: &str, asking: &Asking) -> Json {
     })
 }
 
+/// All scopes that an aggregated list may have.
+pub(super) fn scopes(catalog: &Catalog) -> Vec<Scope> {
+    let regions = regions(catalog).into_iter().map(Scope::Region);
+    std::iter::once(Scope::Global).chain(regions).chain(zones(catalog).into_iter().map(Scope::Zone)).collect()
+}
+
 /// Google's regions, and those that the configuration adds or uses.
 fn regions(catalog: &Catalog) -> Vec<String> {
     let added = catalog.root().get("proxy").and_then(|proxy| proxy.get("regions"));
     let added = added.into_iter().flat_map(|list| list.items().iter().filter_map(|region| region.get("name")?.text()));
     let used = catalog.everything().filter_map(|(id, _)| match &id.scope {
         Scope::Region(name) => Some(&**name),
-        Scope::Zone(name) => region_of_zone(name),
+        Scope::Zone(name) => region_of_zone(name.as_str()),
         _ => None,
     });
-    let names: std::collections::BTreeSet<&str> = google_region_names().chain(added).chain(used).collect();
+    let google = google_region_names().map(|name| -> &str { name });
+    let names: std::collections::BTreeSet<&str> = google.chain(added).chain(used).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 

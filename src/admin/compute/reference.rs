@@ -30,18 +30,18 @@ pub(super) fn collections(key: &str) -> Option<&'static [&'static str]> {
 
 /// Where links start: `http://HOST/compute/v1/projects/P`.
 #[derive(Debug, Clone)]
-pub(super) struct Base {
+pub(in crate::admin) struct Base {
     /// `http://HOST`.
-    pub(super) origin: String,
+    pub(in crate::admin) origin: String,
     /// `v1`, `beta` or `alpha`.
-    pub(super) version: String,
+    pub(in crate::admin) version: String,
     /// Project.
-    pub(super) project: String,
+    pub(in crate::admin) project: String,
 }
 
 impl Base {
     /// A link to what stands behind `projects/P/`.
-    pub(super) fn link(&self, path: &str) -> String {
+    pub(in crate::admin) fn link(&self, path: &str) -> String {
         let Self { origin, version, project } = self;
         if path.starts_with("locations/") {
             return format!("{origin}/v1/projects/{project}/{path}");

@@ -21,7 +21,7 @@ pub(super) fn answer(compute: &Compute, target: &Resource, body: &Json) -> Resul
     wanted["name"] = json!(id.name);
     let edits = match Stored::find(&id, &catalog) {
         Some(stored) => edits_of(&stored, &wanted, &catalog),
-        None => vec![appended(&catalog, id.collection, shortened(wanted, &catalog))],
+        None => vec![appended(&catalog, id.collection, shortened(wanted.clone(), &catalog))],
     };
     let problems = compute.judge(&catalog, &edits)?;
     let errors: Vec<&Problem> = problems.iter().filter(|p| p.severity == Severity::Error).collect();

@@ -95,14 +95,17 @@ impl Lines<'_> {
         }
         let tail = text.get(root.end..).unwrap_or_default();
         let has_marker = tail.lines().skip(1).any(|line| line.starts_with("---") || line.starts_with("..."));
-        let blank = if self.style.has_blank_lines && !ends_with_kept_lines(text, root) { newline } else { "" };
+        let blank =
+            if self.style.has_blank_lines && !ends_with_kept_lines(text, root) { newline } else { "" };
         if has_marker {
             let at = line_end(text, root.end);
             patch.put(at..at, format!("{newline}{blank}{new}"));
             return;
         }
         let is_ended = text.ends_with(['\n', '\r']);
-        let has_blank = is_ended && line_before(text, text.len()).is_some_and(|last| text.get(last..).is_some_and(|last| last.trim().is_empty()));
+        let has_blank = is_ended
+            && line_before(text, text.len())
+                .is_some_and(|last| text.get(last..).is_some_and(|last| last.trim().is_empty()));
         let before = match (is_ended, has_blank) {
             (_, true) => String::new(),
             (true, false) => blank.to_owned(),

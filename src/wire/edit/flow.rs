@@ -1,16 +1,27 @@
 //! Edits within brackets: a list or an object on one line, or pretty over several as JSON is.
 
-use std::ops::Range;
-
 use super::place::{Place, comma_after, indentation, is_loose, is_spread, trim_before, with_comments};
 use super::scalar::{self, Around};
 use super::source::{Form, Kind, Node};
-use super::text::{Patch, column, has_breaks, is_first, next_line, rest_of_line};
+use super::text::{Patch, column, has_breaks, is_first, next_line, rest_of_line, skip_blanks};
 use super::tree::Tree;
 use super::write::{Style, is_json, like};
 
 /// Longest line that is made of several.
 const LONGEST: usize = 120;
+
+/// Where a value goes and how it may look there.
+struct Spot {
+    around: Around,
+    /// Spaces before the line.
+    indent: usize,
+    /// Characters before it on its line.
+    used: usize,
+    /// What it replaces or joins goes over several lines.
+    is_pretty: bool,
+    /// It begins a line, so that it may go over several where it is long.
+    begins_line: bool,
+}
 
 /// What an edit within brackets needs.
 pub(super) struct Flow<'a> {
@@ -23,13 +34,19 @@ impl Flow<'_> {
     pub(super) fn replace(&self, place: &Place<'_>, value: &Tree, patch: &mut Patch) {
         let (node, parent) = (place.node, place.above.last().map(|(node, _)| *node));
         let around = self.around(parent);
-        let is_spread_before = has_breaks(self.text, node.body..node.end) && node.form().is_some();
+        let is_pretty = has_breaks(self.text, node.body..node.end) && node.form().is_some();
         let with = match &node.kind {
             Kind::Scalar { style, .. } if !value.is_collection() => scalar::line(value, around, Some(*style)),
             _ => {
-                let indent = indentation(self.text, place.slot_start());
-                let is_among_lines = is_spread_before || is_first(self.text, place.slot_start());
-                self.write(value, around, indent, (is_spread_before, is_among_lines), column(self.text, node.start))
+                let start = place.slot_start();
+                let spot = Spot {
+                    around,
+                    indent: indentation(self.text, start),
+                    used: column(self.text, node.start),
+                    is_pretty,
+                    begins_line: is_pretty || is_first(self.text, start),
+                };
+                self.write(value, &spot)
             }
         };
         let keeps_anchor = !node.has_tag && !value.is_collection() && !matches!(node.kind, Kind::Alias(_));
@@ -39,7 +56,12 @@ impl Flow<'_> {
             _ if from == node.end => " ",
             _ => "",
         };
-        patch.put(from..node.end, format!("{before}{with}"));
+        // Blanks between a colon and the comma that follows at once.
+        let blanks = skip_blanks(self.text, node.end);
+        let is_before_comma =
+            from == node.end && self.text.get(blanks..).is_some_and(|rest| rest.starts_with(','));
+        let end = if is_before_comma { blanks } else { node.end };
+        patch.put(from..end, format!("{before}{with}"));
     }
 
     /// A new entry of a list, or the key and the value of an object, before the entry `index`.
@@ -57,18 +79,21 @@ impl Flow<'_> {
         let spread = is_spread(text, &children);
         let indent = if spread { column(text, at) } else { indentation(text, at) };
         let is_pretty = spread
-            && sibling.is_some_and(|sibling| sibling.form().is_some() && has_breaks(text, sibling.body..sibling.end));
+            && sibling.is_some_and(|sibling| {
+                sibling.form().is_some() && has_breaks(text, sibling.body..sibling.end)
+            });
         let key = entry.0.map(|key| format!("{} ", self.style.key(key, around))).unwrap_or_default();
         let value = match entry.0 {
             None => like(entry.1.clone(), sibling),
             Some(_) => entry.1.clone(),
         };
         let used = column(text, at) + key.chars().count();
-        let value = self.write(&value, around, indent, (is_pretty, spread), used);
-        self.put(node, &children, index, &format!("{key}{value}"), patch);
+        let value = self.write(&value, &Spot { around, indent, used, is_pretty, begins_line: spread });
+        self.put(node, index, &format!("{key}{value}"), patch);
     }
 
-    fn put(&self, node: &Node, children: &[Range<usize>], index: usize, new: &str, patch: &mut Patch) {
+    fn put(&self, node: &Node, index: usize, new: &str, patch: &mut Patch) {
+        let children = node.children();
         let (text, open, close) = (self.text, node.body + 1, node.end.saturating_sub(1));
         let Some(first) = children.first() else {
             if text.get(open..close).is_some_and(|inner| inner.contains('#')) {
@@ -84,7 +109,7 @@ impl Flow<'_> {
         };
         let sibling = children.get(index).unwrap_or(first);
         let newline = self.style.newline(column(text, sibling.start));
-        let is_spread = is_spread(text, children);
+        let is_spread = is_spread(text, &children);
         let Some(previous) = index.checked_sub(1).and_then(|before| children.get(before)) else {
             match rest_of_line(text, open).filter(|_| is_first(text, first.start)) {
                 Some(end) => patch.put(end..end, format!("{newline}{new},")),
@@ -92,11 +117,8 @@ impl Flow<'_> {
             }
             return;
         };
-        let newline = if index == children.len() {
-            self.style.newline(column(text, previous.start))
-        } else {
-            newline
-        };
+        let newline =
+            if index == children.len() { self.style.newline(column(text, previous.start)) } else { newline };
         let comma = comma_after(text, previous.end);
         let at = comma.map_or(previous.end, |comma| comma + 1);
         match (rest_of_line(text, at).filter(|_| is_spread), comma) {
@@ -159,12 +181,11 @@ impl Flow<'_> {
         if self.style.is_json || node.is_some_and(is_json) { Around::Json } else { Around::Flow }
     }
 
-    /// `shape`: over several lines, or only where one is too long.
-    fn write(&self, value: &Tree, around: Around, indent: usize, shape: (bool, bool), used: usize) -> String {
-        let line = self.style.flow(value, around);
-        let (is_pretty, may_be_pretty) = shape;
-        if is_pretty || (may_be_pretty && used + line.chars().count() > LONGEST) {
-            self.style.pretty(value, around, indent)
+    /// On one line, or over several.
+    fn write(&self, value: &Tree, spot: &Spot) -> String {
+        let line = self.style.flow(value, spot.around);
+        if spot.is_pretty || (spot.begins_line && spot.used + line.chars().count() > LONGEST) {
+            self.style.pretty(value, spot.around, spot.indent)
         } else {
             line
         }

@@ -143,9 +143,7 @@ fn read(text: &str) -> Result<Tree, Refused> {
         (Some(root), None) => Ok(Tree::of_node(&root)),
         (_, Some(flaw)) if flaw.code == "yaml-empty" => Ok(Tree::Object(Vec::new())),
         (_, Some(flaw)) if flaw.code == "yaml-limit" => Err(Refused::TooLarge(flaw.message.clone())),
-        (_, Some(flaw)) => {
-            Err(Refused::Unreadable(format!("line {}: {}", flaw.spot.line, flaw.message)))
-        }
+        (_, Some(flaw)) => Err(Refused::Unreadable(format!("line {}: {}", flaw.spot.line, flaw.message))),
         (None, None) => Err(Refused::Unreadable("the text has no value".to_owned())),
     }
 }
@@ -245,11 +243,8 @@ fn add_key(
             flow.insert(place.node, count, (Some(key), value), patch);
         }
         form => {
-            let mut entries = match (form, &place.node.kind) {
-                (Some(Form::Pair), Kind::Object { .. }) => match place.node.tree(&Default::default()) {
-                    Tree::Object(entries) => entries,
-                    _ => Vec::new(),
-                },
+            let mut entries = match (form, place.node.tree(&lines.source.anchors())) {
+                (Some(Form::Pair), Tree::Object(entries)) => entries,
                 _ => Vec::new(),
             };
             entries.push((key.to_owned(), value.clone()));
@@ -273,3 +268,7 @@ fn remove(flow: &Flow<'_>, lines: &Lines<'_>, (parent, index): (&Place<'_>, usiz
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -30,7 +30,8 @@ impl<'n> Place<'n> {
     /// The value that begins at `start`; `None` if that is a key.
     pub(super) fn at(source: &'n Source<'_>, start: usize) -> Option<Self> {
         let mut place = Self { above: Vec::new(), node: &source.root };
-        while place.node.start != start || matches!(place.node.kind, Kind::List { .. } | Kind::Object { .. }) {
+        while place.node.start != start || matches!(place.node.kind, Kind::List { .. } | Kind::Object { .. })
+        {
             let children = place.node.children();
             let index = children.partition_point(|child| child.start <= start).checked_sub(1)?;
             let node = match &place.node.kind {

@@ -69,12 +69,13 @@ fn means_more(text: &str) -> bool {
     }
     // YAML 1.1 had more words, and numbers with `_` and `:`.
     let lower = text.to_ascii_lowercase();
-    let is_word = matches!(lower.as_str(), "y" | "n" | "yes" | "no" | "on" | "off" | "null" | "true" | "false");
+    let is_word = matches!(lower.as_str(), "yes" | "no" | "on" | "off" | "null" | "true" | "false");
     let begins_with_digit = text.starts_with(|c: char| c.is_ascii_digit());
-    let is_number =
-        begins_with_digit && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '_' | ':' | '-' | 'e' | 'E'));
+    let is_number = begins_with_digit
+        && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '_' | ':' | '-' | 'e' | 'E'));
     let is_special = begins_with_digit
-        && (text.as_bytes().get(4) == Some(&b'-') || ["0x", "0b", "0o"].iter().any(|start| lower.starts_with(start)));
+        && (text.as_bytes().get(4) == Some(&b'-')
+            || ["0x", "0b", "0o"].iter().any(|start| lower.starts_with(start)));
     is_word || is_number || is_special
 }
 
@@ -96,13 +97,9 @@ pub(super) fn double_quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_printable(c) => out.push(c),
-            c => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+            // Beyond the first plane JSON and YAML escape differently, and both take the character itself.
+            c if is_printable(c) || u32::from(c) > 0xffff => out.push(c),
+            c => out.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
     }
     out.push('"');

@@ -14,11 +14,8 @@ use super::write::{Beside, Block, Style, Under};
 /// The replacements after which the change touches nothing that others share; empty when that is so already.
 pub(super) fn separate(source: &Source<'_>, style: &Style, change: &Change) -> Patch {
     let mut patch = Patch::default();
-    let (mut anchors, mut aliases) = (BTreeMap::new(), Vec::new());
+    let (anchors, mut aliases) = (source.anchors(), Vec::new());
     source.root.visit(&mut |node| {
-        if node.anchor > 0 {
-            anchors.insert(node.anchor, node);
-        }
         if let Kind::Alias(id) = node.kind {
             aliases.push((id, node));
         }
@@ -98,7 +95,8 @@ impl Writer<'_> {
             None => self.style.block(&value, place.under(text), Beside::of(original)),
         };
         // Before the first key of an object an anchor would be the key's.
-        if let (false, Under::Dash(column), true) = (name.is_empty(), place.under(text), !block.lines.is_empty())
+        if let (false, Under::Dash(column), true) =
+            (name.is_empty(), place.under(text), !block.lines.is_empty())
             && value.is_collection()
         {
             block.lines.insert(0, format!("{}{}", " ".repeat(column), block.head));
@@ -113,7 +111,8 @@ impl Writer<'_> {
         let text = self.source.text.get(original.body..original.end)?;
         let mut is_simple = !original.has_tag && !text.contains(['\n', '\r']);
         original.visit(&mut |node| {
-            is_simple &= !matches!(node.kind, Kind::Alias(_)) && (node.anchor == 0 || node.start == original.start);
+            is_simple &=
+                !matches!(node.kind, Kind::Alias(_)) && (node.anchor == 0 || node.start == original.start);
         });
         let is_quoted = text.starts_with(['"', '\'']);
         let has_brackets = original.form() == Some(Form::Flow);

@@ -39,11 +39,20 @@ pub(super) struct Node {
 }
 
 pub(super) enum Kind {
-    Scalar { scalar: Scalar, style: ScalarStyle },
+    Scalar {
+        scalar: Scalar,
+        style: ScalarStyle,
+    },
     /// The number of its anchor.
     Alias(usize),
-    List { form: Form, items: Vec<Item> },
-    Object { form: Form, entries: Vec<Entry> },
+    List {
+        form: Form,
+        items: Vec<Item>,
+    },
+    Object {
+        form: Form,
+        entries: Vec<Entry>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,9 +99,7 @@ impl Node {
     pub(super) fn children(&self) -> Vec<Range<usize>> {
         match &self.kind {
             Kind::List { items, .. } => items.iter().map(|item| item.start..item.node.end).collect(),
-            Kind::Object { entries, .. } => {
-                entries.iter().map(|entry| entry.start..entry.node.end).collect()
-            }
+            Kind::Object { entries, .. } => entries.iter().map(|entry| entry.start..entry.node.end).collect(),
             _ => Vec::new(),
         }
     }
@@ -131,7 +138,9 @@ impl Node {
         match &self.kind {
             Kind::Scalar { scalar, .. } => Tree::of_scalar(scalar.clone()),
             Kind::Alias(id) => anchors.get(id).map_or(Tree::Null, |node| node.tree(anchors)),
-            Kind::List { items, .. } => Tree::List(items.iter().map(|item| item.node.tree(anchors)).collect()),
+            Kind::List { items, .. } => {
+                Tree::List(items.iter().map(|item| item.node.tree(anchors)).collect())
+            }
             Kind::Object { entries, .. } => {
                 let entry = |entry: &Entry| (entry.name.clone(), entry.node.tree(anchors));
                 Tree::Object(entries.iter().map(entry).collect())
@@ -144,9 +153,21 @@ impl<'t> Source<'t> {
     /// Reads a text that `yaml::parse` has accepted, or one that was made of such a text.
     pub(super) fn read(text: &'t str) -> Result<Self, Refused> {
         let bom = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let reader = Reader { text, at: bom, chars: (0, bom), open: Vec::new(), root: None, names: BTreeMap::new() };
+        let reader =
+            Reader { text, at: bom, chars: (0, bom), open: Vec::new(), root: None, names: BTreeMap::new() };
         let root = reader.run(bom)?;
         Ok(Self { text, root })
+    }
+
+    /// The nodes that aliases stand for.
+    pub(super) fn anchors(&self) -> BTreeMap<usize, &Node> {
+        let mut anchors = BTreeMap::new();
+        self.root.visit(&mut |node| {
+            if node.anchor > 0 {
+                anchors.insert(node.anchor, node);
+            }
+        });
+        anchors
     }
 }
 
@@ -198,6 +219,10 @@ impl Reader<'_> {
                 let is_nothing = style == ScalarStyle::Plain && text.is_empty();
                 let mut node = self.begin(anchor, tag.is_some(), is_nothing)?;
                 node.end = self.scalar_end(style, is_nothing, span)?;
+                let written = self.text.get(node.body..node.end)?;
+                if style == ScalarStyle::Plain && !written.contains(is_break) && written != text {
+                    return None;
+                }
                 let is_plain = tag.as_deref().map_or(style == ScalarStyle::Plain, |tag| tag.suffix != "str");
                 if anchor > 0 {
                     self.names.insert(anchor, text.clone().into_owned());
@@ -208,7 +233,8 @@ impl Reader<'_> {
             Event::Alias(id) => {
                 let slot = self.approach()?;
                 let mut node = self.begin(0, false, false)?;
-                node.end = self.word_end(node.body);
+                self.at = self.word_end(node.body);
+                node.end = self.at;
                 node.kind = Kind::Alias(id);
                 self.place(slot, node)
             }
@@ -357,7 +383,13 @@ impl Reader<'_> {
         self.chars.1
     }
 
-    fn open(&mut self, anchor: usize, has_tag: bool, bracket: char, kind: impl Fn(Form) -> Kind) -> Option<()> {
+    fn open(
+        &mut self,
+        anchor: usize,
+        has_tag: bool,
+        bracket: char,
+        kind: impl Fn(Form) -> Kind,
+    ) -> Option<()> {
         let slot = self.approach()?;
         let mut node = self.begin(anchor, has_tag, true)?;
         let after = skip(self.text, self.at);

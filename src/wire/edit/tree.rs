@@ -27,7 +27,8 @@ impl Tree {
             Value::Scalar(scalar) => Self::of_scalar(scalar.clone()),
             Value::List(items) => Self::List(items.iter().map(Self::of_node).collect()),
             Value::Object(entries) => {
-                let entry = |entry: &crate::wire::document::Entry| (entry.key.clone(), Self::of_node(&entry.node));
+                let entry =
+                    |entry: &crate::wire::document::Entry| (entry.key.clone(), Self::of_node(&entry.node));
                 Self::Object(entries.iter().map(entry).collect())
             }
         }
@@ -254,7 +255,8 @@ fn compare(old: &Tree, new: &Tree, at: &[Step], out: &mut Vec<Change>) -> bool {
             let ends = before.iter().rev().zip(after.iter().rev()).take(left);
             let same_at_end = ends.take_while(|(one, other)| one.is(other)).count();
             let both = same_at_start..before.len().min(after.len()) - same_at_end;
-            for (index, (old, new)) in before.iter().zip(after).enumerate().skip(both.start).take(both.len()) {
+            for (index, (old, new)) in before.iter().zip(after).enumerate().skip(both.start).take(both.len())
+            {
                 compare_or_set(old, new, &below(Step::Index(index)), out);
             }
             for index in (both.end..before.len() - same_at_end).rev() {

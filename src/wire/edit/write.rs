@@ -132,8 +132,9 @@ impl Style {
                 format!("[{}]", items.join(", "))
             }
             Tree::Object(entries) => {
-                let entry =
-                    |(key, value): &(String, Tree)| format!("{} {}", self.key(key, around), self.flow(value, around));
+                let entry = |(key, value): &(String, Tree)| {
+                    format!("{} {}", self.key(key, around), self.flow(value, around))
+                };
                 let entries: Vec<String> = entries.iter().map(entry).collect();
                 let pad = if self.pads_braces && !entries.is_empty() { " " } else { "" };
                 format!("{{{pad}{}{pad}}}", entries.join(", "))
@@ -264,7 +265,8 @@ pub(super) fn has_long_texts(tree: &Tree) -> bool {
 
 /// The same with the keys of objects in the order of those beside it.
 pub(super) fn like(tree: Tree, beside: Option<&Node>) -> Tree {
-    let (Tree::Object(mut entries), Some(Node { kind: Kind::Object { entries: others, .. }, .. })) = (tree.clone(), beside)
+    let (Tree::Object(mut entries), Some(Node { kind: Kind::Object { entries: others, .. }, .. })) =
+        (tree.clone(), beside)
     else {
         return tree;
     };
