@@ -146,6 +146,7 @@ fn router(api: Api, address: SocketAddr) -> Router {
         .route("/explain", post(explain::ask))
         .route("/upgrade", post(upgrade))
         .route("/compute/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
+        .route("/batch/compute/{version}", post(compute::batch))
         .route("/v1/projects/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
         .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))

@@ -2,10 +2,11 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value as Json, json};
 
+use super::batch::{self, Reply};
 use super::compute::{Asking, Compute};
 use super::error::ApiError;
 use super::kinds::{About, Verb};
@@ -33,6 +34,33 @@ pub(in crate::admin) async fn answer(
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let (status, body) = reply(&compute, (&method, &uri), host, &body).await;
     (status, [(header::CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response()
+}
+
+/// Answers several requests in one, one after the other; what is refused keeps nothing back of the others [G 10.13].
+pub(in crate::admin) async fn batch(
+    State(compute): State<Compute>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = text(header::HOST).unwrap_or("localhost");
+    let parts = match batch::parse(text(header::CONTENT_TYPE).unwrap_or_default(), &body) {
+        Ok(parts) => parts,
+        Err(error) => return error.into_response(),
+    };
+    let mut replies = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (status, body) = match part.target.parse() {
+            Ok(uri) => reply(&compute, (&part.method, &uri), host, &part.body).await,
+            Err(_) => {
+                let error = ApiError::no_such_url(&part.target);
+                (error.status, error.body().to_string())
+            }
+        };
+        replies.push(Reply { content_id: part.content_id, status, body });
+    }
+    let (content_type, body) = batch::write(&replies);
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
 /// Status and body; what is refused is an answer too.

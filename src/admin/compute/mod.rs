@@ -11,6 +11,7 @@
 //! text that make it so, and [`compute`] has them taken and kept, whole or not at all. [`answer`] is the door.
 
 mod answer;
+mod batch;
 mod catalog;
 mod change;
 #[allow(clippy::module_inception)]
@@ -34,7 +35,7 @@ mod validate;
 mod verbs;
 mod write;
 
-pub(super) use answer::{BODY_LIMIT, answer};
+pub(super) use answer::{BODY_LIMIT, answer, batch};
 pub(super) use compute::Compute;
 pub(super) use error::ApiError;
 pub(super) use reference::Base;

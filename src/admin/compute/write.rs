@@ -106,6 +106,12 @@ fn complete(entry: &mut Json, id: &Id) {
             default("loadBalancingScheme", "EXTERNAL");
             // Google's servers choose an address; nobody outside is let in by chance.
             default("IPAddress", "127.0.0.1");
+            if let Some(Json::String(range)) = fields.get_mut("portRange") {
+                // As people write it: `80`.
+                if let Some(port) = range.split_once('-').filter(|(a, b)| a == b).map(|(a, _)| a.to_owned()) {
+                    *range = port;
+                }
+            }
         }
         _ => {}
     }
