@@ -28,9 +28,9 @@ pub(crate) struct Filter(Node);
 
 #[derive(Debug)]
 enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
     Is(Vec<String>, Test),
 }
 
@@ -60,7 +60,9 @@ impl Filter {
     ///
     /// 400 with what is wrong.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let refused = |why: &str| ApiError::invalid_field("filter", text, &format!("Invalid list filter expression: {why}"));
+        let refused = |why: &str| {
+            ApiError::invalid_field("filter", text, &format!("Invalid list filter expression: {why}"))
+        };
         if text.len() > LONGEST {
             return Err(refused("it is too long."));
         }
@@ -189,7 +191,7 @@ fn field(rest: &mut &str) -> Option<Vec<String>> {
     let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
     let (field, after) = rest.split_at_checked(end)?;
     let parts: Vec<String> = field.split('.').map(str::to_owned).collect();
-    if parts.len() > DEEPEST || parts.iter().any(String::is_empty) {
+    if field.starts_with('-') || parts.len() > DEEPEST || parts.iter().any(String::is_empty) {
         return None;
     }
     *rest = after;

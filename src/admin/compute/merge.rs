@@ -122,9 +122,8 @@ mod tests {
         let target = target.as_object().unwrap_or(&empty);
         let kept = target.iter().filter(|(key, _)| !patch.contains_key(*key));
         let changed = patch.iter().filter(|(_, value)| !value.is_null());
-        let changed = changed.map(|(key, value)| {
-            (key.clone(), expected(target.get(key).unwrap_or(&Value::Null), value))
-        });
+        let changed = changed
+            .map(|(key, value)| (key.clone(), expected(target.get(key).unwrap_or(&Value::Null), value)));
         kept.map(|(key, value)| (key.clone(), value.clone())).chain(changed).collect()
     }
 

@@ -102,8 +102,7 @@ impl Listing {
     fn page(&self, items: Vec<(String, Value)>) -> (Vec<(String, Value)>, Option<String>) {
         let wanted = |item: &Value| self.filter.as_ref().is_none_or(|filter| filter.takes(item));
         let items = items.into_iter().filter(|(_, item)| wanted(item));
-        let mut items: Vec<(Key, Value)> =
-            items.map(|(scope, item)| (Key::of(scope, &item), item)).collect();
+        let mut items: Vec<(Key, Value)> = items.map(|(scope, item)| (Key::of(scope, &item), item)).collect();
         if let Some(after) = &self.after {
             items.retain(|(key, _)| key.compare(after, self.order).is_gt());
         }
@@ -151,9 +150,8 @@ impl Listing {
         items: Vec<(Scope, Value)>,
         base: &str,
     ) -> Value {
-        let shown = scopes.iter().filter(|scope| {
-            self.include_all_scopes || kind.methods(scope.kind()).is_some()
-        });
+        let shown =
+            scopes.iter().filter(|scope| self.include_all_scopes || kind.methods(scope.kind()).is_some());
         let mut by_scope: BTreeMap<String, Vec<Value>> =
             shown.map(|scope| (scope.to_string(), Vec::new())).collect();
         let items = items.into_iter().map(|(scope, item)| (scope.to_string(), item)).collect();
@@ -164,7 +162,8 @@ impl Listing {
         let items: serde_json::Map<String, Value> = by_scope
             .into_iter()
             .map(|(scope, items)| {
-                let listed = if items.is_empty() { nothing(&scope) } else { json!({ kind.collection: items }) };
+                let listed =
+                    if items.is_empty() { nothing(&scope) } else { json!({ kind.collection: items }) };
                 (scope, listed)
             })
             .collect();
@@ -284,7 +283,8 @@ mod tests {
         assert_eq!(names(&first), ["b", "d"]);
         let token = first["nextPageToken"].as_str().unwrap();
         // `a` came before, `d` went, `e` came behind.
-        let next = listing(&format!("pageToken={token}")).list(&place(), named(&["a", "b", "e", "f", "h"]), "");
+        let next =
+            listing(&format!("pageToken={token}")).list(&place(), named(&["a", "b", "e", "f", "h"]), "");
         assert_eq!(names(&next), ["e", "f", "h"]);
         assert!(next.get("nextPageToken").is_none());
     }
@@ -373,7 +373,7 @@ mod tests {
         #[test]
         fn a_walk_over_all_scopes_shows_each_once(count in 0usize..40, size in 1usize..9) {
             // The same name in several scopes.
-            let scope = |n: usize| if n % 3 == 0 { Scope::Global } else { Scope::Region(format!("r{}", n % 3)) };
+            let scope = |n: usize| if n.is_multiple_of(3) { Scope::Global } else { Scope::Region(format!("r{}", n % 3)) };
             let items: Vec<(Scope, Value)> = (0..count).map(|n| (scope(n), json!({"name": format!("n{}", n / 3)}))).collect();
             let (mut seen, mut token) = (0, String::new());
             loop {

@@ -28,8 +28,7 @@ const SYSTEM: &[&str] = &[
     ".xgafv",
 ];
 /// What lists take.
-pub(crate) const LIST: &[&str] =
-    &["filter", "maxResults", "orderBy", "pageToken", "returnPartialSuccess"];
+pub(crate) const LIST: &[&str] = &["filter", "maxResults", "orderBy", "pageToken", "returnPartialSuccess"];
 /// What aggregated lists take.
 pub(crate) const AGGREGATED: &[&str] = &[
     "filter",
@@ -40,6 +39,9 @@ pub(crate) const AGGREGATED: &[&str] = &[
     "includeAllScopes",
     "serviceProjectNumber",
 ];
+/// What lists of the Network Services API take.
+pub(crate) const NETWORK_SERVICES_LIST: &[&str] =
+    &["filter", "pageSize", "orderBy", "pageToken", "returnPartialSuccess"];
 /// What changes take.
 pub(crate) const CHANGE: &[&str] = &["requestId"];
 
@@ -144,7 +146,7 @@ impl Shape {
     /// The body of an answer.
     pub(crate) fn write(&self, value: Value) -> String {
         let value = match &self.mask {
-            Some(mask) => mask.apply(value),
+            Some(mask) => mask.apply(&value),
             None => value,
         };
         if self.is_pretty { format!("{value:#}\n") } else { value.to_string() }
@@ -188,8 +190,15 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_ambiguous_or_wrong_is_400() {
-        for bad in ["maxresult=1", "$filter=a", "alt=media", "%zz=1", "filter=%ff", "maxResults=1&maxResults=2", "callback=x"]
-        {
+        for bad in [
+            "maxresult=1",
+            "$filter=a",
+            "alt=media",
+            "%zz=1",
+            "filter=%ff",
+            "maxResults=1&maxResults=2",
+            "callback=x",
+        ] {
             assert_eq!(Query::parse(bad, LIST).unwrap_err().status.as_u16(), 400, "{bad}");
         }
         let many: String = (0..100).map(|n| format!("p{n}=1&")).collect();
@@ -200,7 +209,12 @@ mod tests {
         assert!(Query::parse("requestId=0", CHANGE).unwrap().request_id().is_err());
         assert!(Query::parse("", CHANGE).unwrap().request_id().unwrap().is_none());
         assert!(Query::parse("prettyPrint=maybe", LIST).unwrap().shape().is_err());
-        assert!(Query::parse("returnPartialSuccess=2", LIST).unwrap().flag("returnPartialSuccess", false).is_err());
+        assert!(
+            Query::parse("returnPartialSuccess=2", LIST)
+                .unwrap()
+                .flag("returnPartialSuccess", false)
+                .is_err()
+        );
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Reader<'_> {
     /// Takes a whole word off the beginning; whether it was there.
     fn keyword(&mut self, word: &str) -> bool {
         let Some(after) = self.rest.strip_prefix(word) else { return false };
-        let is_whole = after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | '"'));
+        let is_whole =
+            after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | '"'));
         if is_whole {
             self.rest = after;
         }

@@ -92,10 +92,14 @@ fn bare<'a>(rest: &mut &'a str, is_grouped: bool) -> Result<&'a str, String> {
     if pattern.is_empty() {
         return Err("a pattern is expected.".to_owned());
     }
-    let is_operator =
-        |word: &str| matches!(word, "AND" | "OR" | "NOT" | "eq" | "ne" | "=" | "!=" | "<" | ">" | "<=" | ">=");
+    let is_operator = |word: &str| {
+        matches!(word, "AND" | "OR" | "NOT" | "eq" | "ne" | "=" | "!=" | "<" | ">" | "<=" | ">=")
+    };
     if pattern.split_whitespace().any(is_operator) {
-        return Err("expressions with eq and ne do not mix with others; a pattern with such words stands in quotes.".to_owned());
+        return Err(
+            "expressions with eq and ne do not mix with others; a pattern with such words stands in quotes."
+                .to_owned(),
+        );
     }
     Ok(pattern)
 }
