@@ -5,8 +5,14 @@
 //! and leaves an [`operation`] behind, which is done by the time the client hears of it. Several requests may come in
 //! one ([`batch`]). What is refused is told in Google's error body ([`error`]). None of these knows the engine.
 
+mod batch;
 mod error;
+mod fields;
+mod filter;
 mod kinds;
+mod merge;
 mod operation;
+mod page;
 mod path;
+mod query;
 mod table;
