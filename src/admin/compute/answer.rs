@@ -124,7 +124,7 @@ fn parameters(what: &What) -> &'static [&'static str] {
     const PATCH: &[&str] = &["requestId", "updateMask"];
     const CREATE: &[&str] = &["requestId", "serviceLbPolicyId"];
     match what {
-        What::List(place) if matches!(place.scope, Scope::Location) => &["pageSize", "pageToken", "filter", "orderBy", "returnPartialSuccess"],
+        What::List(place) if place.scope == Scope::Location => query::NETWORK_SERVICES_LIST,
         What::List(_) | What::About(..) => query::LIST,
         What::Verb(_, Verb::ListInstances | Verb::ListNetworkEndpoints) => query::LIST,
         What::Aggregated { .. } => query::AGGREGATED,
