@@ -84,9 +84,8 @@ pub fn on_all_cores(config: &Config, scenario: &Scenario, model: Model) -> Recor
         std::iter::once(own).chain(joined).collect()
     });
     let mut by_core: Vec<_> = by_core.into_iter().map(Vec::into_iter).collect();
-    let records: Vec<_> =
-        (0..parts.len()).filter_map(|n| by_core.get_mut(n % cores).and_then(Iterator::next)).collect();
-    part::join(&parts, &records)
+    let records = (0..parts.len()).filter_map(|n| by_core.get_mut(n % cores).and_then(Iterator::next));
+    part::join(&parts, records.collect())
 }
 
 /// Every output of a run as text: the table, the CSV, the page and the summary.
