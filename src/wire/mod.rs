@@ -13,6 +13,7 @@ pub mod flaw;
 pub mod front;
 pub mod group;
 pub mod health_check;
+pub mod loose;
 pub mod path;
 pub mod protection;
 pub mod proxy;
