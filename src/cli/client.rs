@@ -58,8 +58,12 @@ impl Admin {
     /// When `url` is no such address.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        // A sign would be read as part of the number.
+        let has_port = |authority: &http::uri::Authority| {
+            authority.port().is_some_and(|port| port.as_u16() != 0 && !port.as_str().starts_with('+'))
+        };
         match rest.parse::<http::uri::Authority>() {
-            Ok(authority) if authority.port_u16().is_some() => Ok(Self { authority: rest.to_owned() }),
+            Ok(authority) if has_port(&authority) => Ok(Self { authority: rest.to_owned() }),
             _ => Err(format!("`{url}` is no address such as http://127.0.0.1:9901")),
         }
     }
@@ -117,7 +121,7 @@ mod tests {
         let plain = Admin::parse("127.0.0.1:9901").unwrap();
         assert_eq!(Admin::parse("http://127.0.0.1:9901/").unwrap(), plain);
         assert!(
-            ["", "http://", "127.0.0.1", "https://a:1/b", "a b:1"]
+            ["", "http://", "127.0.0.1", "https://a:1/b", "a b:1", "a:99999", "a:0", "a:+1"]
                 .iter()
                 .all(|url| Admin::parse(url).is_err())
         );
