@@ -158,8 +158,14 @@ impl Lines<'_> {
                 let mut to = next_line(text, child.end);
                 let is_blank_line = |at: usize| is_blank(text, at..line_end(text, at));
                 let is_blank_before = line_before(text, from).is_none_or(is_blank_line);
-                if is_blank_before && to < text.len() && is_blank_line(to) {
+                // The text before it may be one that takes all blank lines behind it.
+                let before = index.checked_sub(1).and_then(|before| node.nth(before));
+                let is_kept = before.is_some_and(|before| ends_with_kept_lines(text, before));
+                while (is_blank_before || is_kept) && to < text.len() && is_blank_line(to) {
                     to = next_line(text, to);
+                    if !is_kept {
+                        break;
+                    }
                 }
                 patch.put(from..to, "");
             }

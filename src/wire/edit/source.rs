@@ -108,6 +108,15 @@ impl Node {
         }
     }
 
+    /// The value of an entry.
+    pub(super) fn nth(&self, index: usize) -> Option<&Self> {
+        match &self.kind {
+            Kind::List { items, .. } => items.get(index).map(|item| &item.node),
+            Kind::Object { entries, .. } => entries.get(index).map(|entry| &entry.node),
+            _ => None,
+        }
+    }
+
     /// The number of an entry, and its value.
     pub(super) fn child(&self, step: &Step) -> Option<(usize, &Self)> {
         match (&self.kind, step) {
