@@ -104,9 +104,9 @@ pub fn apply(text: &str, edits: &[Edit]) -> Result<String, Refused> {
     let mut now = text.to_owned();
     for edit in edits {
         for change in plan(&tree, edit, yaml::MAX_DEPTH)? {
-            let before = tree.clone();
+            let had_nothing = matches!(&tree, Tree::Object(entries) if entries.is_empty());
             tree.edit(&change)?;
-            now = make(&now, &before, &change)?;
+            now = if had_nothing { begin(&now, &change)? } else { make(&now, &change)? };
             if now.len() > yaml::MAX_BYTES {
                 return Err(Refused::TooLarge("the text would be larger than 16 MiB".to_owned()));
             }
@@ -149,11 +149,8 @@ fn meaning(text: &str) -> Result<Tree, Refused> {
     }
 }
 
-/// Makes one change that `before`, the meaning of the text, allows.
-fn make(text: &str, before: &Tree, change: &Change) -> Result<String, Refused> {
-    if matches!(before, Tree::Object(entries) if entries.is_empty()) && !text.contains('{') {
-        return begin(text, change);
-    }
+/// Makes one change that the meaning of the text allows.
+fn make(text: &str, change: &Change) -> Result<String, Refused> {
     let mut text = text.to_owned();
     // Each round writes out the aliases on one more level of the way.
     for _ in 0..=yaml::MAX_DEPTH + 1 {
@@ -173,8 +170,11 @@ fn tangled() -> Refused {
     Refused::Internal("the text is written in a way that edits cannot follow".to_owned())
 }
 
-/// The first key of a text that holds no value.
+/// The first key of a text that holds no value, or an object without keys.
 fn begin(text: &str, change: &Change) -> Result<String, Refused> {
+    if Source::read(text).is_ok_and(|source| source.root.form().is_some()) {
+        return make(text, change);
+    }
     let Change::Set { at, value } = change else { return Err(tangled()) };
     let [Step::Key(key)] = at.as_slice() else { return Err(tangled()) };
     let source = Source::read("{}")?;

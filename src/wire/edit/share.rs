@@ -6,7 +6,7 @@ use super::block::Lines;
 use super::flow::Flow;
 use super::place::Place;
 use super::scalar;
-use super::source::{Form, Kind, Node, Source};
+use super::source::{Form, Kind, Node, Quotes, Source};
 use super::text::{Patch, line_end, skip_blanks};
 use super::tree::{Change, Tree, parent};
 use super::write::{Beside, Block, Style, Under};
@@ -118,7 +118,7 @@ impl Writer<'_> {
             is_simple &=
                 !matches!(node.kind, Kind::Alias(_)) && (node.anchor == 0 || node.start == original.start);
         });
-        let is_quoted = text.starts_with(['"', '\'']);
+        let is_quoted = matches!(original.kind, Kind::Scalar { quotes: Quotes::Single | Quotes::Double, .. });
         let has_brackets = original.form() == Some(Form::Flow);
         (is_simple && (is_quoted || has_brackets || matches!(value, Tree::Word(_)))).then(|| text.to_owned())
     }
