@@ -117,6 +117,8 @@ const ROOMS: &[Room] = &[
             "telemetry::metrics",
             // What is asked for is changed there, in the process and in its file.
             "source::store",
+            // TLS on the admin address is that of the proxies.
+            "net::accept",
             "engine::handle",
             "engine::upgrade",
             // The text that serves, its resources, and the door for changes.
