@@ -23,6 +23,7 @@ pub use outcome::{ChangeError, Changed};
 
 use super::file::{self, Cause, LIMIT, Render, SETTLE, SETTLE_AT_MOST, Seen};
 use super::replace::{self, Moment, Obstacle, Staged, Swapped};
+use crate::engine::files;
 use crate::engine::handle::{Applied, Handle, Refused};
 use crate::engine::upgrade::Phase;
 use crate::model::problem::{Problem, Severity};
@@ -116,6 +117,13 @@ impl Store {
     #[must_use]
     pub fn text(&self) -> Arc<str> {
         (**self.shared.text.load()).clone()
+    }
+
+    /// What would be wrong with a text in the place of the one that serves; nothing is changed. Reads the files that the
+    /// text names.
+    #[must_use]
+    pub fn judge(&self, text: &str) -> Vec<Problem> {
+        files::resolve(text, &self.shared.origin).0.problems
     }
 
     /// The engine behind it.

@@ -197,7 +197,7 @@ impl Compute {
     /// What `check` would say of the configuration with these edits; nothing is changed.
     pub(super) fn judge(&self, catalog: &Catalog, edits: &[Edit]) -> Result<Vec<Problem>, ApiError> {
         let new = edit::apply(&catalog.text, edits).map_err(|refused| unclear(&refused))?;
-        Ok(crate::model::resolve::document(&new).problems)
+        Ok(self.shared.store.judge(&new))
     }
 }
 
