@@ -231,7 +231,7 @@ const fn days(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
 
@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// A response that says of each of these times, from and until.
-    fn response(each: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+    pub(in crate::model) fn response(each: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
         let of = |(from, until): &(&[u8], Option<&[u8]>)| {
             let until = until.map(|until| element(0xa0, &element(GENERAL_TIME, until))).unwrap_or_default();
             let said = [element(SEQUENCE, b""), element(0x80, b""), element(GENERAL_TIME, from), until];
