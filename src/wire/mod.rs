@@ -9,6 +9,7 @@ pub mod backend_service;
 pub mod certificate;
 pub mod document;
 pub mod duration;
+pub mod error_page;
 pub mod flaw;
 pub mod front;
 pub mod group;
