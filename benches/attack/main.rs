@@ -25,7 +25,7 @@ use overspill::cli::load::{Load, Options, Stats};
 use socket2::SockRef;
 
 use self::attacks::{Attack, attacks};
-use self::process::{Server, TempDir, free_addresses, stat_fields};
+use self::process::{Server, TempDir, cpu, free_addresses, resident};
 
 /// Requests per second of the innocent client.
 const RATE: f64 = 500.0;
@@ -106,7 +106,7 @@ impl Window {
         let (began, cpu, seen) = (Instant::now(), cpu_seconds(server.pid()), innocent.stats());
         let mut memory: f64 = 0.0;
         while began.elapsed() < time {
-            memory = memory.max(resident(server.pid()));
+            memory = memory.max(resident(&[server.pid()]));
             thread::sleep(Duration::from_millis(50));
         }
         let cpu = (cpu_seconds(server.pid()) - cpu) / began.elapsed().as_secs_f64();
@@ -118,15 +118,10 @@ impl Window {
     }
 }
 
+/// User and system time together.
 fn cpu_seconds(pid: u32) -> f64 {
-    // utime and stime, in ticks of 10 ms.
-    stat_fields(pid).iter().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
-}
-
-fn resident(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    let (user, system) = cpu(&[pid]);
+    (user + system) / 1e6
 }
 
 /// The limits that were met, by the proxy's own metrics.

@@ -1,16 +1,14 @@
 //! One measurement: wrk or h2load on one proxy for some seconds, and what that cost the proxy.
 
-use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::peers::Peer;
-use super::process::stat_fields;
+use super::process::{cpu, resident};
 
 /// The client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,32 +190,4 @@ fn micros(text: &str) -> Option<f64> {
         _ => return None,
     };
     number.parse::<f64>().ok().map(|number| number * factor)
-}
-
-/// User and system time of these processes with all their threads, microseconds.
-fn cpu(pids: &[u32]) -> (f64, f64) {
-    let tick = 1e6 / ticks_per_second();
-    pids.iter().fold((0.0, 0.0), |(user, system), pid| {
-        let fields = stat_fields(*pid);
-        let time = |place: usize| fields.get(place).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0) * tick;
-        (user + time(11), system + time(12))
-    })
-}
-
-fn ticks_per_second() -> f64 {
-    static TICKS: OnceLock<f64> = OnceLock::new();
-    *TICKS.get_or_init(|| {
-        let output = Command::new("getconf").arg("CLK_TCK").output();
-        output.ok().and_then(|o| String::from_utf8_lossy(&o.stdout).trim().parse().ok()).unwrap_or(100.0)
-    })
-}
-
-/// Resident memory of the largest of these processes, MiB: nginx's master shares its pages with the worker.
-fn resident(pids: &[u32]) -> f64 {
-    let of = |pid: &u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let kib = field(&status, "VmRSS:", 1).and_then(|kib| kib.parse::<f64>().ok());
-        kib.unwrap_or(0.0) / 1024.0
-    };
-    pids.iter().map(of).fold(0.0, f64::max)
 }

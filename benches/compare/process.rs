@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -158,8 +159,37 @@ fn children_of(parent: u32) -> Vec<u32> {
 }
 
 /// Fields of `/proc/PID/stat` after the name, which may hold blanks: state, parent, …
-pub(crate) fn stat_fields(pid: u32) -> Vec<String> {
+fn stat_fields(pid: u32) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     rest.split_whitespace().map(str::to_owned).collect()
+}
+
+/// User and system time of these processes with all their threads, microseconds.
+pub(crate) fn cpu(pids: &[u32]) -> (f64, f64) {
+    let tick = 1e6 / ticks_per_second();
+    pids.iter().fold((0.0, 0.0), |(user, system), pid| {
+        let fields = stat_fields(*pid);
+        let time = |place: usize| fields.get(place).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0) * tick;
+        (user + time(11), system + time(12))
+    })
+}
+
+fn ticks_per_second() -> f64 {
+    static TICKS: OnceLock<f64> = OnceLock::new();
+    *TICKS.get_or_init(|| {
+        let output = Command::new("getconf").arg("CLK_TCK").output();
+        output.ok().and_then(|o| String::from_utf8_lossy(&o.stdout).trim().parse().ok()).unwrap_or(100.0)
+    })
+}
+
+/// Resident memory of the largest of these processes, MiB: nginx's master shares its pages with the worker.
+pub(crate) fn resident(pids: &[u32]) -> f64 {
+    let of = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+        kib.unwrap_or(0.0) / 1024.0
+    };
+    pids.iter().map(of).fold(0.0, f64::max)
 }

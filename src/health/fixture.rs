@@ -74,6 +74,7 @@ pub(super) fn service(name: &str, check: HealthCheck, members: &[SocketAddr]) ->
         log_fields: crate::model::service::LogFields::default(),
         custom_headers: None,
         compresses: false,
+        longest: None,
         backends: vec![backend],
         is_reachable: true,
     }

@@ -16,7 +16,7 @@ pub struct Service {
     details: Cells<{ StatusDetail::ALL.len() }>,
     losses: Cells<{ Loss::ALL.len() }>,
     unplaced: Cells<6>,
-    extra: Cells<5>,
+    extra: Cells<7>,
     mirrored: Cells<{ Mirrored::ALL.len() }>,
     /// Requests that have come and that have ended.
     live: Cells<2>,
@@ -135,6 +135,10 @@ pub enum Extra {
     CookiesIssued,
     /// Affinity cookies that were not of our making.
     CookiesMalformed,
+    /// Pages that it gave for errors, of its own or another service's.
+    Pages,
+    /// Pages that it was to give, and did not.
+    PagesMissed,
 }
 
 impl Service {

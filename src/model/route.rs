@@ -18,12 +18,14 @@
 pub mod action;
 pub mod cors;
 pub mod edit;
+pub mod error_page;
 mod host;
 mod path;
 pub mod pattern;
 pub mod predicate;
 mod prefix;
 mod rule;
+pub mod substitution;
 pub mod template;
 
 use std::collections::HashMap;

@@ -21,6 +21,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// `timeoutSec`: first request byte sent to last answer byte received [G 5.1]. Default 30 s.
     pub timeout: Span,
+    /// `maxStreamDuration`: from a request's head to the end of its answer, retries included; `None` = no limit.
+    pub longest: Option<Span>,
     /// The one health check; `None` for services of internet endpoints, whose members count as healthy [G 4.11].
     pub health_check: Option<Arc<HealthCheck>>,
     /// `sessionAffinity`.

@@ -40,7 +40,8 @@ const OBJECT: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERAL_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
+/// The version of a certificate, among others.
+const EXPLICIT_0: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 /// `dNSName` among the general names.
 const DNS_NAME: u8 = 0x82;
@@ -52,33 +53,10 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 /// Reads a certificate in DER.
 #[must_use]
 pub fn read(der: &[u8]) -> Option<Facts> {
-    let (certificate, _) = expect(SEQUENCE, der)?;
-    let (mut rest, _) = expect(SEQUENCE, certificate)?;
-    if let Some((_, after)) = expect(VERSION, rest) {
-        rest = after;
-    }
-    // Serial number, signature algorithm, issuer.
-    for _ in 0..3 {
-        rest = any(rest)?.2;
-    }
-    let (validity, mut rest) = expect(SEQUENCE, rest)?;
-    let (not_before, after) = time(validity)?;
-    let (not_after, _) = time(after)?;
-    let mut names = Vec::new();
-    // Subject, its key, two ids that nobody uses; then extensions.
-    while let Some((tag, content, after)) = any(rest) {
-        if tag == EXTENSIONS {
-            for_general_names(expect(SEQUENCE, content)?.0, &mut |tag, name| {
-                if tag == DNS_NAME
-                    && let Ok(name) = std::str::from_utf8(name)
-                {
-                    names.push(name.to_ascii_lowercase());
-                }
-            });
-        }
-        rest = after;
-    }
-    Some(Facts { not_before, not_after, names })
+    let Identity { not_before, not_after, names, .. } = identity(der)?;
+    let names =
+        names.into_iter().filter_map(|name| Some(std::str::from_utf8(name).ok()?.to_ascii_lowercase()));
+    Some(Facts { not_before, not_after, names: names.collect() })
 }
 
 /// Reads from a certificate in DER whose it is.
@@ -86,7 +64,7 @@ pub fn read(der: &[u8]) -> Option<Facts> {
 pub fn identity(der: &[u8]) -> Option<Identity<'_>> {
     let (certificate, _) = expect(SEQUENCE, der)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;
-    if let Some((_, after)) = expect(VERSION, rest) {
+    if let Some((_, after)) = expect(EXPLICIT_0, rest) {
         rest = after;
     }
     let (serial, rest) = expect(INTEGER, rest)?;
@@ -122,6 +100,47 @@ fn whole(der: &[u8]) -> Option<(&[u8], &[u8])> {
 #[must_use]
 pub fn is_ocsp_response(der: &[u8]) -> bool {
     expect(SEQUENCE, der).is_some_and(|(content, rest)| rest.is_empty() && content.starts_with(&[0x0a, 1, 0]))
+}
+
+/// When what an OCSP response says of certificates holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// `thisUpdate`: the first second, since 1970; the latest of several.
+    pub from: i64,
+    /// `nextUpdate`: the last one, the earliest of several. `None` = newer answers are there at any time.
+    pub until: Option<i64>,
+}
+
+/// Reads when a successful OCSP response holds (RFC 6960, 4.2.1). `None` for one without a basic response in it, or with
+/// nothing in that.
+#[must_use]
+pub fn ocsp_validity(der: &[u8]) -> Option<Validity> {
+    let (response, _) = expect(SEQUENCE, der)?;
+    // Status, then type and bytes of the response.
+    let (bytes, _) = expect(EXPLICIT_0, any(response)?.2)?;
+    let (_, bytes) = expect(OBJECT, expect(SEQUENCE, bytes)?.0)?;
+    let (basic, _) = expect(SEQUENCE, expect(OCTETS, bytes)?.0)?;
+    let (mut rest, _) = expect(SEQUENCE, basic)?;
+    if let Some((_, after)) = expect(EXPLICIT_0, rest) {
+        rest = after;
+    }
+    // Responder, then when it was made.
+    let (_, rest) = time(any(rest)?.2)?;
+    let (mut each, _) = expect(SEQUENCE, rest)?;
+    let mut validity = None;
+    while let Some((one, after)) = expect(SEQUENCE, each) {
+        each = after;
+        // Whose it is, and what is said.
+        let (from, rest) = time(any(any(one)?.2)?.2)?;
+        let until = match expect(EXPLICIT_0, rest) {
+            Some((until, _)) => Some(time(until)?.0),
+            None => None,
+        };
+        let before = validity.unwrap_or(Validity { from, until });
+        let until = before.until.into_iter().chain(until).min();
+        validity = Some(Validity { from: from.max(before.from), until });
+    }
+    validity
 }
 
 /// All names of `subjectAltName`, with their kinds.
@@ -212,7 +231,7 @@ const fn days(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
 
@@ -257,6 +276,55 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] = value;
                 drop((read(&bad), identity(&bad)));
+            }
+        }
+    }
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82][..], &length, content].concat()
+    }
+
+    /// A response that says of each of these times, from and until.
+    pub(in crate::model) fn response(each: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+        let of = |(from, until): &(&[u8], Option<&[u8]>)| {
+            let until = until.map(|until| element(0xa0, &element(GENERAL_TIME, until))).unwrap_or_default();
+            let said = [element(SEQUENCE, b""), element(0x80, b""), element(GENERAL_TIME, from), until];
+            element(SEQUENCE, &said.concat())
+        };
+        let responses: Vec<u8> = each.iter().flat_map(of).collect();
+        let data = [
+            element(0xa2, &element(OCTETS, b"key")),
+            element(GENERAL_TIME, b"20260101000000Z"),
+            element(SEQUENCE, &responses),
+        ];
+        let basic = element(SEQUENCE, &element(SEQUENCE, &data.concat()));
+        let bytes = [element(OBJECT, &[0x2b]), element(OCTETS, &basic)].concat();
+        let body = [vec![0x0a, 1, 0], element(0xa0, &element(SEQUENCE, &bytes))].concat();
+        element(SEQUENCE, &body)
+    }
+
+    #[test]
+    fn an_ocsp_response_says_how_long_it_holds() {
+        let (first, later): (&[u8], &[u8]) = (b"19700101000000Z", b"19700102000000Z");
+        let of = |each: &[(&[u8], Option<&[u8]>)]| {
+            let response = response(each);
+            assert!(is_ocsp_response(&response));
+            ocsp_validity(&response)
+        };
+        let validity = |from, until| Some(Validity { from, until });
+        assert_eq!(of(&[(first, Some(later))]), validity(0, Some(86_400)));
+        assert_eq!(of(&[(first, None)]), validity(0, None));
+        assert_eq!(of(&[(first, Some(later)), (later, None)]), validity(86_400, Some(86_400)));
+        assert_eq!(of(&[]), None);
+        assert_eq!(ocsp_validity(&[0x30, 3, 0x0a, 1, 0]), None, "nothing is said");
+        let good = response(&[(first, Some(later))]);
+        for at in 0..good.len() {
+            let _ = ocsp_validity(&good[..at]);
+            for value in [0, 0x7f, 0x80, 0x83, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = ocsp_validity(&bad);
             }
         }
     }

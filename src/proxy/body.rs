@@ -22,6 +22,9 @@ use crate::clock;
 use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
 
+/// Bytes that are read of an answer that nobody wants, for the sake of its connection.
+const MAX_DISCARDED: u64 = 64 * 1024;
+
 /// What goes to a member.
 pub(crate) enum RequestBody {
     /// Nothing.
@@ -228,38 +231,75 @@ impl ResponseBody {
         Self::Own(bytes, record)
     }
 
-    /// A member's answer. What has no body is over at once.
-    pub(crate) fn forwarded(
-        incoming: Incoming,
-        upstream: Box<Upstream>,
-        record: Box<Record>,
-        progress: Option<Rc<Progress>>,
-    ) -> Self {
-        record.client.watched.set_answering();
-        let mut forwarded = Forwarded {
-            incoming,
-            upstream: Some(upstream),
-            progress,
-            is_broken: false,
-            hold: Hold::default(),
-            record,
-        };
+    /// A member's answer, through an encoder if there is one. What has no body is over at once.
+    pub(crate) fn forwarded(mut forwarded: Forwarded, encoder: Option<Encoder>) -> Self {
+        forwarded.record.client.watched.set_answering();
         if forwarded.incoming.is_end_stream() {
             forwarded.finish();
         }
-        Self::Forwarded(forwarded)
+        match encoder {
+            Some(encoder) => Self::Compressed(Box::new(Compressed::new(forwarded, encoder))),
+            None => Self::Forwarded(forwarded),
+        }
     }
 
-    /// The same answer, through an encoder.
-    pub(super) fn compressed(self, encoder: Encoder) -> Self {
+    /// Whether it is an answer of our own.
+    pub(super) const fn is_own(&self) -> bool {
+        matches!(self, Self::Own(..))
+    }
+
+    /// Its request's record.
+    pub(super) fn record(&self) -> Option<&Record> {
         match self {
-            Self::Forwarded(inner) => Self::Compressed(Box::new(Compressed::new(inner, encoder))),
-            own => own,
+            Self::Own(_, record) => Some(record),
+            Self::Forwarded(forwarded) => Some(&forwarded.record),
+            Self::Compressed(compressed) => Some(&compressed.inner().record),
+            Self::Tunnel => None,
+        }
+    }
+
+    /// The same, to be written in.
+    pub(super) fn record_mut(&mut self) -> Option<&mut Record> {
+        match self {
+            Self::Own(_, record) => Some(record),
+            Self::Forwarded(forwarded) => Some(&mut forwarded.record),
+            Self::Compressed(compressed) => Some(&mut compressed.inner_mut().record),
+            Self::Tunnel => None,
+        }
+    }
+
+    /// The same, for another body. What is left of this one is not read.
+    pub(super) fn into_record(self) -> Result<Box<Record>, Self> {
+        match self {
+            Self::Own(_, record) => Ok(record),
+            Self::Forwarded(forwarded) => Ok(forwarded.record),
+            Self::Compressed(compressed) => Ok(compressed.into_inner().record),
+            Self::Tunnel => Err(self),
+        }
+    }
+
+    /// Reads on what nobody wants of a member's answer.
+    pub(super) fn discard(&mut self, cx: &mut TaskContext<'_>) {
+        match self {
+            Self::Forwarded(forwarded) => forwarded.discard(cx),
+            Self::Compressed(compressed) => compressed.inner_mut().discard(cx),
+            Self::Own(..) | Self::Tunnel => {}
         }
     }
 }
 
 impl Forwarded {
+    /// An answer whose head has come on this connection.
+    pub(super) fn new(
+        incoming: Incoming,
+        upstream: Box<Upstream>,
+        record: Box<Record>,
+        progress: Option<Rc<Progress>>,
+    ) -> Self {
+        let hold = Hold::default();
+        Self { incoming, upstream: Some(upstream), progress, is_broken: false, hold, record }
+    }
+
     fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let incoming = Pin::new(&mut self.incoming);
         match &self.upstream {
@@ -337,6 +377,26 @@ impl Forwarded {
                 Poll::Ready(Some(Err(self.break_off(StatusDetail::BackendTimeout))))
             }
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Reads on, so that the connection can be kept; gives up on what is long or broken.
+    fn discard(&mut self, cx: &mut TaskContext<'_>) {
+        while self.upstream.is_some()
+            && let Poll::Ready(polled) = self.poll_driven(cx)
+        {
+            match polled {
+                Some(Ok(frame)) => {
+                    self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    if self.incoming.is_end_stream() || frame.is_trailers() {
+                        self.finish();
+                    } else if self.record.bytes_down > MAX_DISCARDED {
+                        self.upstream = None;
+                    }
+                }
+                None => self.finish(),
+                Some(Err(_)) => self.upstream = None,
+            }
         }
     }
 

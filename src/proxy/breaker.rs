@@ -17,7 +17,7 @@ use super::serve::Client;
 use crate::ledger::breaker::{Limit, Permit};
 use crate::ledger::service::Service;
 use crate::model::detail::StatusDetail;
-use crate::world::LiveService;
+use crate::world::{LiveMember, LiveService};
 
 /// 503, and no other member is tried: the limit is the service's.
 pub(crate) const OPEN: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::CircuitBreakerOpen };
@@ -79,7 +79,7 @@ pub(crate) enum Way {
     New(Option<Held>),
 }
 
-/// A connection, or room for one, to the member numbered `member`. Waits while `maxConnections` is reached and
+/// A connection, or room for one, to a member. Waits while `maxConnections` is reached and
 /// `maxPendingRequests` allows it, as long as the request has time.
 ///
 /// # Errors
@@ -87,7 +87,7 @@ pub(crate) enum Way {
 pub(crate) async fn connection(
     client: &Client,
     service: &LiveService,
-    (member, may_keep): (u32, bool),
+    (member, may_keep): (&LiveMember, bool),
 ) -> Result<Way, Failure> {
     let breakers = &service.config.policies.circuit_breakers;
     let Some(most) = breakers.max_connections else { return Ok(Way::New(None)) };

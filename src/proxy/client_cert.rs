@@ -4,6 +4,7 @@
 //! What is said of a certificate that leads to no trust anchor is what it says of itself: `client_cert_chain_verified`
 //! tells. Nothing is read before a header asks for it.
 
+use std::cell::OnceCell;
 use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -38,6 +39,8 @@ pub(crate) struct ClientCert {
     chain: Vec<CertificateDer<'static>>,
     /// Why it is not one to be believed.
     flaw: Option<StatusDetail>,
+    /// See [`Self::error`]; the same for all requests of a connection.
+    error: OnceCell<&'static str>,
 }
 
 impl ClientCert {
@@ -63,7 +66,7 @@ impl ClientCert {
                 judged.err().map(|error| handshake::detail(&error))
             }
         };
-        Some(Rc::new(Self { chain, flaw }))
+        Some(Rc::new(Self { chain, flaw, error: OnceCell::new() }))
     }
 
     /// Appends what a variable is.
@@ -72,7 +75,7 @@ impl ClientCert {
         match variable {
             CertVariable::Present => put(out, if leaf.is_some() { "true" } else { "false" }),
             CertVariable::ChainVerified => put(out, if self.flaw.is_none() { "true" } else { "false" }),
-            CertVariable::Error => put(out, self.error()),
+            CertVariable::Error => put(out, self.error.get_or_init(|| self.error())),
             CertVariable::Sha256Fingerprint => {
                 let fingerprint = leaf.map(|leaf| STANDARD.encode(digest(&SHA256, leaf)));
                 put(out, &fingerprint.unwrap_or_default());
@@ -211,7 +214,7 @@ mod tests {
         edit(&mut params);
         let key = KeyPair::generate().unwrap();
         let leaf = params.self_signed(&key).unwrap().der().clone();
-        ClientCert { chain: vec![leaf.clone(), leaf], flaw }
+        ClientCert { chain: vec![leaf.clone(), leaf], flaw, error: OnceCell::new() }
     }
 
     fn said(cert: &ClientCert, variable: CertVariable) -> String {
@@ -252,7 +255,8 @@ mod tests {
             (of(CertVariable::Leaf), of(CertVariable::SerialNumber)),
             (String::new(), "01ab".to_owned())
         );
-        let none = ClientCert { chain: Vec::new(), flaw: Some(StatusDetail::ClientCertNotProvided) };
+        let flaw = Some(StatusDetail::ClientCertNotProvided);
+        let none = ClientCert { chain: Vec::new(), flaw, error: OnceCell::new() };
         assert_eq!(said(&none, CertVariable::Error), "client_cert_not_provided");
         assert!(CertVariable::TOLD.iter().all(|one| said(&none, *one).is_empty()));
         assert_eq!(said(&none, CertVariable::Sha256Fingerprint), "");

@@ -95,6 +95,21 @@ impl Compressed {
         }
     }
 
+    /// What the member sends.
+    pub(super) const fn inner(&self) -> &Forwarded {
+        &self.inner
+    }
+
+    /// The same, to be changed.
+    pub(super) const fn inner_mut(&mut self) -> &mut Forwarded {
+        &mut self.inner
+    }
+
+    /// The same, without the encoder.
+    pub(super) fn into_inner(self) -> Forwarded {
+        self.inner
+    }
+
     /// Whether nothing more will come.
     pub(super) const fn is_over(&self) -> bool {
         self.encoder.is_none() && self.last.is_none()
@@ -108,15 +123,7 @@ impl Compressed {
             if self.encoder.is_none() {
                 return self.end();
             }
-            let out = if self.rest.is_empty() {
-                match self.hear(cx) {
-                    Heard::Out(out) => out,
-                    Heard::Nothing => continue,
-                    Heard::Pause => return Poll::Pending,
-                }
-            } else {
-                self.compress()
-            };
+            let out = if self.rest.is_empty() { std::task::ready!(self.hear(cx)) } else { self.compress() };
             if !out.is_empty() {
                 self.inner.record.bytes_down += out.len() as u64;
                 self.inner.record.has_ended = self.is_over();
@@ -133,8 +140,8 @@ impl Compressed {
         self.encoder.as_mut().map(|encoder| encoder.write(&piece)).unwrap_or_default()
     }
 
-    /// What the member has to say.
-    fn hear(&mut self, cx: &mut TaskContext<'_>) -> Heard {
+    /// What the member has to say, for the client; nothing = ask again.
+    fn hear(&mut self, cx: &mut TaskContext<'_>) -> Poll<Bytes> {
         let polled = self.inner.poll_frame(cx);
         // All that the member has sent is not yet all that the client has got.
         self.inner.record.has_ended = false;
@@ -149,25 +156,25 @@ impl Compressed {
                     }
                     Err(trailers) => self.last = Some(Ok(trailers)),
                 }
-                Heard::Nothing
+                Poll::Ready(Bytes::new())
             }
-            Poll::Ready(None) => Heard::Out(self.encoder.take().map(Encoder::finish).unwrap_or_default()),
+            Poll::Ready(None) => Poll::Ready(self.encoder.take().map(Encoder::finish).unwrap_or_default()),
             Poll::Ready(Some(Err(error))) => {
                 // What has come so far goes out, and without an end. Hyper writes it in the turn that it is given.
                 let out = self.flush();
                 self.encoder = None;
                 self.last = Some(Err(error));
                 self.owes_a_turn = !out.is_empty();
-                Heard::Out(out)
+                Poll::Ready(out)
             }
-            Poll::Pending if !self.is_dirty => Heard::Pause,
+            Poll::Pending if !self.is_dirty => Poll::Pending,
             Poll::Pending if !self.has_waited => {
                 // Often the next bytes are here already, and nobody has looked.
                 self.has_waited = true;
                 self.owes_a_turn = true;
-                Heard::Nothing
+                Poll::Ready(Bytes::new())
             }
-            Poll::Pending => Heard::Out(self.flush()),
+            Poll::Pending => Poll::Ready(self.flush()),
         }
     }
 
@@ -183,16 +190,6 @@ impl Compressed {
         self.inner.record.has_ended = !matches!(last, Some(Err(_)));
         Poll::Ready(last)
     }
-}
-
-/// What came of asking the member.
-enum Heard {
-    /// Bytes for the client; none = ask again.
-    Out(Bytes),
-    /// Nothing for the client yet.
-    Nothing,
-    /// It has nothing to say, and wakes us when it has.
-    Pause,
 }
 
 /// Wakes the task once all others that can go on have done so, and what has come by sockets has been looked for.

@@ -64,6 +64,8 @@ pub struct Context {
     pub(crate) kept: Rc<Store>,
     /// Copies of requests under way.
     pub(crate) copies: Cell<usize>,
+    /// Error pages under way.
+    pub(crate) pages: Cell<usize>,
     /// Client connections with their deadlines.
     pub(crate) watch: Watch,
     /// Request lines not yet handed to the writer.
@@ -146,6 +148,7 @@ impl Context {
             pools: RefCell::default(),
             kept: Rc::default(),
             copies: Cell::new(0),
+            pages: Cell::new(0),
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
             rng: RefCell::new(Rng::new(parts.seed)),

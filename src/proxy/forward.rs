@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,6 +17,7 @@ use pin_project_lite::pin_project;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::body::{Progress, RequestBody};
+use super::breaker::{self, Way};
 use super::context::Context as Worker;
 use super::failure::{Failure, Stage};
 use super::pool::{Answer, Upstream};
@@ -26,10 +28,13 @@ use crate::model::service::Protocol;
 use crate::net::connect::{CONNECT_TIMEOUT, ConnectError, Stream, connect};
 use crate::net::dial::dial;
 use crate::net::tls::HTTP2;
-use crate::world::LiveMember;
+use crate::world::{LiveMember, LiveService};
 
 /// Largest head of an answer [G 6b: about 128 KB].
 pub(crate) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
+
+/// A plan that names what is not there: a fault of ours.
+pub(crate) const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
 
 /// What failed, and the request if it never went out.
 pub(crate) struct Failed {
@@ -37,8 +42,33 @@ pub(crate) struct Failed {
     pub(crate) unsent: Option<Box<Request<RequestBody>>>,
 }
 
-/// A fresh connection to a member.
-pub(crate) async fn connect_to(
+/// A fresh connection to the member at `place`, or, where connections are limited, a kept one that has come free
+/// meanwhile.
+pub(crate) async fn fresh(
+    client: &Rc<Client>,
+    service: &Arc<LiveService>,
+    place: (u32, u32),
+    may_keep: bool,
+) -> Result<Box<Upstream>, Failure> {
+    let member = service.member(place.0, place.1).ok_or(MISPLACED)?;
+    let held = match breaker::connection(client, service, (member, may_keep)).await? {
+        Way::Kept(upstream) => return Ok(upstream),
+        Way::New(held) => held,
+    };
+    if service.config.protocol.is_http2() {
+        let (pool, number) = (&client.context.pool, member.numbered.number);
+        pool.note_limited(held.is_some());
+        return Ok(Upstream::of_seat(pool.shared.open(client, service, (place, number), held), number));
+    }
+    let mut upstream = connect_to(client, member, service.config.protocol).await?;
+    upstream.held = held;
+    let most = service.config.policies.circuit_breakers.max_requests_per_connection;
+    upstream.most = most.map_or(u64::MAX, u64::from);
+    Ok(upstream)
+}
+
+/// A fresh connection to a member, of its own.
+async fn connect_to(
     client: &Client,
     member: &LiveMember,
     protocol: Protocol,
@@ -136,8 +166,7 @@ pub(crate) async fn send_shared(
     mut request: Request<RequestBody>,
     progress: Option<&Progress>,
 ) -> Result<Response<Incoming>, Failed> {
-    let misplaced = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
-    let Some(seat) = upstream.seat() else { return Err(Failed { failure: misplaced, unsent: None }) };
+    let Some(seat) = upstream.seat() else { return Err(Failed { failure: MISPLACED, unsent: None }) };
     let unsent = |failure, request| Err(Failed { failure, unsent: Some(Box::new(request)) });
     let mut send = match seat.ready(client).await {
         Ok(send) => send,

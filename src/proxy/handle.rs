@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::header::{ALT_SVC, EXPECT, HOST, REFERER, TE, USER_AGENT};
 use http::uri::PathAndQuery;
@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::body::{ResponseBody, Source};
 use super::custom_headers::{self, Edits, Known};
+use super::error_page::{self, Asked, Coming};
 use super::failure::{Failure, Stage};
 use super::floor::Floor;
 use super::headers::{self, Seen, Upgrade};
@@ -44,7 +45,7 @@ pub(crate) fn handle(
     let (head, source) = request.into_parts();
     match admit(record, head, source) {
         Ok(visit) => Handling::Visiting { visit: visit.run(), told },
-        Err(answer) => Handling::Answered { answer: Some(answer), told },
+        Err(answer) => Handling::answered(*answer, told),
     }
 }
 
@@ -60,18 +61,42 @@ pin_project! {
     #[project = Handled]
     enum Handling<V> {
         Visiting { #[pin] visit: V, told: Option<Rc<Client>> },
-        Answered { answer: Option<Box<Response<ResponseBody>>>, told: Option<Rc<Client>> },
+        // Its error page is under way.
+        Replaced { coming: Coming, told: Option<Rc<Client>> },
+        Answered { answer: Option<Box<Response<ResponseBody>>> },
+    }
+}
+
+impl<V> Handling<V> {
+    fn answered(answer: Response<ResponseBody>, told: Option<Rc<Client>>) -> Self {
+        let applied = if error_page::is_due(&answer) { error_page::applied(answer) } else { Ok(answer) };
+        match applied {
+            Ok(answer) => Self::Answered { answer: Some(Box::new(telling(answer, &told))) },
+            Err(coming) => Self::Replaced { coming, told },
+        }
     }
 }
 
 impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Handled::Visiting { visit, told } => visit.poll(cx).map(|answer| Ok(telling(answer, told))),
-            Handled::Answered { answer, told } => {
-                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(telling(*answer, told))))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                Handled::Visiting { visit, told } => {
+                    let answer = ready!(visit.poll(cx));
+                    if !error_page::is_due(&answer) {
+                        return Poll::Ready(Ok(telling(answer, told)));
+                    }
+                    let told = told.take();
+                    self.set(Self::answered(answer, told));
+                }
+                Handled::Replaced { coming, told } => {
+                    return coming.as_mut().poll(cx).map(|answer| Ok(telling(answer, told)));
+                }
+                Handled::Answered { answer } => {
+                    return answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(*answer)));
+                }
             }
         }
     }
@@ -144,11 +169,12 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let trusted = &world.config.proxy.trusted_proxies;
     let address = address::client_address(client.peer.ip(), &head.headers, trusted);
     let route = front.url_map.find(&Head::of(head));
+    record.errors = Asked::of(route.action, head, || world.config.places.origin_of(address));
     cors::apply(record, &route, head)?;
     let way = route_action::follow(&route, (&client, &world), head, address)?;
     let service = world.service(way.service).ok_or(not_found)?;
     record.enter(way.service, service);
-    record.timeout = route.action.timeout;
+    record.bound(route.action, &service.config);
     let is_http2 = service.config.protocol.is_http2();
     if is_http2 && upgrade == Upgrade::WebSocket {
         let detail = StatusDetail::WebsocketHandshakeFailed;

@@ -39,7 +39,7 @@ const LOAD_REPORTS: [(HeaderName, bool); 6] = [
     (HeaderName::from_static("x-endpoint-load-metrics"), false),
     (HeaderName::from_static("x-endpoint-load-metrics-json"), false),
 ];
-const OUR_VIA: &str = "1.1 google";
+pub(super) const OUR_VIA: &str = "1.1 google";
 
 /// What is the same for all requests of a client's connection.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
 //!
 //! What a route adds: `cors` answers for other origins, `kept` copies of bodies for another attempt, `mirror` copies of
-//! requests for another service.
+//! requests for another service, `error_page` pages instead of errors; the last two go out by `aside`.
 //!
 //! A connection of an HTTPS proxy goes the same way, once [`https`] has shaken hands; one of HTTP/3 has a way of its own
 //! up to [`handle`], and back from it: [`http3`].
@@ -18,6 +18,7 @@
 
 pub mod access_log;
 pub mod arrival;
+mod aside;
 pub mod body;
 mod breaker;
 mod client_cert;
@@ -28,6 +29,7 @@ pub mod context;
 mod cors;
 mod custom_headers;
 mod driven;
+mod error_page;
 pub mod failure;
 mod floor;
 pub mod forward;

@@ -25,6 +25,7 @@ use super::shared::{Seat, SharedPool};
 use crate::ledger::service::Service;
 use crate::model::unit::{Span, Tick};
 use crate::net::connect::Stream;
+use crate::world::LiveMember;
 
 /// Idle connections that a worker keeps per member.
 pub(crate) const MAX_IDLE_PER_MEMBER: usize = 4096;
@@ -191,9 +192,19 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The connection used last, if one still lives; or a seat on a shared one.
-    pub(crate) fn take(&self, member: u32) -> Option<Box<Upstream>> {
-        self.take_own(member).or_else(|| self.shared.seat(member).map(|seat| Upstream::of_seat(seat, member)))
+    /// The connection used last, if one still lives; or a seat on a shared one. None to an address that the member's
+    /// name does not lead to any more: what is found of those is not kept.
+    pub(crate) fn take(&self, member: &LiveMember) -> Option<Box<Upstream>> {
+        let number = member.numbered.number;
+        let resolution = member.endpoint.resolution.as_ref();
+        let leads_there =
+            |peer: Option<IpAddr>| peer.zip(resolution).is_none_or(|(peer, known)| known.has(peer));
+        while let Some(upstream) = self.take_own(number) {
+            if leads_there(upstream.peer) {
+                return Some(upstream);
+            }
+        }
+        self.shared.seat(number, leads_there).map(|seat| Upstream::of_seat(seat, number))
     }
 
     fn take_own(&self, member: u32) -> Option<Box<Upstream>> {

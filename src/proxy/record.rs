@@ -10,9 +10,11 @@ use std::sync::Arc;
 use super::access_log::{self, Entry, Way};
 use super::context::{Context, Current};
 use super::cors::Granted;
+use super::error_page::Asked;
 use super::mirror::Mirror;
 use super::retry::Refused;
 use super::serve::Client;
+use super::watch::NEVER;
 use crate::balance::pick::Reason;
 use crate::clock;
 use crate::ledger::breaker::Permit;
@@ -22,8 +24,8 @@ use crate::ledger::member::Count;
 use crate::ledger::service::Loss;
 use crate::model::config::{Front, ServiceId};
 use crate::model::detail::StatusDetail;
-use crate::model::route::action::Timeout;
-use crate::model::service::LogFields;
+use crate::model::route::action::{Action, Timeout};
+use crate::model::service::{LogFields, Service};
 use crate::model::unit::{Span, Tick};
 use crate::world::{LiveService, World};
 
@@ -39,6 +41,8 @@ pub(crate) struct Record {
     pub(crate) service: Option<ServiceId>,
     /// How long the route lets it take; `None` = as long as the service does, for each attempt.
     pub(crate) timeout: Option<Timeout>,
+    /// When it must have ended (`maxStreamDuration`); [`NEVER`] = it need not.
+    pub(crate) ends: Tick,
     /// Where its last attempt went.
     pub(crate) placed: Option<Placed>,
     /// Its room under `maxRequests` and `maxRetries`, where these are set.
@@ -49,6 +53,8 @@ pub(crate) struct Record {
     pub(crate) retry_refused: Option<Refused>,
     /// What its route's `corsPolicy` allows, until there is an answer.
     pub(crate) cors: Option<Box<Granted>>,
+    /// What its route's error pages are asked for with, until there is an answer.
+    pub(crate) errors: Option<Box<Asked>>,
     /// Who gets a copy, until the request is made ready.
     pub(crate) mirror: Option<Box<Mirror>>,
     /// Status that the client got; `None` = none yet.
@@ -120,11 +126,13 @@ impl Record {
             started,
             service: None,
             timeout: None,
+            ends: NEVER,
             placed: None,
             permits: (None, None),
             retry: None,
             retry_refused: None,
             cors: None,
+            errors: None,
             mirror: None,
             status: None,
             detail: None,
@@ -146,6 +154,25 @@ impl Record {
     /// The service that it was routed to.
     pub(crate) fn live_service(&self) -> Option<&Arc<LiveService>> {
         self.world.service(self.service?)
+    }
+
+    /// Takes the times that route and service allow. No deadline is later than `maxStreamDuration` from its head on,
+    /// whatever it becomes: a tunnel has this end too.
+    pub(crate) fn bound(&mut self, action: &Action, service: &Service) {
+        self.timeout = action.timeout;
+        if let Some(longest) = action.longest.or(service.longest) {
+            self.ends = self.started + longest;
+            self.client.watched.set_limit(self.ends);
+        }
+    }
+
+    /// Whether the time that all attempts may take together is over.
+    pub(crate) fn is_late(&self, now: Tick) -> bool {
+        let whole = match self.timeout {
+            Some(Timeout::Whole(span)) => self.started + span,
+            Some(Timeout::Attempt(_)) | None => NEVER,
+        };
+        now >= whole.min(self.ends)
     }
 
     /// When an attempt that begins `now` has taken too long [G 5.1, 5.2].

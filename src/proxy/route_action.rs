@@ -27,7 +27,7 @@ const CLIENT_REQUEST_URL: HeaderName = HeaderName::from_static("x-client-request
 /// Its path, on products made of Envoy.
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 
-/// A fault of ours: the model lets no such text through.
+/// A fault of ours, or of a `regexRewrite` that makes no path of this one: the model lets no other such text through.
 const UNWRITABLE: Failure = Failure { stage: Stage::Client, detail: StatusDetail::InternalError };
 
 /// Where a request goes.
@@ -94,7 +94,7 @@ pub(super) fn rewrite(
 ) -> Result<(), Failure> {
     let Some(rewrite) = &route.action.rewrite else { return Ok(()) };
     let before = url(client, head)?;
-    let path = rewrite.path.of(route, before.path);
+    let path = rewrite.path.of(route, before.path).ok_or(UNWRITABLE)?;
     let target = before.query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
     let target = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|_| UNWRITABLE)?;
     let is_envoy = service.scheme == Scheme::InternalManaged || service.region.is_some();

@@ -165,6 +165,7 @@ impl Client {
     pub(crate) fn end_request(&self, now: Tick) {
         self.is_in_flight.set(false);
         self.watched.set_served_by(None);
+        self.watched.set_limit(NEVER);
         match &self.link {
             Link::Connection(guard) => {
                 self.watched.set_deadline(now + self.keep_alive.get());

@@ -70,11 +70,12 @@ pub(crate) struct Seat {
 pub(crate) struct SharedPool(RefCell<HashMap<u32, Vec<Rc<Shared>>>>);
 
 impl SharedPool {
-    /// A seat on a connection to this member, if one has room.
-    pub(crate) fn seat(&self, member: u32) -> Option<Seat> {
+    /// A seat on a connection to this member, if one has room. Those to places that the member is not at any more are
+    /// let go of, and end with their last stream.
+    pub(crate) fn seat(&self, member: u32, leads_there: impl Fn(Option<IpAddr>) -> bool) -> Option<Seat> {
         let mut all = self.0.borrow_mut();
         let list = all.get_mut(&member)?;
-        list.retain(|shared| !shared.is_ended());
+        list.retain(|shared| !shared.is_ended() && leads_there(shared.peer.get()));
         list.iter().find(|shared| shared.has_room()).map(Seat::take)
     }
 

@@ -123,8 +123,8 @@ fn limits(record: &Record) -> Limits {
         .map_or((Scheme::ExternalManaged, Span::secs(30)), |s| (s.config.scheme, s.config.timeout));
     let timeout = record.timeout.map_or(timeout, Timeout::span);
     match scheme {
-        Scheme::External => Limits { end: record.started + timeout, idle: None },
-        _ => Limits { end: record.started + LONGEST, idle: Some(timeout) },
+        Scheme::External => Limits { end: record.ends.min(record.started + timeout), idle: None },
+        _ => Limits { end: record.ends.min(record.started + LONGEST), idle: Some(timeout) },
     }
 }
 

@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::body::ResponseBody;
-use super::breaker::{self, Way};
+use super::body::{Forwarded, ResponseBody};
+use super::breaker;
 use super::custom_headers::{self, Edits, Filled};
 use super::failure::{Failure, Stage};
-use super::forward::{self, Failed};
+use super::forward::{self, Failed, MISPLACED};
 use super::headers::{self, Seen, Upgrade};
 use super::live::Numbers;
 use super::outbound::Outbound;
@@ -41,8 +41,6 @@ use crate::model::service::UtilizationSource;
 use crate::model::unit::Tick;
 use crate::world::{LiveMember, LiveService};
 
-/// A plan that names what is not there: a fault of ours.
-const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
 /// Members that one request may try.
 const MAX_TRIED: usize = 1 + retry::MAX_CONNECT_RETRIES as usize;
 
@@ -203,9 +201,8 @@ impl Visit {
     /// One attempt on the chosen member. A kept connection that turns out dead is replaced once by a fresh one.
     async fn attempt(&mut self) -> Result<Reached, Failure> {
         let member = self.member().ok_or(MISPLACED)?;
-        let number = member.numbered.number;
         let may_keep = matches!(self.session.upgrade, Upgrade::None);
-        let kept = if may_keep { self.kept(member) } else { None };
+        let kept = if may_keep { self.record.client.context.pool.take(member) } else { None };
         if let Some(upstream) = kept {
             match self.send_on(upstream).await {
                 Err(failure) if self.may_replay(failure) => self.count_replay(),
@@ -213,49 +210,22 @@ impl Visit {
             }
         }
         // Boxed: seldom needed, and its state would make every request's future twice as large.
-        let upstream = Box::pin(self.connect(number, may_keep)).await?;
+        let upstream = Box::pin(self.connect(may_keep)).await?;
         // One on a shared connection may be refused for the sake of others.
         let is_kept = upstream.served() > 0 || upstream.seat().is_some();
         match self.send_on(upstream).await {
             Err(failure) if is_kept && self.may_replay(failure) => self.count_replay(),
             settled => return settled,
         }
-        let upstream = Box::pin(self.connect(number, false)).await?;
+        let upstream = Box::pin(self.connect(false)).await?;
         self.send_on(upstream).await
     }
 
-    /// A kept connection; not one to an address that the member's name does not lead to any more.
-    fn kept(&self, member: &LiveMember) -> Option<Box<Upstream>> {
-        let pool = &self.record.client.context.pool;
-        loop {
-            let upstream = pool.take(member.numbered.number)?;
-            let resolution = member.endpoint.resolution.as_ref();
-            if upstream.peer.zip(resolution).is_none_or(|(peer, known)| known.has(peer)) {
-                return Some(upstream);
-            }
-        }
-    }
-
-    /// A fresh connection to the member, or, where connections are limited, a kept one that has come free meanwhile.
-    async fn connect(&self, number: u32, may_keep: bool) -> Result<Box<Upstream>, Failure> {
-        let (client, service) = (&self.record.client, &self.session.service);
-        let held = match breaker::connection(client, service, (number, may_keep)).await? {
-            Way::Kept(upstream) => return Ok(upstream),
-            Way::New(held) => held,
-        };
-        let member = self.member().ok_or(MISPLACED)?;
-        if service.config.protocol.is_http2() {
-            let placed = self.record.placed.as_ref().ok_or(MISPLACED)?;
-            let place = ((placed.backend, placed.member), number);
-            let pool = &client.context.pool;
-            pool.note_limited(held.is_some());
-            return Ok(Upstream::of_seat(pool.shared.open(client, service, place, held), number));
-        }
-        let mut upstream = forward::connect_to(client, member, service.config.protocol).await?;
-        upstream.held = held;
-        let most = service.config.policies.circuit_breakers.max_requests_per_connection;
-        upstream.most = most.map_or(u64::MAX, u64::from);
-        Ok(upstream)
+    /// See [`forward::fresh`].
+    async fn connect(&self, may_keep: bool) -> Result<Box<Upstream>, Failure> {
+        let placed = self.record.placed.as_ref().ok_or(MISPLACED)?;
+        let place = (placed.backend, placed.member);
+        forward::fresh(&self.record.client, &self.session.service, place, may_keep).await
     }
 
     fn count_replay(&self) {
@@ -348,9 +318,8 @@ impl Visit {
         }
         let encoder = session.wanted.and_then(|wanted| compress::begin(wanted, &record, &mut response));
         let (head, incoming) = response.into_parts();
-        let body = ResponseBody::forwarded(incoming, upstream, record, outbound.into_progress());
-        let body = if let Some(encoder) = encoder { body.compressed(encoder) } else { body };
-        let mut answer = Response::new(body);
+        let forwarded = Forwarded::new(incoming, upstream, record, outbound.into_progress());
+        let mut answer = Response::new(ResponseBody::forwarded(forwarded, encoder));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
         answer

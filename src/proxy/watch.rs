@@ -29,6 +29,8 @@ pub(crate) struct Watched {
     floor: Cell<Tick>,
     /// No deadline may be later: the member that serves it has left the configuration.
     latest: Cell<Tick>,
+    /// No deadline of the request under way may be later (`maxStreamDuration`).
+    limit: Cell<Tick>,
     /// Number of the member that serves the request under way, and how long that may go on once the member has left
     /// (`drainingTimeoutSec`; zero = to its end).
     served_by: Cell<Option<(u32, Span)>>,
@@ -58,6 +60,7 @@ impl Watched {
             deadline: Cell::new(NEVER),
             floor: Cell::new(NEVER),
             latest: Cell::new(NEVER),
+            limit: Cell::new(NEVER),
             served_by: Cell::new(None),
             is_answering: Cell::new(false),
             quiet_since: Cell::new(NEVER),
@@ -72,8 +75,17 @@ impl Watched {
 
     /// Replaces the deadline.
     pub(crate) fn set_deadline(&self, at: Tick) {
-        self.deadline.set(at.min(self.latest.get()));
-        self.expired.set(false);
+        let at = at.min(self.latest.get()).min(self.limit.get());
+        // One that cannot be put off stays passed, however busy a tunnel is.
+        if self.deadline.replace(at) != at {
+            self.expired.set(false);
+        }
+    }
+
+    /// No deadline may be later than `at`; [`NEVER`] = any may.
+    pub(crate) fn set_limit(&self, at: Tick) {
+        self.limit.set(at);
+        self.lower_deadline(at);
     }
 
     /// Replaces the time that a slow body has.
@@ -288,6 +300,20 @@ mod tests {
         watched.set_deadline(Tick(300));
         watch.pass(Tick(200));
         assert!(!watched.is_expired());
+    }
+
+    #[test]
+    fn a_deadline_that_cannot_be_put_off_stays_passed() {
+        let (watch, watched) = (Watch::default(), Rc::new(Watched::new(0)));
+        watch.add(watched.clone());
+        watched.set_limit(Tick(100));
+        watched.set_deadline(Tick(500));
+        watch.pass(Tick(100));
+        watched.set_deadline(Tick(600));
+        assert!(watched.is_expired(), "a busy tunnel puts its own deadline off all the time");
+        watched.set_limit(NEVER);
+        watched.set_deadline(Tick(600));
+        assert!(!watched.is_expired(), "the next request has all its time");
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(crate) fn world(members: u16) -> World {
         log_fields: crate::model::service::LogFields::default(),
         custom_headers: None,
         compresses: false,
+        longest: None,
         backends: vec![near, far],
         is_reachable: true,
     };

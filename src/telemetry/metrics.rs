@@ -219,6 +219,16 @@ const FAMILIES: &[Family] = &[
         "Copies of requests that a service was to get by requestMirrorPolicy, by result; not among its requests.",
         mirrored,
     ),
+    counter(
+        "overspill_error_pages_total",
+        "Pages that a service gave for customErrorResponsePolicy; not among its requests.",
+        |view, page| extras(view, page, Extra::Pages),
+    ),
+    counter(
+        "overspill_error_pages_missed_total",
+        "Pages that a service was to give, and did not.",
+        |view, page| extras(view, page, Extra::PagesMissed),
+    ),
     counter("overspill_affinity_losses_total", "Sessions that left their member, by reason.", losses),
     counter("overspill_affinity_cookies_issued_total", "Affinity cookies given out.", |view, page| {
         extras(view, page, Extra::CookiesIssued);

@@ -58,6 +58,8 @@ resource! {
         custom_response_headers: Vec<String>,
         /// DISABLED or AUTOMATIC.
         compression_mode: String,
+        /// All of a request, retries included; none: no limit.
+        max_stream_duration: Duration,
         /// Metrics that WEIGHTED_ROUND_ROBIN weighs members by.
         custom_metrics: Vec<WeightMetric>,
         /// Groups with targets.
@@ -162,6 +164,7 @@ pub static BACKEND_SERVICE: Table = Table {
         optional("customRequestHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
         optional("customResponseHeaders", CUSTOM_HEADERS).by("[G 6.7]"),
         optional("compressionMode", Kind::Word(COMPRESSION_MODES)).by("[G 6.11]"),
+        optional("maxStreamDuration", Kind::Object(&DURATION)).by("[G 7c]"),
         later("enableCDN", "caching", &[Off::False]),
         later("cdnPolicy", "caching", &[Off::Empty]),
         later("iap", "sign-in in front of the service", &[Off::Empty, Off::Disabled("enabled")]),
@@ -169,7 +172,6 @@ pub static BACKEND_SERVICE: Table = Table {
         later("edgeSecurityPolicy", "filtering requests", &[Off::Empty]),
         later("securitySettings", "identities towards members", &[Off::Empty]),
         later("tlsSettings", "verifying the certificates of members", &[Off::Empty]),
-        later("maxStreamDuration", "a limit for streams", &[Off::Empty]),
         later("localityLbPolicies", "lists of policies, which gRPC clients read", &[Off::Empty]),
         later("subsetting", "subsets of members", &[Off::Empty, Off::Choice("policy", "NONE")]),
         never("failoverPolicy", "failover of passthrough balancers", &[Off::Empty]),

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod document;
 pub mod duration;
 pub mod edit;
+pub mod error_page;
 pub mod flaw;
 pub mod front;
 pub mod group;

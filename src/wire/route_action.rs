@@ -24,6 +24,8 @@ resource! {
         request_mirror_policy: RequestMirrorPolicy,
         /// What pages of other origins may do.
         cors_policy: CorsPolicy,
+        /// All of a request, retries included; in place of the services' own.
+        max_stream_duration: Duration,
     }
 }
 
@@ -92,7 +94,21 @@ resource! {
         path_prefix_rewrite: String,
         /// From the variables of a template.
         path_template_rewrite: String,
+        /// What a regular expression finds, by something else.
+        regex_rewrite: RegexRewrite,
     }
+}
+
+resource! {
+    /// `regexRewrite`.
+    RegexRewrite
+    required {
+        /// What is found in the path.
+        path_pattern: String,
+        /// What stands there instead.
+        path_substitution: String,
+    }
+    optional {}
 }
 
 resource! {
@@ -210,9 +226,13 @@ pub(super) static ROUTE_ACTION: Table = Table {
         optional("retryPolicy", Kind::Object(&RETRY_POLICY)).by("[G 5]"),
         optional("requestMirrorPolicy", Kind::Object(&MIRROR)).by("[G 7c]"),
         optional("corsPolicy", Kind::Object(&CORS)).by("[G 7c]"),
-        later("maxStreamDuration", "a time limit for streams", &[Off::Empty]),
+        optional("maxStreamDuration", Kind::Object(&DURATION)).by("[G 7c]"),
         later("cachePolicy", "caching", &[Off::Empty]),
-        later("dynamicCompressionPolicy", "compression", &[Off::Empty]),
+        later(
+            "dynamicCompressionPolicy",
+            "compression by route; compressionMode of the service does it for all of its answers",
+            &[Off::Empty],
+        ),
         later("imageOptimizationPolicy", "images made smaller", &[Off::Empty]),
     ],
 };
@@ -232,7 +252,15 @@ static URL_REWRITE: Table = Table {
         optional("hostRewrite", Kind::Text(255)).by("[G 7c]"),
         optional("pathPrefixRewrite", Kind::Text(1024)).by("[G 7c]"),
         optional("pathTemplateRewrite", Kind::Text(255)).by("[G 7c]"),
-        later("regexRewrite", "rewrites by regular expressions", &[Off::Empty]),
+        optional("regexRewrite", Kind::Object(&REGEX_REWRITE)).by("[G 7c]"),
+    ],
+};
+
+static REGEX_REWRITE: Table = Table {
+    noun: "a rewrite by a regular expression",
+    fields: &[
+        required("pathPattern", Kind::Text(250)).by("[G 7b, 7c]"),
+        required("pathSubstitution", Kind::Text(1024)).by("[G 7c]"),
     ],
 };
 

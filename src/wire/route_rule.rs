@@ -1,5 +1,6 @@
 //! `routeRules` of a path matcher [G 7.5, 7b].
 
+use super::error_page::{ERROR_POLICY, ErrorPolicy};
 use super::resource;
 use super::route_action::{
     HEADER_ACTION, HeaderAction, ROUTE_ACTION, RouteAction, URL_REDIRECT, UrlRedirect,
@@ -24,6 +25,8 @@ resource! {
         url_redirect: UrlRedirect,
         /// Headers on the way.
         header_action: HeaderAction,
+        /// What clients see instead of errors.
+        custom_error_response_policy: ErrorPolicy,
     }
 }
 
@@ -115,7 +118,7 @@ pub(super) static ROUTE_RULE: Table = Table {
         optional("routeAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
         optional("urlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
         optional("headerAction", Kind::Object(&HEADER_ACTION)).by("[G 7c]"),
-        later("customErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
+        optional("customErrorResponsePolicy", Kind::Object(&ERROR_POLICY)).by("[G 5.10]"),
     ],
 };
 

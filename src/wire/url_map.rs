@@ -1,11 +1,12 @@
 //! `urlMaps` [G 7].
 
+use super::error_page::{ERROR_POLICY, ErrorPolicy};
 use super::resource;
 use super::route_action::{
     HEADER_ACTION, HeaderAction, ROUTE_ACTION, RouteAction, URL_REDIRECT, UrlRedirect,
 };
 use super::route_rule::{ROUTE_RULE, RouteRule};
-use super::schema::{Kind, Off, REFERENCE, Table, later, note, optional, output, required};
+use super::schema::{Kind, REFERENCE, Table, note, optional, output, required};
 
 resource! {
     /// A URL map.
@@ -23,6 +24,8 @@ resource! {
         default_url_redirect: UrlRedirect,
         /// For all requests to a service.
         header_action: HeaderAction,
+        /// What clients see instead of errors.
+        default_custom_error_response_policy: ErrorPolicy,
         /// Checked before the map is used.
         tests: Vec<Test>,
         /// Hosts → path matchers.
@@ -60,6 +63,8 @@ resource! {
         default_url_redirect: UrlRedirect,
         /// For all requests to a service.
         header_action: HeaderAction,
+        /// What clients see instead of errors.
+        default_custom_error_response_policy: ErrorPolicy,
         /// Paths with their service.
         path_rules: Vec<PathRule>,
         /// Rules by priority.
@@ -81,6 +86,8 @@ resource! {
         route_action: RouteAction,
         /// Where they are sent instead.
         url_redirect: UrlRedirect,
+        /// What clients see instead of errors.
+        custom_error_response_policy: ErrorPolicy,
     }
 }
 
@@ -128,7 +135,7 @@ pub static URL_MAP: Table = Table {
         optional("pathMatchers", Kind::List(&Kind::Object(&PATH_MATCHER), 1000)).by("[G 9]"),
         optional("defaultRouteAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
         optional("defaultUrlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
-        later("defaultCustomErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
+        optional("defaultCustomErrorResponsePolicy", Kind::Object(&ERROR_POLICY)).by("[G 5.10]"),
         optional("headerAction", Kind::Object(&HEADER_ACTION)).by("[G 7c]"),
         optional("tests", Kind::List(&Kind::Object(&TEST), 100)).by("[G 7.9]"),
         output("kind"),
@@ -159,7 +166,7 @@ static PATH_MATCHER: Table = Table {
         optional("routeRules", Kind::List(&Kind::Object(&ROUTE_RULE), 1000)).by("[G 9]"),
         optional("defaultRouteAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
         optional("defaultUrlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
-        later("defaultCustomErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
+        optional("defaultCustomErrorResponsePolicy", Kind::Object(&ERROR_POLICY)).by("[G 5.10]"),
         optional("headerAction", Kind::Object(&HEADER_ACTION)).by("[G 7c]"),
     ],
 };
@@ -171,7 +178,7 @@ static PATH_RULE: Table = Table {
         optional("service", REFERENCE).by("[G 7.6]"),
         optional("routeAction", Kind::Object(&ROUTE_ACTION)).by("[G 7.6]"),
         optional("urlRedirect", Kind::Object(&URL_REDIRECT)).by("[G 7.6]"),
-        later("customErrorResponsePolicy", "error pages of your own", &[Off::Empty]),
+        optional("customErrorResponsePolicy", Kind::Object(&ERROR_POLICY)).by("[G 5.10]"),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! HTTP/2 to members: shared connections, all kinds of calls, and what members may refuse [G 6.3].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -55,7 +55,12 @@ impl Member {
     }
 
     fn with_streams(most_streams: u32) -> Self {
-        Self::made(most_streams, None)
+        Self::made((Ipv4Addr::LOCALHOST, 0), most_streams, None)
+    }
+
+    /// At this address.
+    pub(crate) fn start_at(address: (Ipv4Addr, u16)) -> Self {
+        Self::made(address, 1000, None)
     }
 
     /// Over TLS with a certificate that has expired, and these protocols.
@@ -68,13 +73,13 @@ impl Member {
             .with_single_cert(vec![CertificateDer::from(EXPIRED)], key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Self::made(1000, Some(TlsAcceptor::from(Arc::new(config))))
+        Self::made((Ipv4Addr::LOCALHOST, 0), 1000, Some(TlsAcceptor::from(Arc::new(config))))
     }
 
-    fn made(most_streams: u32, tls: Option<TlsAcceptor>) -> Self {
+    fn made(address: (Ipv4Addr, u16), most_streams: u32, tls: Option<TlsAcceptor>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             connections: AtomicUsize::new(0),
@@ -199,13 +204,13 @@ fn h2c(setup: &Setup) -> String {
     setup.text().replace("protocol: HTTP\n", "protocol: H2C\n")
 }
 
-fn of(member: &Member, more: &str) -> String {
+pub(crate) fn of(member: &Member, more: &str) -> String {
     let setup = setup(&[group("ig", NEAR).member("m", member)])
         .probed("type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}");
     h2c(&if more.is_empty() { setup } else { setup.service(more) })
 }
 
-fn rpc(path: &str) -> Request<()> {
+pub(crate) fn rpc(path: &str) -> Request<()> {
     Request::post(format!("http://rpc.example{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")

@@ -18,10 +18,11 @@ use overspill::world::World;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::grpc;
 use crate::support::backend::toy;
 use crate::support::dns::{NameServer, Says};
 use crate::support::lb::Lb;
-use crate::support::setup::{NEAR, group, setup};
+use crate::support::setup::{NEAR, Serves, group, setup};
 use crate::support::{PATIENCE, wait_until};
 
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -214,6 +215,58 @@ fn g_4_11_requests_go_to_a_host_by_name_and_follow_it_to_another_address() {
     let resolution = &member["resolution"];
     assert_eq!((&resolution["addresses"], &resolution["error"]), (&json!([TWO.to_string()]), &Value::Null));
     drop((one, two));
+}
+
+#[test]
+fn shared_connections_of_http_2_follow_a_name_too() {
+    let one = grpc::Member::start_at((ONE, 0));
+    let port = one.at().port();
+    let two = grpc::Member::start_at((TWO, port));
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![ONE], 1));
+    let endpoint = format!("fqdn: api.test, port: {port}");
+    let lb = start(&server, &internet("H2C", "INTERNET_FQDN_PORT", &endpoint));
+    let mut client = lb.client();
+    assert_eq!((client.get("/unary").status, one.calls()), (200, 1));
+    server.say("api.test", Says::At(vec![TWO], 1));
+    wait_until("requests follow the name", || client.get("/unary").status == 200 && two.calls() > 0);
+    let before = one.calls();
+    assert_eq!((client.get("/unary").status, one.calls()), (200, before));
+}
+
+#[test]
+fn copies_of_requests_follow_a_name_too() {
+    let (one, front) = (toy_at("one", (ONE, 0)), toy("front"));
+    let port = one.address().port();
+    let two = toy_at("two", (TWO, port));
+    let server = NameServer::start();
+    server.say("api.test", Says::At(vec![ONE], 1));
+    let endpoint = format!("fqdn: api.test, port: {port}");
+    let text = internet("HTTP", "INTERNET_FQDN_PORT", &endpoint);
+    let map =
+        "{name: m, defaultService: real, defaultRouteAction: {requestMirrorPolicy: {backendService: web}}}";
+    let real = "backendServices: [{name: real, backends: [{group: real}]}, ";
+    let group = format!(
+        "networkEndpointGroups:\n  - {{name: real, networkEndpointType: INTERNET_IP_PORT, networkEndpoints: [{{ipAddress: {}, port: {}}}]}}\n",
+        front.address().ip(),
+        front.address().port()
+    );
+    let text = text
+        .replace("{name: m, defaultService: web}", map)
+        .replace("backendServices: [", real)
+        .replace("networkEndpointGroups:\n", &group);
+    let lb = start(&server, &text);
+    let mut client = lb.client();
+    wait_until("copies go to the first address", || client.get("/").status == 200 && one.requests() > 0);
+    server.say("api.test", Says::At(vec![TWO], 1));
+    wait_until("copies follow the name", || client.get("/").status == 200 && two.requests() > 0);
+    // What was under way to the first has arrived once a later one has been answered by the second.
+    let before = two.requests();
+    wait_until("a later copy has come", || client.get("/").status == 200 && two.requests() > before);
+    let at_first = one.requests();
+    let before = two.requests();
+    wait_until("many more have come", || client.get("/").status == 200 && two.requests() > before + 10);
+    assert_eq!(one.requests(), at_first, "kept connections to the first address are not used");
 }
 
 #[test]

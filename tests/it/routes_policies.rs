@@ -204,6 +204,30 @@ fn g_7b_regular_expressions_match_paths_headers_and_parameters_as_a_whole() {
     }
 }
 
+#[test]
+fn g_7c_a_path_is_rewritten_by_a_regular_expression_and_its_query_stays() {
+    let map = r"    defaultService: web
+    defaultRouteAction: {urlRewrite: {regexRewrite: {pathPattern: '^/users/([0-9]+)/(.*)$', pathSubstitution: '/\2/of/\1'}}}
+    hostRules: [{hosts: [none.test], pathMatcher: m}]
+    pathMatchers:
+      - name: m
+        defaultService: web
+        defaultRouteAction: {urlRewrite: {regexRewrite: {pathPattern: '^/', pathSubstitution: ''}}}
+";
+    let pair = pair(map, "", named("web"), named("canary"));
+    let mut client = pair.lb.client();
+    for path in ["/users/17/photos?a=/users/1/b", "/other"] {
+        assert_eq!(client.get(path).text(), "web");
+    }
+    let seen: Vec<_> = pair.web.seen().iter().map(|seen| seen.line().to_owned()).collect();
+    assert_eq!(seen, ["GET /photos/of/17?a=/users/1/b HTTP/1.1", "GET /other HTTP/1.1"]);
+    // What would be no path is not sent.
+    client.send("GET /x HTTP/1.1\r\nhost: none.test\r\n\r\n");
+    let answer = client.answer();
+    assert!(answer.status == 500 && answer.text().contains("internal_error"), "{}", answer.text());
+    assert_eq!(pair.web.requests(), 2);
+}
+
 const MIRRORED: &str = "    defaultService: web
     defaultRouteAction: {requestMirrorPolicy: {backendService: canary}, urlRewrite: {hostRewrite: \"web.internal:81\"}}
 ";

@@ -92,6 +92,7 @@ pub(crate) fn service(backends: Vec<Backend>) -> Service {
         log_fields: overspill::model::service::LogFields::default(),
         custom_headers: None,
         compresses: false,
+        longest: None,
         backends,
         is_reachable: true,
     }

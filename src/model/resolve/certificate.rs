@@ -6,6 +6,7 @@ use super::report::Report;
 use super::tls::unreadable;
 use crate::model::certificate::{Certificate, Fault, MAX_CHAIN};
 use crate::model::timestamp::Timestamp;
+use crate::model::x509;
 use crate::wire::certificate::SslCertificate;
 use crate::wire::flaw::quote;
 use crate::wire::path::Path;
@@ -94,6 +95,7 @@ fn read(
             unreadable(path, &why, &at, report);
             return None;
         }
+        Ok(response) if is_stale(path, &response, (&at, files.now()), report) => return Some(certificate),
         Ok(response) => certificate.stapled(response),
     };
     if stapled.is_none() {
@@ -102,6 +104,37 @@ fn read(
         report.error(&at, "bad-certificate", message, expected);
     }
     stapled
+}
+
+/// Whether a response says nothing of today: then clients are better off without it, and the certificate is used all the
+/// same.
+fn is_stale(
+    path: &str,
+    response: &[u8],
+    (at, now): (&Path<'_>, Option<i64>),
+    report: &mut Report<'_>,
+) -> bool {
+    let (Some(now), Some(validity)) = (now, x509::ocsp_validity(response)) else { return false };
+    let message = if let Some(until) = validity.until.filter(|until| *until < now) {
+        format!("the OCSP response in {} ended on {}, and is not shown", quote(path), day(until))
+    } else if now < validity.from {
+        format!("the OCSP response in {} begins on {}, and is not shown", quote(path), day(validity.from))
+    } else {
+        return false;
+    };
+    let expected = "a response that holds today; clients that ask for one get none";
+    report.warning(at, "stale-ocsp", message, expected);
+    true
+}
+
+/// `2026-11-21`.
+fn day(seconds: i64) -> String {
+    let at = u64::try_from(seconds).unwrap_or(0);
+    let text = std::time::UNIX_EPOCH
+        .checked_add(std::time::Duration::from_secs(at))
+        .map(|at| Timestamp(at).to_string())
+        .unwrap_or_default();
+    text.get(..10).unwrap_or_default().to_owned()
 }
 
 struct Sources<'a, 'f, 'r> {
@@ -156,11 +189,6 @@ fn judge_dates(
     report: &mut Report<'_>,
 ) {
     let (Some(now), facts) = (now, certificate.facts()) else { return };
-    let day = |seconds: i64| {
-        let at = u64::try_from(seconds).unwrap_or(0);
-        let text = Timestamp(std::time::UNIX_EPOCH + std::time::Duration::from_secs(at)).to_string();
-        text.get(..10).unwrap_or_default().to_owned()
-    };
     let name = quote(&certificate.name);
     let (code, message) = if now > facts.not_after {
         ("expired-certificate", format!("the certificate {name} expired on {}", day(facts.not_after)))

@@ -11,6 +11,7 @@ use super::group::{Groups, Roster};
 use super::header;
 use super::names::Names;
 use super::policy;
+use super::protection::span;
 use super::region::{self, Home};
 use super::report::Report;
 use crate::model::policy::Policies;
@@ -103,6 +104,7 @@ fn one(
         scheme,
         protocol,
         timeout: Span::secs(service.timeout_sec.unwrap_or(30).into()),
+        longest: longest(service, protocol, at, report),
         health_check: health_check?,
         affinity: affinity?,
         draining_timeout: Span::secs(
@@ -219,6 +221,27 @@ fn compresses(
         report.error(&at.key("compressionMode"), "forbidden-field", message, expected);
     }
     is_automatic
+}
+
+/// `maxStreamDuration`, with every scheme (**ours**: Google has it for its mesh).
+fn longest(
+    service: &wire::BackendService,
+    protocol: Protocol,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<Span> {
+    let longest = service.max_stream_duration.map(span)?;
+    let at = at.key("maxStreamDuration");
+    if !protocol.is_http() {
+        let name = protocol.as_str();
+        let message = format!("service `{}` limits requests, and protocol {name} has none", service.name);
+        let expected = "no `maxStreamDuration`, or a protocol of requests and answers [G 7c]";
+        report.error(&at, "forbidden-field", message, expected);
+    } else if longest == Span::ZERO {
+        let message = format!("no request to service `{}` is answered in 0 s", service.name);
+        report.error(&at, "out-of-range", message, "more than nothing; no limit if absent [G 7c]");
+    }
+    Some(longest)
 }
 
 /// Exactly one; the schema refuses a second. None for internet endpoints [G 4.11].

@@ -1,6 +1,7 @@
 //! What good documents resolve to; bad ones are in `config/invalid/`.
 
 mod affinity;
+mod certificates;
 mod checks;
 mod groups;
 mod modes;

@@ -3,6 +3,7 @@
 mod action;
 mod cors;
 mod edit;
+mod error_page;
 mod host;
 mod rule;
 mod scheme;
@@ -12,12 +13,11 @@ mod test;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use self::action::Said;
+use self::action::{Outer, Said};
 use super::names::{Names, region_of};
 use super::report::Report;
 use super::service::Services;
 use crate::model::config::ServiceId;
-use crate::model::route::edit::HeaderEdits;
 use crate::model::route::{PathMatcher, PathPattern, PathRule, Rules, UrlMap};
 use crate::model::service::Scheme;
 use crate::wire::flaw::quote;
@@ -84,8 +84,12 @@ impl Routes<'_, '_, '_> {
     fn map(&mut self, map: &wire::UrlMap, at: &Path<'_>) -> Option<Placed> {
         let own = self.edits(map.header_action.as_ref(), &at.key("headerAction"));
         let around = own.clone().unwrap_or_default();
-        let default = self.action(&Said::default_of_map(map), &[&around], None, at);
-        let matchers = self.matchers(map, &around, at);
+        let policy = map.default_custom_error_response_policy.as_ref();
+        let key = at.key("defaultCustomErrorResponsePolicy");
+        let errors = self.errors(policy, &error_page::Around::default(), &key);
+        let outer = Outer { levels: &[&around], errors: &errors };
+        let default = self.action(&Said::default_of_map(map), outer, None, at);
+        let matchers = self.matchers(map, outer, at);
         let hosts = self.hosts(map, at);
         let scheme = self.scheme.as_ref().map(|(scheme, _)| *scheme);
         let is_regional = self.region.as_ref().is_some_and(|(region, _)| region.is_some());
@@ -164,12 +168,7 @@ impl Routes<'_, '_, '_> {
         }
     }
 
-    fn matchers(
-        &mut self,
-        map: &wire::UrlMap,
-        around: &HeaderEdits,
-        at: &Path<'_>,
-    ) -> Option<Vec<PathMatcher>> {
+    fn matchers(&mut self, map: &wire::UrlMap, outer: Outer<'_>, at: &Path<'_>) -> Option<Vec<PathMatcher>> {
         let list = at.key("pathMatchers");
         let mut names = BTreeSet::new();
         let mut out = Some(Vec::new());
@@ -182,9 +181,12 @@ impl Routes<'_, '_, '_> {
                 self.report.error(&at.key("name"), "duplicate-name", message, expected);
             }
             let own = self.edits(matcher.header_action.as_ref(), &at.key("headerAction"));
-            let levels = own.as_ref().map(|own| [own, around]);
-            let levels = levels.as_ref().map_or(&[][..], |levels| levels);
-            let default = self.action(&Said::default_of_matcher(matcher), levels, None, &at);
+            let inner = own.clone().unwrap_or_default();
+            let levels: Vec<_> = std::iter::once(&inner).chain(outer.levels.iter().copied()).collect();
+            let policy = matcher.default_custom_error_response_policy.as_ref();
+            let errors = self.errors(policy, outer.errors, &at.key("defaultCustomErrorResponsePolicy"));
+            let inside = Outer { levels: &levels, errors: &errors };
+            let default = self.action(&Said::default_of_matcher(matcher), inside, None, &at);
             let rules = match (&matcher.path_rules, &matcher.route_rules) {
                 (Some(paths), Some(routes)) if !paths.is_empty() && !routes.is_empty() => {
                     let message = format!("path matcher `{}` has rules of both kinds", matcher.name);
@@ -193,9 +195,9 @@ impl Routes<'_, '_, '_> {
                     None
                 }
                 (_, Some(routes)) if !routes.is_empty() => {
-                    self.route_rules(&matcher.name, routes, levels, &at).map(Rules::Routes)
+                    self.route_rules(&matcher.name, routes, inside, &at).map(Rules::Routes)
                 }
-                _ => self.path_rules(matcher, levels, &at).map(Rules::Paths),
+                _ => self.path_rules(matcher, inside, &at).map(Rules::Paths),
             };
             let name = matcher.name.as_str().into();
             let one =
@@ -208,7 +210,7 @@ impl Routes<'_, '_, '_> {
     fn path_rules(
         &mut self,
         matcher: &wire::PathMatcher,
-        levels: &[&HeaderEdits],
+        outer: Outer<'_>,
         at: &Path<'_>,
     ) -> Option<Vec<PathRule>> {
         let list = at.key("pathRules");
@@ -217,7 +219,10 @@ impl Routes<'_, '_, '_> {
         for (index, rule) in matcher.path_rules.iter().flatten().enumerate() {
             let at = list.item(index);
             let patterns = self.paths(&matcher.name, &rule.paths, (&mut seen, index), &at.key("paths"));
-            let action = self.action(&Said::of_path_rule(rule), levels, None, &at);
+            let policy = rule.custom_error_response_policy.as_ref();
+            let errors = self.errors(policy, outer.errors, &at.key("customErrorResponsePolicy"));
+            let outer = Outer { errors: &errors, ..outer };
+            let action = self.action(&Said::of_path_rule(rule), outer, None, &at);
             let one = patterns.zip(action);
             if let Some((patterns, action)) = &one {
                 let prefixes = patterns.iter().filter_map(|pattern| pattern.as_str().strip_suffix('*'));

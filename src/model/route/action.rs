@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::cors::CorsPolicy;
 use super::edit::HeaderEdits;
+use super::error_page::ErrorPages;
+use super::substitution::RegexRewrite;
 use super::template::TemplateRewrite;
 use super::{Route, Rule};
 use crate::model::config::ServiceId;
@@ -19,6 +21,9 @@ pub struct Action {
     pub rewrite: Option<Box<Rewrite>>,
     /// In place of the service's own [G 5.2].
     pub timeout: Option<Timeout>,
+    /// `maxStreamDuration`, in place of the service's own: from a request's head to the end of its answer, retries included.
+    /// Unset beside weights, the largest of the services, if all have one.
+    pub longest: Option<Span>,
     /// `retryPolicy`, in place of the built-in rules [G 5.7].
     pub retry: Option<Arc<RetryPolicy>>,
     /// `faultInjectionPolicy`.
@@ -27,6 +32,8 @@ pub struct Action {
     pub mirror: Option<Mirror>,
     /// `corsPolicy`; `None` for one that is disabled too.
     pub cors: Option<Arc<CorsPolicy>>,
+    /// `customErrorResponsePolicy` of all levels; `None` when none says anything.
+    pub errors: Option<Arc<ErrorPages>>,
 }
 
 /// `requestMirrorPolicy`: copies of requests whose answers nobody hears.
@@ -149,7 +156,17 @@ impl Action {
     /// There, and nothing else.
     #[must_use]
     pub const fn bare(target: Target) -> Self {
-        Self { target, rewrite: None, timeout: None, retry: None, fault: None, mirror: None, cors: None }
+        Self {
+            target,
+            rewrite: None,
+            timeout: None,
+            longest: None,
+            retry: None,
+            fault: None,
+            mirror: None,
+            cors: None,
+            errors: None,
+        }
     }
 
     /// All services that it may lead to, with their weights; 1 for a service alone.
@@ -245,6 +262,8 @@ pub enum NewPath {
     Prefix(Box<str>),
     /// Made of what a template found.
     Template(TemplateRewrite),
+    /// With what a regular expression finds replaced.
+    Regex(Box<RegexRewrite>),
 }
 
 /// The URL that a client asked for.
@@ -279,7 +298,7 @@ impl Redirect {
         } else {
             url.host
         };
-        let path = self.path.of(route, url.path);
+        let path = self.path.of(route, url.path).unwrap_or_else(|| url.path.to_owned());
         // A path of the user's may bring a query of its own; the request's goes behind it.
         let (path, own_query) =
             path.split_once('?').map_or((&*path, None), |(path, query)| (path, Some(query)));
@@ -298,15 +317,15 @@ impl Redirect {
 pub struct Rewrite {
     /// `hostRewrite`.
     pub host: Option<Box<str>>,
-    /// `pathPrefixRewrite` or `pathTemplateRewrite`.
+    /// `pathPrefixRewrite`, `pathTemplateRewrite` or `regexRewrite`.
     pub path: NewPath,
 }
 
 impl NewPath {
-    /// The new path for one that `route` was found for.
+    /// The new path for one that `route` was found for. `None` when a regular expression makes something that is no path.
     #[must_use]
-    pub fn of(&self, route: &Route<'_>, path: &str) -> String {
-        match self {
+    pub fn of(&self, route: &Route<'_>, path: &str) -> Option<String> {
+        Some(match self {
             Self::Same => path.to_owned(),
             Self::Whole(whole) => whole.to_string(),
             Self::Prefix(prefix) => {
@@ -320,7 +339,8 @@ impl NewPath {
                 _ => None,
             }
             .unwrap_or_else(|| path.to_owned()),
-        }
+            Self::Regex(rewrite) => return rewrite.fill(path),
+        })
     }
 }
 

@@ -28,11 +28,8 @@ impl Pattern {
     ///
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if let Some(foreign) = foreign(text) {
-            return Err(format!("RE2 reads otherwise, or not at all, {foreign}"));
-        }
         // By itself first: what would end the group around it is a flaw of its own.
-        compile(text)?;
+        find(text)?;
         let regex = compile(&format!("\\A(?:{text})\\z"))?;
         Ok(Self { text: text.into(), regex })
     }
@@ -56,6 +53,14 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The same for a piece of a text, wherever in it.
+pub(super) fn find(text: &str) -> Result<Regex, String> {
+    if let Some(foreign) = foreign(text) {
+        return Err(format!("RE2 reads otherwise, or not at all, {foreign}"));
+    }
+    compile(text)
 }
 
 fn compile(text: &str) -> Result<Regex, String> {

@@ -5,7 +5,6 @@ use crate::clock;
 use crate::ledger::breaker::Limit;
 use crate::ledger::budget::Retry;
 use crate::ledger::service::Extra;
-use crate::model::route::action::Timeout;
 use crate::model::unit::Span;
 use crate::proxy::failure::{Failure, Stage};
 use crate::proxy::retry::Refused;
@@ -55,10 +54,7 @@ impl Visit {
 
     /// Whether the time that the route lets all attempts take is over.
     fn is_late(&self) -> bool {
-        match self.record.timeout {
-            Some(Timeout::Whole(span)) => clock::now() >= self.record.started + span,
-            Some(Timeout::Attempt(_)) | None => false,
-        }
+        self.record.is_late(clock::now())
     }
 
     /// Whether the route wants another answer than this one.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
 
-use super::Routes;
+use super::{Routes, error_page};
 use crate::model::resolve::protection::span;
 use crate::model::route::RouteMatch;
 use crate::model::route::action::{
     Action, Destination, Fault, GrpcStatuses, NewPath, Redirect, RetryPolicy, Rewrite, Split, Target, Timeout,
 };
 use crate::model::route::edit::HeaderEdits;
+use crate::model::route::substitution::{Flaw, RegexRewrite};
 use crate::model::route::template::TemplateRewrite;
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
@@ -70,12 +71,21 @@ impl Said<'_> {
     }
 }
 
+/// What holds around a place of a map.
+#[derive(Clone, Copy)]
+pub(super) struct Outer<'a> {
+    /// What happens to headers, the inner level first.
+    pub(super) levels: &'a [&'a HeaderEdits],
+    /// What clients see instead of errors.
+    pub(super) errors: &'a error_page::Around,
+}
+
 impl Routes<'_, '_, '_> {
-    /// `levels`: what happens to headers around this place, the inner one first. `matches`: of a route rule.
+    /// `matches`: of a route rule.
     pub(super) fn action(
         &mut self,
         said: &Said<'_>,
-        levels: &[&HeaderEdits],
+        Outer { levels, errors }: Outer<'_>,
         matches: Option<&[RouteMatch]>,
         at: &Path<'_>,
     ) -> Option<Action> {
@@ -93,16 +103,20 @@ impl Routes<'_, '_, '_> {
             return Some(Action::bare(Target::Redirect(Box::new(redirect))));
         }
         let target = self.target(said, action, levels, at);
-        let Some(action) = action else { return target.map(Action::bare) };
+        let errors = (!errors.pages.is_empty()).then(|| Arc::new(errors.pages.clone()));
+        let Some(action) = action else {
+            return target.map(|target| Action { errors, ..Action::bare(target) });
+        };
         let inner = at.key(action_key);
         let rewrite = self.rewrite(action.url_rewrite.as_ref(), matches, &inner.key("urlRewrite"));
         let timeout = self.timeout(action, target.as_ref(), &inner.key("timeout"));
+        let longest = self.longest(action, target.as_ref(), &inner.key("maxStreamDuration"));
         let retry = self.retry(action.retry_policy.as_ref(), &inner.key("retryPolicy"));
         let fault = fault(action.fault_injection_policy.as_ref());
         let mirror = self.mirror(action.request_mirror_policy.as_ref(), &inner.key("requestMirrorPolicy"));
         let cors = self.cors(action.cors_policy.as_ref(), &inner.key("corsPolicy"));
         let (rewrite, mirror, cors) = (rewrite?, mirror?, cors?);
-        Some(Action { target: target?, rewrite, timeout, retry, fault, mirror, cors })
+        Some(Action { target: target?, rewrite, timeout, longest, retry, fault, mirror, cors, errors })
     }
 
     fn target(
@@ -217,20 +231,44 @@ impl Routes<'_, '_, '_> {
     ) -> Option<Option<Box<Rewrite>>> {
         let Some(said) = said.filter(|said| **said != wire::UrlRewrite::default()) else { return Some(None) };
         let host = self.host_text(said.host_rewrite.as_deref(), &at.key("hostRewrite"));
-        let path = match (&said.path_prefix_rewrite, &said.path_template_rewrite) {
-            (Some(_), Some(_)) => {
-                let message = "a path is rewritten in two ways";
-                let expected = "`pathPrefixRewrite` or `pathTemplateRewrite` [G 7c]";
-                self.report.error(&at.key("pathTemplateRewrite"), "forbidden-field", message, expected);
-                None
-            }
-            (Some(prefix), None) => {
+        let ways = (&said.path_prefix_rewrite, &said.path_template_rewrite, &said.regex_rewrite);
+        let path = match ways {
+            (None, None, None) => Some(NewPath::Same),
+            (Some(prefix), None, None) => {
                 self.path_text(prefix, false, &at.key("pathPrefixRewrite")).map(NewPath::Prefix)
             }
-            (None, Some(template)) => self.template(template, matches, &at.key("pathTemplateRewrite")),
-            (None, None) => Some(NewPath::Same),
+            (None, Some(template), None) => self.template(template, matches, &at.key("pathTemplateRewrite")),
+            (None, None, Some(regex)) => self.regex_rewrite(regex, &at.key("regexRewrite")),
+            (_, _, third) => {
+                let key = if third.is_some() { "regexRewrite" } else { "pathTemplateRewrite" };
+                let message = "a path is rewritten in two ways";
+                let expected = "one of `pathPrefixRewrite`, `pathTemplateRewrite` and `regexRewrite` [G 7c]";
+                self.report.error(&at.key(key), "forbidden-field", message, expected);
+                None
+            }
         };
         Some(Some(Box::new(Rewrite { host: host?, path: path? })))
+    }
+
+    fn regex_rewrite(&mut self, said: &wire::RegexRewrite, at: &Path<'_>) -> Option<NewPath> {
+        let (key, code, message, expected) = match RegexRewrite::parse(
+            &said.path_pattern,
+            &said.path_substitution,
+        ) {
+            Ok(rewrite) => return Some(NewPath::Regex(Box::new(rewrite))),
+            Err(Flaw::Pattern(flaw)) => {
+                let message = format!("{} is no regular expression: {flaw}", quote(&said.path_pattern));
+                let expected = "RE2 syntax: no look-around, no back-references, ASCII alone; found anywhere in the path [G 7c]";
+                ("pathPattern", "bad-regex", message, expected)
+            }
+            Err(Flaw::Substitution(flaw)) => {
+                let message = format!("{} cannot stand in a path: {flaw}", quote(&said.path_substitution));
+                let expected = r"text of a path, with `\1` to `\9` for groups of the pattern, `\0` for all that it finds, `\\` for a backslash [G 7c]";
+                ("pathSubstitution", "bad-path", message, expected)
+            }
+        };
+        self.report.error(&at.key(key), code, message, expected);
+        None
     }
 
     /// It may name the variables that every one of the rule's templates has.
@@ -293,6 +331,29 @@ impl Routes<'_, '_, '_> {
         let services = split.parts().iter();
         let timeouts = services.filter_map(|part| self.services.list.get(part.to.service.index())?.as_ref());
         timeouts.map(|placed| placed.value.timeout).max().map(Timeout::Attempt)
+    }
+
+    /// Unset, it is the largest of the services that the rule leads to, if all have one; where there is one alone, its
+    /// own.
+    fn longest(
+        &mut self,
+        action: &wire::RouteAction,
+        target: Option<&Target>,
+        at: &Path<'_>,
+    ) -> Option<Span> {
+        if let Some(said) = action.max_stream_duration.map(span) {
+            if said == Span::ZERO {
+                let expected = "more than nothing; the services' own if absent [G 7c]";
+                self.report.error(at, "out-of-range", "no request is answered in 0 s", expected);
+            }
+            return Some(said);
+        }
+        let Some(Target::Weighted(split)) = target else { return None };
+        let services = split.parts().iter();
+        let placed = services.filter_map(|part| self.services.list.get(part.to.service.index())?.as_ref());
+        placed
+            .map(|placed| placed.value.longest)
+            .try_fold(Span::ZERO, |most, one| one.map(|one| most.max(one)))
     }
 
     fn retry(&mut self, said: Option<&wire::RetryPolicy>, at: &Path<'_>) -> Option<Arc<RetryPolicy>> {

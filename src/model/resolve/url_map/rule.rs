@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::action::Said;
+use super::action::{Outer, Said};
 use super::{Routes, push};
-use crate::model::route::edit::HeaderEdits;
 use crate::model::route::pattern::Pattern;
 use crate::model::route::predicate::{HeaderTest, QueryTest, QueryValue, Source, Test};
 use crate::model::route::template::PathTemplate;
@@ -24,7 +23,7 @@ impl Routes<'_, '_, '_> {
         &mut self,
         matcher: &str,
         rules: &[wire::RouteRule],
-        levels: &[&HeaderEdits],
+        outer: Outer<'_>,
         at: &Path<'_>,
     ) -> Option<Vec<RouteRule>> {
         let list = at.key("routeRules");
@@ -44,10 +43,13 @@ impl Routes<'_, '_, '_> {
             // What a broken match would have had of a template is not guessed at.
             let known = matches.as_deref().unwrap_or_default();
             let inner = own.clone().unwrap_or_default();
-            let levels: Vec<&HeaderEdits> = std::iter::once(&inner).chain(levels.iter().copied()).collect();
+            let levels: Vec<_> = std::iter::once(&inner).chain(outer.levels.iter().copied()).collect();
+            let policy = rule.custom_error_response_policy.as_ref();
+            let errors = self.errors(policy, outer.errors, &at.key("customErrorResponsePolicy"));
+            let inside = Outer { levels: &levels, errors: &errors };
             let is_whole = matches.is_some();
             let action = if is_whole {
-                self.action(&Said::of_route_rule(rule), &levels, Some(known), &at)
+                self.action(&Said::of_route_rule(rule), inside, Some(known), &at)
             } else {
                 None
             };

@@ -2,6 +2,7 @@
 
 use crate::model::resolve::report::Report;
 use crate::model::service::Scheme;
+use crate::wire::error_page::ErrorPolicy;
 use crate::wire::path::Path;
 use crate::wire::route_action::{HeaderAction, RouteAction};
 use crate::wire::route_rule::MatchRule;
@@ -17,19 +18,26 @@ pub(super) fn check(
     let scheme = scheme.unwrap_or(Scheme::ExternalManaged);
     let mut refuse = Refusing { scheme, is_regional, report };
     refuse.default(map.default_route_action.as_ref(), map.header_action.as_ref(), at);
+    let key = "defaultCustomErrorResponsePolicy";
+    refuse.errors(map.default_custom_error_response_policy.as_ref(), key, at);
     let list = at.key("pathMatchers");
     for (index, matcher) in map.path_matchers.iter().flatten().enumerate() {
         let at = list.item(index);
         refuse.default(matcher.default_route_action.as_ref(), matcher.header_action.as_ref(), &at);
+        refuse.errors(matcher.default_custom_error_response_policy.as_ref(), key, &at);
+        let key = "customErrorResponsePolicy";
         let list = at.key("pathRules");
         for (index, rule) in matcher.path_rules.iter().flatten().enumerate() {
-            refuse.action(rule.route_action.as_ref(), &list.item(index).key("routeAction"));
+            let at = list.item(index);
+            refuse.action(rule.route_action.as_ref(), &at.key("routeAction"));
+            refuse.errors(rule.custom_error_response_policy.as_ref(), key, &at);
         }
         let list = at.key("routeRules");
         for (index, rule) in matcher.route_rules.iter().flatten().enumerate() {
             let at = list.item(index);
             refuse.action(rule.route_action.as_ref(), &at.key("routeAction"));
             refuse.edits(rule.header_action.as_ref(), &at.key("headerAction"));
+            refuse.errors(rule.custom_error_response_policy.as_ref(), key, &at);
             let list = at.key("matchRules");
             for (index, matched) in rule.match_rules.iter().enumerate() {
                 refuse.predicates(matched, &list.item(index));
@@ -60,6 +68,7 @@ impl Refusing<'_, '_> {
             ("faultInjectionPolicy", action.fault_injection_policy.is_some()),
             ("requestMirrorPolicy", action.request_mirror_policy.is_some()),
             ("corsPolicy", action.cors_policy.is_some()),
+            ("maxStreamDuration", action.max_stream_duration.is_some()),
         ] {
             if is_said {
                 self.not_classic(key, "`urlRewrite` alone, or scheme EXTERNAL_MANAGED [G 7c]", &at.key(key));
@@ -69,6 +78,17 @@ impl Refusing<'_, '_> {
         if self.scheme != Scheme::External && regexes.is_some_and(|list| !list.is_empty()) {
             let key = "allowOriginRegexes";
             self.regex(&at.key("corsPolicy").key(key), key, "allowOrigins");
+        }
+    }
+
+    /// Google has them on its global balancer alone.
+    fn errors(&mut self, policy: Option<&ErrorPolicy>, key: &str, at: &Path<'_>) {
+        let is_said = policy.is_some_and(|policy| *policy != ErrorPolicy::default());
+        if is_said && (self.scheme != Scheme::ExternalManaged || self.is_regional) {
+            let kind = if self.is_regional { "regional" } else { "global" };
+            let message = format!("`{key}` in a {kind} URL map of scheme {}", self.scheme.as_str());
+            let expected = "none, or global services of scheme EXTERNAL_MANAGED [G 5.10]";
+            self.report.error(&at.key(key), "forbidden-field", message, expected);
         }
     }
 

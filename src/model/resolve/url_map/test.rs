@@ -147,7 +147,10 @@ impl Came {
         let services = route.action.services().filter(|(_, weight)| *weight > 0).map(|(id, _)| id).collect();
         let rewrite = route.action.rewrite.as_ref();
         let host = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(url.host);
-        let path = rewrite.map_or_else(|| url.path.to_owned(), |rewrite| rewrite.path.of(route, url.path));
+        let path =
+            rewrite.map_or_else(|| Some(url.path.to_owned()), |rewrite| rewrite.path.of(route, url.path));
+        // A rewrite that makes no path: no URL is the expected one.
+        let path = path.unwrap_or_default();
         Self { services, status: None, url: Url { host, path: &path, ..*url }.text() }
     }
 
