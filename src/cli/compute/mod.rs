@@ -137,8 +137,8 @@ pub(super) fn run(asked: &Asked) -> u8 {
     };
     super::serve::on_runtime(async {
         let (session, result) = asked.on(&admin).await;
-        super::say(&session.out);
         eprint!("{}", session.notes);
+        super::say(&session.out);
         match result {
             Ok(()) => 0,
             Err(fault) => {

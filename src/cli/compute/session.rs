@@ -86,7 +86,14 @@ impl<'a> Session<'a> {
     /// As [`Self::resolve`].
     pub(super) fn resolve_by(&self, kind: &Kind, name: &str, said: Option<Scope>) -> Result<Target, Fault> {
         if let Some(target) = Target::read(name, &self.project) {
-            return Ok(target);
+            if target.collection == kind.collection {
+                return Ok(target);
+            }
+            // Otherwise `backend-services delete global/urlMaps/m` would delete a URL map.
+            return Err(Fault::new(format!(
+                "[{name}] is a resource of {}, not of {}.",
+                target.collection, kind.collection
+            )));
         }
         let scope = match (said, kind.unsaid) {
             (Some(scope), _) => scope,

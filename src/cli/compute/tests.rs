@@ -543,6 +543,16 @@ async fn describe_prints_yaml_and_errors_are_those_of_the_server() {
         ran.error.unwrap(),
         "Could not fetch resource:\n - The resource 'projects/local/global/backendServices/nope' was not found\n"
     );
+    let ran = fake
+        .run("backend-services describe projects/local/global/backendServices/web --format 'value(name)'")
+        .await;
+    assert_eq!(ran.out, "web\n");
+    let ran = fake.run("url-maps delete global/backendServices/web -q").await;
+    assert_eq!(
+        ran.error.unwrap(),
+        "[global/backendServices/web] is a resource of backendServices, not of urlMaps."
+    );
+    assert_eq!(ran.requests, Vec::<String>::new());
     let away = Admin::parse("127.0.0.1:1").unwrap();
     let Top::Compute(asked) = Arguments::try_parse_from(["overspill", "zones", "list"]).unwrap().command
     else {
