@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::compute::Asked;
 use super::explain::{Healthy, Load};
 use super::run::Target;
 use super::toy::{Faults, Form};
@@ -45,9 +46,13 @@ pub enum Command {
     Cert(Cert),
     /// Put a new binary into a running proxy's place, without losing a request
     Upgrade(Upgrade),
-    /// Look at the backend services of a running proxy
-    #[command(subcommand)]
-    BackendServices(BackendServices),
+    /// Write what a shell needs to complete these commands
+    Completion(Completion),
+    /// Write manual pages
+    Man(Man),
+    #[command(flatten)]
+    /// Look at the resources of a running proxy, and change them
+    Compute(Asked),
 }
 
 /// `overspill serve`.
@@ -318,24 +323,30 @@ pub struct Upgrade {
     pub pid: Option<i32>,
 }
 
-/// `overspill backend-services`.
-#[derive(Debug, Subcommand)]
-pub enum BackendServices {
-    /// Health of a service's members, as `gcloud compute backend-services get-health` prints it
-    GetHealth(GetHealth),
+/// `overspill completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// The shell
+    pub shell: Shell,
 }
 
-/// `overspill backend-services get-health`.
+/// Shells that can be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU's.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// The friendly one.
+    Fish,
+}
+
+/// `overspill man`.
 #[derive(Debug, Args)]
-pub struct GetHealth {
-    /// Backend service
-    pub name: String,
-    /// Admin address of the running proxy
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
-    pub admin: String,
-    /// Accepted as gcloud has it; every backend service here is global
-    #[arg(long)]
-    pub global: bool,
+pub struct Man {
+    /// Folder for them, one for each command
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[cfg(test)]
