@@ -21,7 +21,7 @@ use crate::lab::{Curve, Lab, Reporting};
 const TARGET: f64 = 0.6;
 
 /// The example configuration, with so much room far away that the near group alone is full.
-fn config(change: impl Fn(String) -> String) -> Config {
+pub(crate) fn config(change: impl Fn(String) -> String) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulate.yaml");
     let text = fs::read_to_string(path).unwrap();
     let text = change(text.replace("maxRatePerInstance: 400", "maxRatePerInstance: 100000"));

@@ -11,6 +11,7 @@ mod metrics;
 mod models;
 mod news;
 mod no_spill;
+mod noisy;
 mod on_answers;
 mod order;
 mod rules;

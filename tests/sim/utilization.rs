@@ -135,6 +135,25 @@ fn the_first_step_to_the_target_settles_too() {
     }
 }
 
+/// A base load hides what a request costs while few come. It is found out by steps, each of which every lag must have
+/// seen; it is faster than that once a lag is known.
+#[test]
+fn a_cold_start_over_a_base_load_of_half_the_target_climbs_without_overshoot() {
+    let rate = 300.0;
+    for (power, lag) in [(1.0, 0), (1.0, 1), (1.0, 2), (2.0, 0), (2.0, 1), (2.0, 2)] {
+        let load = move |r: f64| (TARGET / 2.0 * (1.0 + (r / rate).powf(power))).min(1.0);
+        let curve: Curve = Arc::new(load);
+        let most = rate * 1.5_f64.powf(1.0 / power);
+        let reporting =
+            Reporting { curve: Arc::clone(&curve), most, interval: Span::secs(1), lag, noise: 0.0 };
+        let mut lab = lab(reporting, 7);
+        lab.even(2.0 * rate * f64::from(MEMBERS), 45.0);
+        let (settled, over) = judge(&history(&lab, &curve, 0.0, 45.0), 0.05);
+        println!("power {power}, lag {lag}: {settled} s +{:.1} %", over * 100.0);
+        assert!(settled <= 27 && over <= 0.05);
+    }
+}
+
 fn proportional(rate: f64) -> Reporting {
     let (_, curve, most) = curves(rate).swap_remove(0);
     Reporting { curve, most, interval: Span::secs(1), lag: 0, noise: 0.0 }

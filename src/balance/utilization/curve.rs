@@ -13,17 +13,21 @@ const SLOPE: (f64, f64) = (1.15, 0.2);
 /// Least slope that is believed where the rate is to go up or down: a base load makes a low rate look cheap.
 const LEAST_SLOPE: f64 = 0.9;
 
+/// What grows of a utilization with a base load in it is thought to grow with this power of the rate.
+const BENT: f64 = 2.0;
+
 /// Greatest slope.
 const STEEPEST: f64 = 4.0;
 
 /// Variance of a level that nothing is known of.
 const UNKNOWN: f64 = 4.0;
 
-/// Scatter of a report in the logarithm, and as a difference where utilization is small.
-const SCATTER: (f64, f64) = (0.05, 0.004);
-
 /// Standard deviations by which level and slope drift from reading to reading.
 const DRIFT: (f64, f64) = (0.006, 0.03);
+
+/// While a curve climbs and has a base load in it, the variance by which its slope changes over a rate e times as high:
+/// there the same load again is ever more of the whole.
+const BENDS: f64 = 0.1;
 
 /// From here on a surprise is a change in cost, not scatter: in the logarithm, and in standard deviations.
 const CHANGE: (f64, f64) = (0.08, 2.0);
@@ -100,12 +104,24 @@ pub(super) struct Curve {
     /// How improbable the readings were, as −2 ln p; forgets.
     cost: f64,
     faded: f64,
+    /// The load has not met the target yet.
+    is_climbing: bool,
 }
 
 impl Curve {
     pub(super) fn new(lag: Lag) -> Self {
         let variance = (UNKNOWN, SLOPE.1, 0.0);
-        Self { lag, at: f64::NAN, level: 0.0, slope: SLOPE.0, variance, surprised: 0, cost: 0.0, faded: 0.0 }
+        Self {
+            lag,
+            at: f64::NAN,
+            level: 0.0,
+            slope: SLOPE.0,
+            variance,
+            surprised: 0,
+            cost: 0.0,
+            faded: 0.0,
+            is_climbing: true,
+        }
     }
 
     /// Whether there was traffic all the time that its lag reaches back: else nothing can be said of its cost.
@@ -141,11 +157,10 @@ impl Curve {
         }
     }
 
-    /// Takes in a report that belongs to `rate`, both above zero. `grain`: the part of the rate that one request is.
-    pub(super) fn learn(&mut self, rate: f64, utilization: f64, grain: f64) {
+    /// Takes in a report that belongs to `rate`, both above zero. `scatter`: the variance of the logarithm of a report.
+    pub(super) fn learn(&mut self, rate: f64, utilization: f64, scatter: f64) {
         self.move_to(rate.ln());
         let (level, slope, both) = self.variance;
-        let scatter = SCATTER.0.powi(2) + (SCATTER.1 / utilization).powi(2) + grain.powi(2);
         let (off, expected) = (utilization.ln() - self.level, level + scatter);
         let is_surprise = off.abs() > CHANGE.0 && off.abs() > CHANGE.1 * expected.sqrt();
         self.cost = self.cost * MEMORY + off * off / expected + expected.ln();
@@ -169,6 +184,11 @@ impl Curve {
         self.cost = self.cost * MEMORY + UNKNOWN.ln();
     }
 
+    /// The load has met the target: the climb is over.
+    pub(super) const fn arrive(&mut self) {
+        self.is_climbing = false;
+    }
+
     /// The next report says what a request costs, as at first. How cost grows and which lag is right stay known.
     pub(super) const fn forget_level(&mut self) {
         self.variance = (UNKNOWN, self.variance.1, 0.0);
@@ -181,8 +201,11 @@ impl Curve {
         self.at = at;
         self.level += self.slope * step;
         let (level, slope, both) = self.variance;
+        let is_bent = self.is_climbing && self.slope < LEAST_SLOPE;
+        let bends = if is_bent { BENDS * step.abs() } else { 0.0 };
         let level = level + 2.0 * step * both + step * step * slope + DRIFT.0.powi(2);
-        let (level, slope, both) = (level.min(UNKNOWN), slope + DRIFT.1.powi(2), both + step * slope);
+        let both = both + step * slope;
+        let (level, slope) = (level.min(UNKNOWN), slope + bends + DRIFT.1.powi(2));
         // No less certain than at first; and what is cut off of a variance is cut off of the covariance.
         let kept = (SLOPE.1 / slope).min(1.0);
         let most = (level * slope * kept).sqrt();
@@ -190,12 +213,15 @@ impl Curve {
     }
 
     /// The rate at which utilization reaches `target`. Above the rate of now, the slope is taken as steep as it may
-    /// well be.
+    /// well be. While it climbs, a slope that is small is that of a base load: what is above that grows with the square
+    /// of the rate at most, and so far it may go.
     pub(super) fn rate_at(&self, target: f64, most_growth: f64) -> f64 {
         let gap = target.ln() - self.level;
-        let slope = self.slope.max(LEAST_SLOPE);
+        let (slope, unsure) = (self.slope.max(LEAST_SLOPE), self.variance.1.sqrt());
         let step = if gap > 0.0 {
-            (gap / (slope + self.variance.1.sqrt())).min(most_growth.ln())
+            let straight = gap / (slope + unsure);
+            let bent = if self.is_climbing { bent(gap, self.slope + unsure) } else { 0.0 };
+            straight.max(bent).min(most_growth.ln())
         } else {
             gap / slope
         };
@@ -224,13 +250,22 @@ impl Curve {
     }
 }
 
+/// How far a load whose logarithm grows by `slope` now, and whose growing part grows with the square of the rate (or
+/// faster where `slope` says so), is from one that is higher by `gap`: all in the logarithm.
+fn bent(gap: f64, slope: f64) -> f64 {
+    let power = slope.max(BENT);
+    (power / slope * gap.exp_m1()).ln_1p() / power
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SCATTER: f64 = 0.0025;
+
     fn learned(rates: &[f64], utilization: impl Fn(f64) -> f64) -> Curve {
         let mut curve = Curve::new(Lag::Mean { late: 0, over: 1 });
-        rates.iter().for_each(|rate| curve.learn(*rate, utilization(*rate), 0.01));
+        rates.iter().for_each(|rate| curve.learn(*rate, utilization(*rate), SCATTER));
         curve
     }
 
@@ -243,6 +278,19 @@ mod tests {
         assert!((curve.rate_at(0.9, 1.1) - 33.0).abs() < 0.5, "no further than that");
         let down = curve.rate_at(0.15, 4.0);
         assert!((15.0..18.0).contains(&down), "{down}");
+    }
+
+    #[test]
+    fn a_base_load_that_was_seen_lets_a_climb_go_further_and_not_above_the_target() {
+        for power in [1.0, 1.5, 2.0] {
+            let load = |rate: f64| 0.4 + 0.4 * (rate / 300.0_f64).powf(power);
+            let mut curve = learned(&[80.0; 8], load);
+            [100.0; 20].iter().for_each(|rate| curve.learn(*rate, load(*rate), SCATTER));
+            let climbing = curve.rate_at(0.8, 4.0);
+            curve.arrive();
+            let after = curve.rate_at(0.8, 4.0);
+            assert!(climbing > 1.05 * after && climbing < 300.0, "{power}: {climbing} and {after}");
+        }
     }
 
     #[test]
@@ -279,7 +327,7 @@ mod tests {
                         length: 1.0,
                         is_busy: true,
                     });
-                    curve.learn(rate, rates[now - right] / 100.0, 0.01);
+                    curve.learn(rate, rates[now - right] / 100.0, SCATTER);
                 }
             }
             let best = (0..curves.len()).min_by(|a, b| curves[*a].cost(0).total_cmp(&curves[*b].cost(0)));
@@ -292,7 +340,7 @@ mod tests {
         let mut curve = Curve::new(Lag::Fading(0.5));
         for n in 0..10_000_u32 {
             let rate = [1e-3, 1e6, 50.0, 51.0][(n % 4) as usize];
-            curve.learn(rate, [0.002, 1000.0, 0.6][(n % 3) as usize], f64::from(n % 2));
+            curve.learn(rate, [0.002, 1000.0, 0.6][(n % 3) as usize], f64::from(n % 2) + 1e-4);
             assert!(curve.cost(0).is_finite() && curve.rate_at(0.6, 4.0) > 0.0);
         }
     }
