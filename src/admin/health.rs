@@ -1,14 +1,12 @@
 //! `getHealth` of a backend service [G 4.18], and Google's error body [G 12.10].
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::engine::handle::Handle;
+use super::compute::{ApiError, Base};
 use crate::model::service::{Group, GroupKind};
 use crate::world::{LiveBackend, LiveService, World};
 
@@ -18,48 +16,17 @@ struct Ask {
     group: String,
 }
 
-/// Where the answer's links start.
-struct Base {
-    host: String,
-    version: String,
-    project: String,
-}
-
-pub(super) async fn answer(
-    State(handle): State<Handle>,
-    Path((version, project, name)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if !matches!(&*version, "v1" | "beta" | "alpha") {
-        let message = format!("The API version '{version}' was not found");
-        return error(StatusCode::NOT_FOUND, "notFound", &message);
-    }
-    let host =
-        headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
-    let base = Base { host, version, project };
-    match find(&handle.world(), &base, &name, &body) {
-        Ok(value) => Json(value).into_response(),
-        Err(refused) => *refused,
-    }
-}
-
-fn find(world: &World, base: &Base, name: &str, body: &[u8]) -> Result<Value, Box<Response>> {
+/// Health of the members of one backend of a service.
+pub(super) fn find(world: &World, base: &Base, name: &str, body: &Value) -> Result<Value, ApiError> {
     let Some(service) = world.services.iter().find(|service| **service.name() == *name) else {
         let path = format!("projects/{}/global/backendServices/{name}", base.project);
-        let message = format!("The resource '{path}' was not found");
-        return Err(Box::new(error(StatusCode::NOT_FOUND, "notFound", &message)));
+        return Err(ApiError::not_found(&path));
     };
-    let ask: Ask = serde_json::from_slice(body).map_err(|why| {
-        let message = format!("Invalid JSON payload received. {why}");
-        Box::new(error(StatusCode::BAD_REQUEST, "invalid", &message))
-    })?;
+    let ask = Ask::deserialize(body)
+        .map_err(|why| ApiError::invalid(format!("Invalid JSON payload received. {why}")))?;
     let Some((group, backend)) = backend(service, &ask.group) else {
-        let message = format!(
-            "Invalid value for field 'group': '{}'. It is no backend of service '{name}'.",
-            ask.group
-        );
-        return Err(Box::new(error(StatusCode::BAD_REQUEST, "invalid", &message)));
+        let why = format!("It is no backend of service '{name}'.");
+        return Err(ApiError::invalid_field("group", &ask.group, &why));
     };
     // A service that no forwarding rule leads to is not probed and has no health [G 4.15].
     let members = backend.members.iter().filter(|_| service.config.is_reachable);
@@ -81,11 +48,9 @@ fn member_health(base: &Base, group: &Group, member: &crate::world::LiveMember) 
         status["ipAddress"] = ip.to_string().into();
     }
     if group.kind == GroupKind::InstanceGroup {
-        let Base { host, version, project } = base;
         // A member behind one of several ports is called `instance:port` [G 1.34].
         let instance = member.config.name.split(':').next().unwrap_or_default();
-        let path = format!("projects/{project}/zones/{}/instances/{instance}", group.zone);
-        status["instance"] = format!("http://{host}/compute/{version}/{path}").into();
+        status["instance"] = base.link(&format!("zones/{}/instances/{instance}", group.zone)).into();
     }
     status
 }
@@ -121,11 +86,13 @@ mod tests {
     use crate::telemetry::fixture;
 
     fn base() -> Base {
-        Base { host: "127.0.0.1:9901".to_owned(), version: "v1".to_owned(), project: "p".to_owned() }
+        let (origin, version) = ("http://127.0.0.1:9901".to_owned(), "v1".to_owned());
+        Base { origin, version, project: "p".to_owned() }
     }
 
     fn ask(world: &World, name: &str, body: &str) -> Result<Value, StatusCode> {
-        find(world, &base(), name, body.as_bytes()).map_err(|response| response.status())
+        let body = serde_json::from_str(body).unwrap();
+        find(world, &base(), name, &body).map_err(|error| error.status)
     }
 
     #[test]
@@ -166,6 +133,6 @@ mod tests {
     fn an_unknown_service_is_404_and_a_bad_body_400() {
         let world = fixture::world(1);
         assert_eq!(ask(&world, "nope", "{}"), Err(StatusCode::NOT_FOUND));
-        assert_eq!(ask(&world, "web", "{"), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(ask(&world, "web", "{}"), Err(StatusCode::BAD_REQUEST));
     }
 }

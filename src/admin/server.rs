@@ -5,25 +5,34 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{FromRef, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{any, get, post};
+use axum::{Extension, Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
-use super::{dashboard, explain, guard, health, status};
+use super::auth::{Caller, Peer};
+use super::compute::{self, Compute};
+use super::guard::Guard;
+use super::{audit, auth, dashboard, explain, guard, health, status};
 use crate::clock;
 use crate::engine::handle::Handle;
 use crate::engine::upgrade::Phase;
 use crate::ledger::complaints::Complaints;
+use crate::model::tls::Termination;
+use crate::net::accept::{HANDSHAKE_TIMEOUT, server_config};
+use crate::source::store::Store;
 use crate::telemetry::metrics;
 
 const CONNECTIONS: u32 = 64;
@@ -31,6 +40,27 @@ const CONNECTIONS: u32 = 64;
 const LINGER: Duration = Duration::from_secs(1);
 /// For a head, and for the wait between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What routes are given.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    /// What serves.
+    pub(super) handle: Handle,
+    /// Google's API over it.
+    pub(super) compute: Compute,
+}
+
+impl FromRef<Api> for Handle {
+    fn from_ref(api: &Api) -> Self {
+        api.handle.clone()
+    }
+}
+
+impl FromRef<Api> for Compute {
+    fn from_ref(api: &Api) -> Self {
+        api.compute.clone()
+    }
+}
 
 /// A running admin server; lives on the control runtime. Dropping it closes its listener.
 #[derive(Debug)]
@@ -45,20 +75,22 @@ impl AdminServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn start(handle: Handle, address: SocketAddr) -> io::Result<Self> {
-        Self::on(handle, TcpListener::bind(address).await?.into_std()?)
+    pub async fn start(handle: Handle, store: Store, address: SocketAddr) -> io::Result<Self> {
+        Self::on(handle, store, TcpListener::bind(address).await?.into_std()?)
     }
 
     /// Serves on a listener that is there already; call it inside the control runtime.
     ///
     /// # Errors
     /// When it is no listener.
-    pub fn on(handle: Handle, listener: std::net::TcpListener) -> io::Result<Self> {
+    pub fn on(handle: Handle, store: Store, listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-        let task = tokio::spawn(serve(listener, places.clone(), router(handle, address)));
+        let api = Api { compute: Compute::new(handle.clone(), store), handle: handle.clone() };
+        let router = router(api, address);
+        let task = tokio::spawn(serve(listener, places.clone(), Door { handle, router }));
         Ok(Self { address, task, places })
     }
 
@@ -82,12 +114,20 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
+/// What connections are let into.
+#[derive(Clone)]
+struct Door {
+    handle: Handle,
+    router: Router,
+}
+
+async fn serve(listener: TcpListener, places: Arc<Semaphore>, door: Door) {
     let complaints = Complaints::default();
+    let mut made: Option<Made> = None;
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if complaints.is_due(clock::now()) {
                     tracing::warn!(%error, "admin: accept");
@@ -97,22 +137,48 @@ async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let terms = door.handle.world().config.proxy.admin_access.tls.as_ref().map(|tls| tls.0.clone());
+        made = terms.map(|terms| match made.take() {
+            Some(made) if Arc::ptr_eq(&made.0, &terms) => made,
+            _ => (terms.clone(), server_config(&terms)),
+        });
+        let (router, made) = (door.router.clone(), made.clone());
         tokio::spawn(async move {
             let _place = place;
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "admin: connection ended");
+            let Some((terms, config)) = made else {
+                return converse(stream, router, Peer { address, over_tls: false, certificate: None }).await;
+            };
+            let shaken = TlsAcceptor::from(config).accept(stream);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), shaken).await {
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    let certificate = auth::certified(&terms, shown);
+                    converse(stream, router, Peer { address, over_tls: true, certificate }).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "admin: TLS handshake"),
+                Err(_) => tracing::debug!("admin: the TLS handshake took too long"),
             }
         });
     }
 }
 
-fn router(handle: Handle, address: SocketAddr) -> Router {
+/// What TLS is made from, and what was made.
+type Made = (Arc<Termination>, Arc<ServerConfig>);
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, peer: Peer) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "admin: connection ended");
+    }
+}
+
+fn router(api: Api, address: SocketAddr) -> Router {
+    let guard = Guard::new(api.handle.clone(), address, Arc::default());
     Router::new()
         .route("/", get(|| async { Html(dashboard::PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -121,21 +187,21 @@ fn router(handle: Handle, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/explain", post(explain::ask))
         .route("/upgrade", post(upgrade))
-        .route(
-            "/compute/{version}/projects/{project}/global/backendServices/{name}/getHealth",
-            post(health::answer),
-        )
+        .route("/compute/{*path}", any(compute::answer))
+        .route("/batch/compute/{version}", post(compute::batch))
+        .route("/v1/projects/{*path}", any(compute::answer))
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
-        .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
-        .layer(middleware::from_fn_with_state(address, guard::check))
-        .with_state(handle)
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(api)
 }
 
 /// Only asks; `/status` tells how it goes.
-async fn upgrade(State(handle): State<Handle>) -> Response {
+async fn upgrade(State(handle): State<Handle>, Extension(caller): Extension<Caller>) -> Response {
     let failed = handle.upgrade().failed;
     match handle.ask_upgrade() {
         Ok(()) => {
+            let (method, path, operation) = (&Method::POST, "/upgrade", "upgrade");
+            audit::record(&caller, &audit::Change { method, path, operation, texts: ("", "") });
             (StatusCode::ACCEPTED, Json(json!({"pid": std::process::id(), "failed": failed}))).into_response()
         }
         Err(Phase::Unavailable) => {
@@ -162,3 +228,7 @@ async fn metrics_page(State(handle): State<Handle>) -> Response {
 fn not_found(path: &str) -> Response {
     health::error(StatusCode::NOT_FOUND, "notFound", &format!("The resource '{path}' was not found"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

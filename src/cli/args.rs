@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::compute::Asked;
 use super::explain::{Healthy, Load};
 use super::run::Target;
 use super::toy::{Faults, Form};
@@ -18,6 +19,9 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// File with the token for the admin address of a running proxy, instead of OVERSPILL_ADMIN_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// One for each command.
@@ -42,9 +46,13 @@ pub enum Command {
     Cert(Cert),
     /// Put a new binary into a running proxy's place, without losing a request
     Upgrade(Upgrade),
-    /// Look at the backend services of a running proxy
-    #[command(subcommand)]
-    BackendServices(BackendServices),
+    /// Write what a shell needs to complete these commands
+    Completion(Completion),
+    /// Write manual pages
+    Man(Man),
+    #[command(flatten)]
+    /// Look at the resources of a running proxy, and change them
+    Compute(Asked),
 }
 
 /// `overspill serve`.
@@ -67,6 +75,9 @@ pub struct Process {
     /// Data-plane threads, instead of the file's; 1 to 256
     #[arg(long, value_name = "N", value_parser = words::workers)]
     pub workers: Option<usize>,
+    /// Refuse all changes through the admin API; edits of the file are taken
+    #[arg(long)]
+    pub read_only: bool,
     /// Go on as this user once all addresses are bound; for those who start as root
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
@@ -312,24 +323,30 @@ pub struct Upgrade {
     pub pid: Option<i32>,
 }
 
-/// `overspill backend-services`.
-#[derive(Debug, Subcommand)]
-pub enum BackendServices {
-    /// Health of a service's members, as `gcloud compute backend-services get-health` prints it
-    GetHealth(GetHealth),
+/// `overspill completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// The shell
+    pub shell: Shell,
 }
 
-/// `overspill backend-services get-health`.
+/// Shells that can be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU's.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// The friendly one.
+    Fish,
+}
+
+/// `overspill man`.
 #[derive(Debug, Args)]
-pub struct GetHealth {
-    /// Backend service
-    pub name: String,
-    /// Admin address of the running proxy
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9901")]
-    pub admin: String,
-    /// Accepted as gcloud has it; every backend service here is global
-    #[arg(long)]
-    pub global: bool,
+pub struct Man {
+    /// Folder for them, one for each command
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! A small HTTP client for the admin API.
 
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -14,10 +16,37 @@ use super::serve::on_runtime;
 const LIMIT: usize = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The variable that holds a token, where no file is named.
+const TOKEN: &str = "OVERSPILL_ADMIN_TOKEN";
+
+/// `--token-file`, which goes for whichever command is run.
+static TOKEN_FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says where the token is. For the beginning; a second call changes nothing.
+pub(super) fn use_token_file(path: &Path) {
+    let _ = TOKEN_FILE.set(path.to_owned());
+}
+
 /// An admin address such as `http://127.0.0.1:9901`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Admin {
     authority: String,
+}
+
+/// What is shown to the admin API, if there is anything. It is never printed.
+fn token(file: Option<&Path>, variable: Option<String>) -> Result<Option<HeaderValue>, String> {
+    let text = match file {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+        ),
+        None => variable.filter(|value| !value.is_empty()),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
+        .map_err(|_| "the token has other characters than visible ASCII".to_owned())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// Why there is no answer to use.
@@ -73,48 +102,116 @@ impl Admin {
         format!("http://{}{path}", self.authority)
     }
 
-    /// Asks and reads the answer as JSON.
+    /// Asks and reads the answer as JSON. A `body` of null is no body.
     ///
     /// # Errors
     /// [`Failure`].
     pub(super) async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, _, bytes) = self.exchange(method, path, "application/json", body).await?;
+        read(path, status, &bytes)
+    }
+
+    /// Asks for what may not be there.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) async fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
+        match self.exchange(Method::GET, path, "application/json", String::new()).await? {
+            (404, ..) => Ok(None),
+            (status, _, bytes) => read(path, status, &bytes).map(Some),
+        }
+    }
+
+    /// Sends text of another type. Gives the answer's type and text.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: String,
+    ) -> Result<(String, String), Failure> {
+        let (status, kind, bytes) = self.exchange(method, path, content_type, body).await?;
+        if (200..300).contains(&status) {
+            return Ok((kind, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Err(Failure::Refused(format!("{path} answered {status}")))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: String,
+    ) -> Result<Answer, Failure> {
         let unreachable =
             |why: String| Failure::Unreachable(format!("no answer from {}: {why}", self.authority));
-        match tokio::time::timeout(TIMEOUT, self.exchange(method, path, body)).await {
-            Ok(Ok((status, value))) if (200..300).contains(&status) => Ok(value),
-            Ok(Ok((status, value))) => {
-                let message = value["error"]["message"].as_str().map(str::to_owned);
-                Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
-            }
+        match tokio::time::timeout(TIMEOUT, self.talk(method, path, kind, body)).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!("nothing within {} s", TIMEOUT.as_secs()))),
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: &Value) -> Result<(u16, Value), Error> {
+    async fn talk(&self, method: Method, path: &str, kind: &str, body: String) -> Result<Answer, Error> {
+        let token = token(TOKEN_FILE.get().map(PathBuf::as_path), std::env::var(TOKEN).ok())?;
         let stream = tokio::net::TcpStream::connect(&self.authority).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.authority)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
+            .header("content-type", kind)
+            .body(Full::new(Bytes::from(body)))?;
+        if let Some(token) = token {
+            request.headers_mut().insert("authorization", token);
+        }
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or_default().to_owned();
         let bytes = Limited::new(response.into_body(), LIMIT).collect().await?.to_bytes();
         connection.abort();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        Ok((status, kind, bytes))
     }
 }
 
+fn read(path: &str, status: u16, bytes: &[u8]) -> Result<Value, Failure> {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    if (200..300).contains(&status) {
+        return Ok(value);
+    }
+    let message = value["error"]["message"].as_str().map(str::to_owned);
+    Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
+}
+
+/// Status, type and bytes.
+type Answer = (u16, String, Bytes);
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_comes_from_its_file_or_else_from_the_variable() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "of-the-file\n").unwrap();
+        let variable = || Some("of-the-variable".to_owned());
+        assert_eq!(token(Some(file.path()), variable()).unwrap().unwrap(), "Bearer of-the-file");
+        let shown = token(None, variable()).unwrap().unwrap();
+        assert_eq!(shown, "Bearer of-the-variable");
+        assert!(!format!("{shown:?}").contains("variable"));
+        assert_eq!((token(None, None), token(None, Some(String::new()))), (Ok(None), Ok(None)));
+        assert!(token(Some(Path::new("/nowhere/at/all")), None).is_err());
+        assert!(token(None, Some("a\nb".to_owned())).is_err());
+    }
 
     #[test]
     fn an_address_may_have_a_scheme_and_a_slash() {

@@ -3,9 +3,9 @@
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
-//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services`
-//! asks a running process over its admin address, and `upgrade` makes it give its sockets to a new binary. `systemd`
-//! is told of all that.
+//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `compute` has
+//! gcloud's commands, which ask a running process over its admin address; `upgrade` makes it give its sockets to a new
+//! binary. `systemd` is told of all that. `manual` writes completions and manual pages from [`args`].
 
 pub mod args;
 pub mod check;
@@ -17,9 +17,10 @@ mod backend;
 mod banner;
 mod cert;
 mod client;
+mod compute;
 mod demo;
 pub mod explain;
-mod get_health;
+mod manual;
 mod run;
 mod serve;
 mod systemd;
@@ -31,12 +32,16 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Arguments, BackendServices, Cert, Command, Format, LogLevel};
+use args::{Arguments, Cert, Command, Format, LogLevel};
 
 /// Parses the command line and does what it says. Exit codes: 0 done, 1 the input or the run was bad, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if let Some(file) = &arguments.token_file {
+        client::use_token_file(file);
+    }
+    ExitCode::from(match arguments.command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Run(run) => run::run(&run),
         Command::Demo(demo) => demo::run(demo),
@@ -55,7 +60,9 @@ pub fn main() -> ExitCode {
         }
         Command::Cert(Cert::Dev(asked)) => cert::dev(&asked),
         Command::Upgrade(ask) => upgrade::run(&ask),
-        Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
+        Command::Completion(asked) => manual::completion(asked.shell),
+        Command::Man(asked) => manual::pages(&asked.out),
+        Command::Compute(asked) => compute::run(&asked),
     })
 }
 

@@ -18,6 +18,7 @@ use crate::engine::handle::{Handle, Refused};
 use crate::engine::start::{Overrides, WhenBound, start};
 use crate::engine::upgrade::{Inheritance, Phase, Predecessor, Program, Successor};
 use crate::source::file::{self, Forced, Watch};
+use crate::source::store::Store;
 
 /// Most descriptors that are kept for other things than clients' connections and what they need.
 const MOST_RESERVED: u64 = 2048;
@@ -112,7 +113,7 @@ pub(super) async fn proxy(document: Document, process: &Process, beginning: Begi
         }
     };
     handle.process().doors.provide(connections_for(descriptors));
-    let mut running = Running { handle, admin, program, signals, document };
+    let mut running = Running { handle, admin, program, signals, document, is_read_only: process.read_only };
     match running.attend(predecessor).await {
         Ok(()) => 0,
         Err(error) => {
@@ -161,6 +162,8 @@ struct Running {
     program: Program,
     signals: Signals,
     document: Document,
+    /// `--read-only`.
+    is_read_only: bool,
 }
 
 /// A new process on its way; its error is why there is none.
@@ -178,15 +181,15 @@ impl Running {
                 }
             }
         }
-        let admin = self.serve_admin()?;
+        let store = self.store();
+        let admin = self.serve_admin(&store)?;
         greet(&self.handle, &self.document, admin.as_ref().map(AdminServer::address));
         self.handle.set_upgrade(Phase::Idle);
         tokio::spawn(systemd::keep_alive());
         let (force, forced) = mpsc::channel(1);
         let watch = self.document.is_file.then(|| Watch::new(&self.document.origin, &self.document.text));
-        let follower =
-            watch.map(|watch| tokio::spawn(file::follow(self.handle.clone(), watch, forced, check::render)));
-        let is_replaced = self.react(&force).await;
+        let follower = watch.map(|watch| tokio::spawn(file::follow(store.clone(), watch, forced)));
+        let is_replaced = self.react(&store, &force).await;
         if let Some(follower) = follower {
             follower.abort();
         }
@@ -194,22 +197,32 @@ impl Running {
         Ok(())
     }
 
-    fn serve_admin(&self) -> io::Result<Option<AdminServer>> {
+    fn store(&self) -> Store {
+        let (handle, text) = (self.handle.clone(), self.document.text.clone());
+        let store = if self.document.is_file {
+            Store::of_file(handle, &self.document.origin, text, check::render)
+        } else {
+            Store::in_memory(handle, &self.document.origin, text)
+        };
+        if self.is_read_only { store.closed("the process was started with --read-only") } else { store }
+    }
+
+    fn serve_admin(&self, store: &Store) -> io::Result<Option<AdminServer>> {
         let Some((_, listener)) = &self.admin else { return Ok(None) };
-        AdminServer::on(self.handle.clone(), listener.try_clone()?).map(Some)
+        AdminServer::on(self.handle.clone(), store.clone(), listener.try_clone()?).map(Some)
     }
 
     /// Answers signals and requests for an upgrade, until it is time to stop; whether another process serves then.
-    async fn react(&mut self, force: &mpsc::Sender<Forced>) -> bool {
+    async fn react(&mut self, store: &Store, force: &mpsc::Sender<Forced>) -> bool {
         let mut raising: Option<Raising> = None;
         loop {
             tokio::select! {
                 told = self.signals.next() => match told {
                     Told::Stop => return false,
                     Told::Reload => self.reload(force),
-                    Told::Upgrade => self.raise(&mut raising),
+                    Told::Upgrade => self.raise(store, &mut raising),
                 },
-                () = self.handle.upgrade_asked() => self.raise(&mut raising),
+                () = self.handle.upgrade_asked() => self.raise(store, &mut raising),
                 raised = outcome(&mut raising) => {
                     raising = None;
                     let handed = match raised {
@@ -244,10 +257,15 @@ impl Running {
         }
     }
 
-    fn raise(&self, raising: &mut Option<Raising>) {
+    fn raise(&self, store: &Store, raising: &mut Option<Raising>) {
         if raising.is_some() {
             tracing::warn!("an upgrade is under way already");
             return;
+        }
+        if !self.document.is_file && *store.text() != *self.document.text {
+            let why = "a new process would not have the changes that were made through the admin API, which are in no file";
+            tracing::error!(why, "upgrade failed; this process goes on");
+            return self.handle.set_upgrade(Phase::Failed(why.to_owned()));
         }
         let admin = match &self.admin {
             None => None,
@@ -258,8 +276,12 @@ impl Running {
         };
         tracing::info!("starting a new process to hand over to");
         self.handle.set_upgrade(Phase::Running);
-        let (handle, program) = (self.handle.clone(), self.program.clone());
-        *raising = Some(Box::pin(async move { handle.raise(&program, admin).await }));
+        let (handle, store, program) = (self.handle.clone(), store.clone(), self.program.clone());
+        *raising = Some(Box::pin(async move {
+            // The new process reads the file with the last change of this one in it.
+            store.idle().await;
+            handle.raise(&program, admin).await
+        }));
     }
 
     /// The new process is ready: it is told to go on alone.

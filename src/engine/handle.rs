@@ -72,11 +72,20 @@ pub struct ReloadState {
     pub refused: u64,
 }
 
+/// Who brings a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A file of this name; a refusal is for everybody to see.
+    Watched(String),
+    /// Somebody who waits for the verdict, by this name; a refusal is theirs alone.
+    Asked(String),
+}
+
 /// A change in the queue.
 #[derive(Debug)]
 pub(super) enum Change {
     /// A new document.
-    Apply { text: String, origin: String, answer: oneshot::Sender<Result<Applied, Refused>> },
+    Apply { text: String, origin: Origin, answer: oneshot::Sender<Result<Applied, Refused>> },
     /// Give away copies of the sockets and what is known.
     HandOver { answer: oneshot::Sender<Goods> },
     /// End all connections of HTTP/3 and leave their sockets to another process.
@@ -167,8 +176,21 @@ impl Handle {
     /// # Errors
     /// [`Refused`] with every problem; the running world is untouched.
     pub async fn apply(&self, text: String, origin: &Path) -> Result<Applied, Refused> {
+        self.bring(text, Origin::Watched(origin.display().to_string())).await
+    }
+
+    /// The same for `who` asks and is answered: a refusal leaves no trace in [`Handle::reload`] and [`Handle::files`],
+    /// which tell of the file.
+    ///
+    /// # Errors
+    /// [`Refused`] as of [`Handle::apply`].
+    pub async fn ask(&self, text: String, who: &str) -> Result<Applied, Refused> {
+        self.bring(text, Origin::Asked(who.to_owned())).await
+    }
+
+    async fn bring(&self, text: String, origin: Origin) -> Result<Applied, Refused> {
         let (answer, verdict) = oneshot::channel();
-        let change = Change::Apply { text, origin: origin.display().to_string(), answer };
+        let change = Change::Apply { text, origin, answer };
         if self.changes.send(change).await.is_err() {
             return Err(Refused { problems: Vec::new() });
         }

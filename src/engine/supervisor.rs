@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::estate::Estate;
 use super::files;
-use super::handle::{Applied, Change, Listening, Refused, ReloadState, Shared};
+use super::handle::{Applied, Change, Listening, Origin, Refused, ReloadState, Shared};
 use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
 use super::quic::Quic;
@@ -156,30 +156,40 @@ impl Supervisor {
     }
 
     /// Text → verdict. Parsing runs aside, so that ticks go on meanwhile.
-    async fn apply(&mut self, text: String, origin: String) -> (Result<Applied, Refused>, Retiring) {
+    async fn apply(&mut self, text: String, origin: Origin) -> (Result<Applied, Refused>, Retiring) {
         let file = self.origin.clone();
         let resolved = tokio::task::spawn_blocking(move || (files::resolve(&text, &file), text)).await;
-        let resolved = resolved.map(|((resolved, seen), text)| {
-            self.shared.files.store(Arc::new(seen));
-            (resolved, text)
-        });
-        let verdict = match resolved {
-            Ok((resolved, text)) => match resolved.config {
-                Some(config) => match self.change(Arc::new(config)) {
-                    Ok(taken) => Ok(taken),
-                    Err(problems) => Err(located(problems, text).await),
-                },
-                None => Err(resolved.problems),
-            },
-            Err(_) => Err(vec![problem("internal-error", "the document could not be read".to_owned())]),
+        let (verdict, seen) = match resolved {
+            Ok(((resolved, seen), text)) => {
+                let verdict = match resolved.config {
+                    Some(config) => match self.change(Arc::new(config)) {
+                        Ok(taken) => Ok(taken),
+                        Err(problems) => Err(located(problems, text).await),
+                    },
+                    None => Err(resolved.problems),
+                };
+                (verdict, Some(seen))
+            }
+            Err(_) => {
+                (Err(vec![problem("internal-error", "the document could not be read".to_owned())]), None)
+            }
         };
+        let (origin, is_asked) = match origin {
+            Origin::Watched(origin) => (origin, false),
+            Origin::Asked(origin) => (origin, true),
+        };
+        if let Some(seen) = seen.filter(|_| verdict.is_ok() || !is_asked) {
+            self.shared.files.store(Arc::new(seen));
+        }
         match verdict {
             Ok((applied, retiring)) => {
                 self.note(origin, true, applied.warnings.clone());
                 (Ok(applied), retiring)
             }
             Err(problems) => {
-                self.refuse(origin, problems.clone());
+                if !is_asked {
+                    self.refuse(origin, problems.clone());
+                }
                 (Err(Refused { problems }), Retiring::new())
             }
         }

@@ -19,8 +19,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::beside::Beside;
+use super::store::Store;
 use crate::clock;
-use crate::engine::handle::{Handle, Refused};
 use crate::model::problem::Problem;
 
 /// Longest file that is read: 16 MiB, some 100,000 members.
@@ -68,24 +68,15 @@ pub type Forced = oneshot::Sender<()>;
 
 /// Applies every change of the file until the process ends. `force` makes it read and apply at once (SIGHUP).
 /// Files that it names are followed with it: when one has changed, the whole is applied once more.
-pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<Forced>, render: Render) {
+pub async fn follow(store: Store, mut watch: Watch, mut force: mpsc::Receiver<Forced>) {
     let mut beside = Beside::default();
     loop {
         let (seen, cause, done) = tokio::select! {
-            seen = watch.changed() => (seen, "file changed", None),
-            () = beside.changed(handle.files()) => {
-                (watch.read_anew().await, "a file that it names changed", None)
-            }
-            Some(done) = force.recv() => (watch.read_anew().await, "SIGHUP", Some(done)),
+            seen = watch.changed() => (seen, Cause::Edit, None),
+            () = beside.changed(store.handle().files()) => (watch.read_anew().await, Cause::NamedFile, None),
+            Some(done) = force.recv() => (watch.read_anew().await, Cause::Signal, Some(done)),
         };
-        match seen {
-            Seen::Text(text) => apply(&handle, &watch.path, text, (cause, render)).await,
-            Seen::Unreadable(why) => {
-                let file = watch.path.display();
-                tracing::error!(%file, %why, cause, "configuration cannot be read; nothing changes");
-                handle.report_unreadable(file.to_string(), why);
-            }
-        }
+        store.take(seen, cause).await;
         if let Some(done) = done {
             // Whoever asked may not wait.
             let _ = done.send(());
@@ -93,20 +84,23 @@ pub async fn follow(handle: Handle, mut watch: Watch, mut force: mpsc::Receiver<
     }
 }
 
-async fn apply(handle: &Handle, path: &Path, text: String, (cause, render): (&str, Render)) {
-    let file = path.display();
-    match handle.apply(text.clone(), path).await {
-        Ok(applied) => {
-            let (generation, changed) = (applied.generation, applied.changed);
-            tracing::info!(%file, generation, changed, cause, "configuration taken");
-            if !applied.warnings.is_empty() {
-                tracing::warn!("{}", render(&applied.warnings, &file.to_string(), &text).trim_end());
-            }
-        }
-        Err(Refused { problems }) => {
-            let said = render(&problems, &file.to_string(), &text);
-            // The text last: it has lines of its own.
-            tracing::error!("configuration refused ({cause}); nothing changes\n{}", said.trim_end());
+/// Why a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It has changed.
+    Edit,
+    /// One that it names has changed.
+    NamedFile,
+    /// Somebody asked for it.
+    Signal,
+}
+
+impl Cause {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edit => "file changed",
+            Self::NamedFile => "a file that it names changed",
+            Self::Signal => "SIGHUP",
         }
     }
 }

@@ -44,10 +44,10 @@ resource! {
     required {
         /// Name, unique in its zone.
         name: String,
-        /// Address without port.
-        ip_address: String,
     }
     optional {
+        /// Address without port; none: that of the instance in `instances` of that name and zone.
+        ip_address: String,
         /// Ports of this instance that differ from `namedPorts`.
         ports: BTreeMap<String, u16>,
     }
@@ -150,7 +150,7 @@ pub static INSTANCE: Table = Table {
     noun: "an instance",
     fields: &[
         required("name", Kind::Name),
-        required("ipAddress", ADDRESS),
+        optional("ipAddress", ADDRESS),
         optional("ports", Kind::Map(&PORT)),
     ],
 };

@@ -14,6 +14,8 @@ use super::front::{
 };
 use super::group::{INSTANCE_GROUP, InstanceGroup, NETWORK_ENDPOINT_GROUP, NetworkEndpointGroup};
 use super::health_check::{HEALTH_CHECK, HealthCheck};
+use super::instance::{INSTANCE, Instance};
+use super::legacy_health_check::{LEGACY_HEALTH_CHECK, LegacyHealthCheck};
 use super::path::Path;
 use super::proxy::{PROXY, Proxy};
 use super::schema::Table;
@@ -54,10 +56,16 @@ pub struct Resources {
     pub service_lb_policies: Collection<ServiceLbPolicy>,
     /// `instanceGroups`.
     pub instance_groups: Collection<InstanceGroup>,
+    /// `instances`.
+    pub instances: Collection<Instance>,
     /// `networkEndpointGroups`.
     pub network_endpoint_groups: Collection<NetworkEndpointGroup>,
     /// `healthChecks`.
     pub health_checks: Collection<HealthCheck>,
+    /// `httpHealthChecks`.
+    pub http_health_checks: Collection<LegacyHealthCheck>,
+    /// `httpsHealthChecks`.
+    pub https_health_checks: Collection<LegacyHealthCheck>,
 }
 
 /// A section that stands at most once.
@@ -145,8 +153,11 @@ fn resources(root: &Node, walk: &mut Walk) -> Option<Resources> {
         backend_services: reader.collection("backendServices", &BACKEND_SERVICE),
         service_lb_policies: reader.collection("serviceLbPolicies", &SERVICE_LB_POLICY),
         instance_groups: reader.collection("instanceGroups", &INSTANCE_GROUP),
+        instances: reader.collection("instances", &INSTANCE),
         network_endpoint_groups: reader.collection("networkEndpointGroups", &NETWORK_ENDPOINT_GROUP),
         health_checks: reader.collection("healthChecks", &HEALTH_CHECK),
+        http_health_checks: reader.collection("httpHealthChecks", &LEGACY_HEALTH_CHECK),
+        https_health_checks: reader.collection("httpsHealthChecks", &LEGACY_HEALTH_CHECK),
     })
 }
 
@@ -238,9 +249,38 @@ pub static COLLECTIONS: &[&str] = &[
     "backendServices",
     "serviceLbPolicies",
     "instanceGroups",
+    "instances",
     "networkEndpointGroups",
     "healthChecks",
+    "httpHealthChecks",
+    "httpsHealthChecks",
 ];
+
+/// The fields of a collection's resources; `None` for what is no collection.
+#[must_use]
+pub fn table(collection: &str) -> Option<&'static Table> {
+    Some(match collection {
+        "forwardingRules" => &FORWARDING_RULE,
+        "targetHttpProxies" => &TARGET_HTTP_PROXY,
+        "targetHttpsProxies" => &TARGET_HTTPS_PROXY,
+        "targetTcpProxies" => &TARGET_TCP_PROXY,
+        "targetSslProxies" => &TARGET_SSL_PROXY,
+        "sslCertificates" => &SSL_CERTIFICATE,
+        "sslPolicies" => &SSL_POLICY,
+        "serverTlsPolicies" => &SERVER_TLS_POLICY,
+        "trustConfigs" => &TRUST_CONFIG,
+        "urlMaps" => &URL_MAP,
+        "backendServices" => &BACKEND_SERVICE,
+        "serviceLbPolicies" => &SERVICE_LB_POLICY,
+        "instanceGroups" => &INSTANCE_GROUP,
+        "instances" => &INSTANCE,
+        "networkEndpointGroups" => &NETWORK_ENDPOINT_GROUP,
+        "healthChecks" => &HEALTH_CHECK,
+        "httpHealthChecks" => &LEGACY_HEALTH_CHECK,
+        "httpsHealthChecks" => &LEGACY_HEALTH_CHECK,
+        _ => return None,
+    })
+}
 
 /// Google's other collections around load balancing.
 static LATER: &[(&str, &str)] = &[
@@ -250,8 +290,6 @@ static LATER: &[(&str, &str)] = &[
     ("autoscalers", "groups that grow"),
     ("instanceGroupManagers", "groups that grow"),
     ("instanceTemplates", "groups that grow"),
-    ("httpHealthChecks", "legacy checks; healthChecks of type HTTP say the same"),
-    ("httpsHealthChecks", "legacy checks; healthChecks of type HTTPS say the same"),
     ("globalForwardingRules", "forwardingRules are global here"),
     ("regionBackendServices", "a `region` in backendServices says the same"),
     ("regionHealthChecks", "regional resources"),

@@ -27,6 +27,7 @@ use crate::engine::handle::{Handle, Refused};
 use crate::engine::start::{Overrides, start};
 use crate::model::unit::Tick;
 use crate::source::file::{self, Watch};
+use crate::source::store::Store;
 
 use config::Addresses;
 use frame::Frame;
@@ -100,11 +101,11 @@ impl Stage {
             let Refused { problems } = refused;
             io::Error::other(check::render(&problems, &file.path.display().to_string(), &text))
         })?;
-        let admin = AdminServer::start(handle.clone(), addresses.admin).await?;
+        let store = Store::of_file(handle.clone(), &file.path, text.clone(), check::render);
+        let admin = AdminServer::start(handle.clone(), store.clone(), addresses.admin).await?;
         // Nobody forces a look here.
         let forced = mpsc::channel(1).1;
-        let follower =
-            tokio::spawn(file::follow(handle.clone(), Watch::new(&file.path, &text), forced, check::render));
+        let follower = tokio::spawn(file::follow(store, Watch::new(&file.path, &text), forced));
         let ready = tokio::time::timeout(Duration::from_secs(15), handle.ready()).await;
         ready.map_err(|_| io::Error::other("the health checks did not end within 15 s"))?;
         let load = Load::start(load::Options::new(addresses.front, 0.0))?;

@@ -2,59 +2,162 @@
 
 use std::sync::Arc;
 
-use super::names::Names;
+use super::names::{Names, read_reference};
 use super::report::Report;
 use crate::model::probe::{HealthCheck, Probe, ProbePort, Spoken};
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
 use crate::wire::health_check as wire;
+use crate::wire::legacy_health_check::LegacyHealthCheck;
 use crate::wire::path::Path;
-use crate::wire::read::Collection;
+use crate::wire::read::{Collection, Resources};
 
-/// All health checks, by index and by name.
+/// All health checks, those of older load balancers too.
 pub(super) struct Checks<'a> {
-    pub(super) names: Names<'a>,
-    /// `None` where a problem was reported.
-    pub(super) list: Vec<Option<Arc<HealthCheck>>>,
+    /// `healthChecks` first: a bare name means those where both have it.
+    parts: [Part<'a>; 3],
 }
 
-/// Resolves all health checks.
-pub(super) fn all<'a>(of: &'a Collection<wire::HealthCheck>, report: &mut Report<'_>) -> Checks<'a> {
-    let names = Names::new(of, "health check", report);
-    let list = Path::Root.key(of.key);
-    let resolve = |(index, entry): (usize, &crate::wire::read::Entry<wire::HealthCheck>)| {
-        one(entry.value.as_ref()?, &list.item(index), report).map(Arc::new)
+/// The checks of one collection.
+struct Part<'a> {
+    names: Names<'a>,
+    /// `None` where a problem was reported.
+    list: Vec<Option<Arc<HealthCheck>>>,
+}
+
+impl<'a> Checks<'a> {
+    /// Resolves all health checks.
+    pub(super) fn new(resources: &'a Resources, report: &mut Report<'_>) -> Self {
+        let Resources { health_checks, http_health_checks, https_health_checks, .. } = resources;
+        Self {
+            parts: [
+                Part::new(health_checks, report, one),
+                Part::new(http_health_checks, report, |check, at, report| {
+                    legacy(check, Spoken::Http, at, report)
+                }),
+                Part::new(https_health_checks, report, |check, at, report| {
+                    legacy(check, Spoken::Https, at, report)
+                }),
+            ],
+        }
+    }
+
+    /// The check that `text` refers to; `None` when a problem has been reported, here or where the check stands.
+    pub(super) fn follow(
+        &self,
+        text: &str,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
+    ) -> Option<Arc<HealthCheck>> {
+        let reference = read_reference(text, at, "health check", report)?;
+        let is_meant = |part: &&Part<'_>| match reference.collection {
+            Some(collection) => part.names.collection() == collection,
+            None => part.names.has(reference.name),
+        };
+        // Of none of them: the first one says so.
+        let part = self.parts.iter().find(is_meant).or(self.parts.first())?;
+        let index = part.names.follow(text, at, report)?;
+        part.list.get(index)?.clone()
+    }
+}
+
+impl<'a> Part<'a> {
+    fn new<T>(
+        of: &'a Collection<T>,
+        report: &mut Report<'_>,
+        mut resolve: impl FnMut(&T, &Path<'_>, &mut Report<'_>) -> Option<HealthCheck>,
+    ) -> Self {
+        let names = Names::new(of, "health check", report);
+        let at = Path::Root.key(of.key);
+        let entries = of.entries.iter().enumerate();
+        let list = entries
+            .map(|(index, entry)| resolve(entry.value.as_ref()?, &at.item(index), report).map(Arc::new))
+            .collect();
+        Self { names, list }
+    }
+}
+
+/// A check of an older load balancer: HTTP or HTTPS at a port of its own, in a flat form [G 4.1a].
+fn legacy(
+    check: &LegacyHealthCheck,
+    spoken: Spoken,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<HealthCheck> {
+    if check.request_path.as_ref().is_some_and(|path| path.contains('?')) {
+        let message = format!("legacy health check `{}` has a query in its path", check.name);
+        let expected = "a path without `?`, or one of `healthChecks` [G 4b]";
+        report.error(&at.key("requestPath"), "bad-path", message, expected);
+    }
+    let probe = wire::HttpHealthCheck {
+        port: check.port,
+        port_specification: None,
+        host: check.host.clone(),
+        request_path: check.request_path.clone(),
+        response: None,
+        proxy_header: None,
     };
-    Checks { names, list: of.entries.iter().enumerate().map(resolve).collect() }
+    let rhythm = Rhythm {
+        name: &check.name,
+        interval: check.check_interval_sec,
+        timeout: check.timeout_sec,
+        thresholds: (check.healthy_threshold, check.unhealthy_threshold),
+    };
+    rhythm.with(http(&probe, spoken, at, report), at, report)
+}
+
+/// What all kinds of checks share.
+struct Rhythm<'a> {
+    name: &'a str,
+    interval: Option<u32>,
+    timeout: Option<u32>,
+    thresholds: (Option<u32>, Option<u32>),
+}
+
+impl Rhythm<'_> {
+    fn with(
+        &self,
+        probe: Option<(ProbePort, bool, Probe)>,
+        at: &Path<'_>,
+        report: &mut Report<'_>,
+    ) -> Option<HealthCheck> {
+        let (interval, timeout) = (self.interval.unwrap_or(5), self.timeout.unwrap_or(5));
+        if timeout > interval {
+            let message = format!(
+                "health check `{}` waits {timeout} s for an answer and probes every {interval} s",
+                self.name
+            );
+            let field = if self.timeout.is_some() { "timeoutSec" } else { "checkIntervalSec" };
+            report.error(
+                &at.key(field),
+                "timeout-over-interval",
+                message,
+                format!("timeoutSec, 5 if absent, of at most checkIntervalSec, {interval} here [G 4a, 4.1]"),
+            );
+        }
+        let (port, sends_proxy_header, probe) = probe?;
+        let (healthy, unhealthy) = self.thresholds;
+        Some(HealthCheck {
+            name: self.name.into(),
+            interval: Span::secs(interval.into()),
+            timeout: Span::secs(timeout.into()),
+            healthy_threshold: healthy.unwrap_or(2),
+            unhealthy_threshold: unhealthy.unwrap_or(2),
+            port,
+            sends_proxy_header,
+            probe,
+        })
+    }
 }
 
 fn one(check: &wire::HealthCheck, at: &Path<'_>, report: &mut Report<'_>) -> Option<HealthCheck> {
-    let interval = check.check_interval_sec.unwrap_or(5);
-    let timeout = check.timeout_sec.unwrap_or(5);
-    if timeout > interval {
-        let message = format!(
-            "health check `{}` waits {timeout} s for an answer and probes every {interval} s",
-            check.name
-        );
-        let field = if check.timeout_sec.is_some() { "timeoutSec" } else { "checkIntervalSec" };
-        report.error(
-            &at.key(field),
-            "timeout-over-interval",
-            message,
-            format!("timeoutSec, 5 if absent, of at most checkIntervalSec, {interval} here [G 4a, 4.1]"),
-        );
-    }
-    let (port, sends_proxy_header, probe) = body(check, at, report)?;
-    Some(HealthCheck {
-        name: check.name.as_str().into(),
-        interval: Span::secs(interval.into()),
-        timeout: Span::secs(timeout.into()),
-        healthy_threshold: check.healthy_threshold.unwrap_or(2),
-        unhealthy_threshold: check.unhealthy_threshold.unwrap_or(2),
-        port,
-        sends_proxy_header,
-        probe,
-    })
+    let rhythm = Rhythm {
+        name: &check.name,
+        interval: check.check_interval_sec,
+        timeout: check.timeout_sec,
+        thresholds: (check.healthy_threshold, check.unhealthy_threshold),
+    };
+    rhythm.with(body(check, at, report), at, report)
 }
 
 /// The sub-object that goes with `type`; any other is a mistake [G 4a].

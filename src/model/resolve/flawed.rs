@@ -30,7 +30,7 @@ pub(super) fn service(node: &Node, around: Around<'_>, at: &Path<'_>, report: &m
     let list = at.key("healthChecks");
     for (index, reference) in items(node, "healthChecks").iter().enumerate() {
         if let Some(text) = reference.text() {
-            checks.names.follow(text, &list.item(index), report);
+            checks.follow(text, &list.item(index), report);
         }
     }
     if let Some(text) = node.get("serviceLbPolicy").and_then(Node::text).filter(|text| !text.is_empty()) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::flawed;
+use super::instance::{self, Machines};
 use super::names::{Reference, dangling, read_reference};
 use super::neg;
 use super::place::Atlas;
@@ -67,13 +68,14 @@ pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Rep
     let (instances, endpoints) = (&resources.instance_groups, &resources.network_endpoint_groups);
     let mut groups = Groups { list: Vec::new(), hides_names: instances.hides_names || endpoints.hides_names };
     let reporting = reporting(resources);
+    let machines = instance::all(&resources.instances, atlas, report);
     let list = Path::Root.key(instances.key);
     let vm = |_: &wire::InstanceGroup| EndpointType::VmIpPort;
     groups.list(instances, (GroupKind::InstanceGroup, vm), report, |index, group, report| {
         let at = list.item(index);
         let context = (&at, &mut *atlas, report);
         match group {
-            Ok(group) => instance_group(group, (index, &reporting), context),
+            Ok(group) => instance_group(group, (index, &reporting, &machines), context),
             Err(node) => {
                 flawed::instance_group(node, context);
                 None
@@ -251,7 +253,7 @@ pub(super) type Context<'c, 'a, 'r> = (&'c Path<'c>, &'c mut Atlas<'a>, &'c mut 
 
 fn instance_group(
     group: &wire::InstanceGroup,
-    (index, reporting): (usize, &BTreeSet<&str>),
+    (index, reporting, machines): (usize, &BTreeSet<&str>, &Machines<'_>),
     (at, atlas, report): Context<'_, '_, '_>,
 ) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
@@ -263,7 +265,11 @@ fn instance_group(
     for (i, instance) in instances.iter().enumerate() {
         let at = list.item(i);
         named_once(&instance.name, &group.name, &mut seen, &at, report);
-        let Some(ip) = address(&instance.ip_address, &at.key("ipAddress"), report) else { continue };
+        let ip = match &instance.ip_address {
+            Some(text) => address(text, &at.key("ipAddress"), report),
+            None => machines.address(&instance.name, zone.as_ref().map(|(zone, _)| &**zone), &at, report),
+        };
+        let Some(ip) = ip else { continue };
         let ports = instance.ports.clone().unwrap_or_default();
         known_ports(&ports, &named_ports, &at.key("ports"), report);
         entries.push(RosterEntry { name: instance.name.as_str().into(), ip, host: None, ports, port: None });

@@ -272,6 +272,5 @@ fn health_check(
         }
         return None;
     };
-    let index = checks.names.follow(reference, &at.key("healthChecks").item(0), report)?;
-    checks.list.get(index)?.clone().map(Some)
+    checks.follow(reference, &at.key("healthChecks").item(0), report).map(Some)
 }

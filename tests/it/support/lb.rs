@@ -18,6 +18,7 @@ use overspill::model::config::Config;
 use overspill::model::detail::StatusDetail;
 use overspill::model::policy::Policies;
 use overspill::model::resolve;
+use overspill::source::store::Store;
 use overspill::telemetry::metrics;
 use serde_json::Value;
 use tokio::runtime;
@@ -29,6 +30,8 @@ use super::wait_until;
 /// A running balancer. Dropping it stops it and checks that nothing was left behind.
 pub(crate) struct Lb {
     pub(crate) handle: Handle,
+    /// Begins with the text that was started; knows nothing of a reload.
+    pub(crate) store: Store,
     runtime: runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +59,11 @@ impl Lb {
         for service in &mut config.services {
             edit(&mut Arc::make_mut(service).policies);
         }
-        match Self::try_start_resolved(config, Overrides { workers: Some(workers), ..Overrides::default() }) {
+        match Self::try_start_resolved(
+            yaml,
+            config,
+            Overrides { workers: Some(workers), ..Overrides::default() },
+        ) {
             Ok(lb) => lb.when_ready(),
             Err(refused) => panic!("refused: {:#?}\n{yaml}", refused.problems),
         }
@@ -100,12 +107,12 @@ impl Lb {
     pub(crate) fn try_start_with(yaml: &str, overrides: Overrides) -> Result<Self, Refused> {
         let resolved = resolve::document(yaml);
         match resolved.config {
-            Some(config) => Self::try_start_resolved(config, overrides),
+            Some(config) => Self::try_start_resolved(yaml, config, overrides),
             None => Err(Refused { problems: resolved.problems }),
         }
     }
 
-    fn try_start_resolved(config: Config, overrides: Overrides) -> Result<Self, Refused> {
+    fn try_start_resolved(yaml: &str, config: Config, overrides: Overrides) -> Result<Self, Refused> {
         // All tests of this process share its descriptors, and one of them holds thousands.
         rlimit::increase_nofile_limit(u64::MAX).unwrap();
         let (started, result) = mpsc::channel();
@@ -127,7 +134,10 @@ impl Lb {
             })
             .unwrap();
         let (engine, runtime) = result.recv().unwrap();
-        engine.map(|handle| Self { handle, runtime, stop: Some(stop), thread: Some(thread) })
+        engine.map(|handle| {
+            let store = Store::in_memory(handle.clone(), Path::new("test.yaml"), yaml.to_owned());
+            Self { handle, store, runtime, stop: Some(stop), thread: Some(thread) }
+        })
     }
 
     /// Where the first forwarding rule listens.
@@ -183,7 +193,7 @@ impl Lb {
     /// Its admin server, on a port that the system chooses.
     pub(crate) fn admin(&self) -> AdminServer {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.runtime.block_on(AdminServer::start(self.handle.clone(), address)).unwrap()
+        self.runtime.block_on(AdminServer::start(self.handle.clone(), self.store.clone(), address)).unwrap()
     }
 
     /// `/status`.
