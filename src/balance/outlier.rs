@@ -48,6 +48,19 @@ pub struct Verdict {
     pub ejected: Option<(Cause, Span)>,
 }
 
+/// What is known of a member that was ejected, for another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// Backend index.
+    pub backend: usize,
+    /// Member index.
+    pub member: usize,
+    /// How long it is still out; zero = it is not.
+    pub left: Span,
+    /// Ejections so far.
+    pub times: u64,
+}
+
 /// Memory of a service's members. Lives in the planner; a reload adopts it.
 #[derive(Debug)]
 pub(super) struct Outliers {
@@ -102,6 +115,31 @@ impl Outliers {
     /// Ejected members of a backend, by index.
     pub(super) fn of_backend(&self, backend: usize) -> &[bool] {
         self.ejected.get(backend).map_or(&[], Vec::as_slice)
+    }
+
+    /// Members that were ever ejected.
+    pub(super) fn ejections(&self, now: Tick) -> Vec<Ejection> {
+        let all = self.records.iter().enumerate().flat_map(|(backend, records)| {
+            records.iter().enumerate().map(move |(member, record)| (backend, member, record))
+        });
+        all.filter(|(.., record)| record.times > 0)
+            .map(|(backend, member, record)| {
+                let left = record.until.map_or(Span::ZERO, |until| until.since(now));
+                Ejection { backend, member, left, times: record.times }
+            })
+            .collect()
+    }
+
+    /// Takes over what another process knew of a member.
+    pub(super) fn recall(&mut self, ejection: Ejection, now: Tick) {
+        let Ejection { backend, member, left, times } = ejection;
+        let record = self.records.get_mut(backend).and_then(|records| records.get_mut(member));
+        let is_out = self.ejected.get_mut(backend).and_then(|ejected| ejected.get_mut(member));
+        if let (Some(record), Some(is_out)) = (record, is_out) {
+            record.times = times;
+            record.until = (left > Span::ZERO).then(|| now + left);
+            *is_out = record.until.is_some();
+        }
     }
 
     /// A tick: who comes back, and who goes.
@@ -302,6 +340,22 @@ mod tests {
             ejected += some.tick(at(0), &errors(1)).len();
         }
         assert!(ejected.abs_diff(250) < 50, "{ejected}");
+    }
+
+    #[test]
+    fn what_another_process_knew_goes_on_with_the_time_that_was_left() {
+        let mut old = outliers(OutlierDetection::default(), 10);
+        old.tick(at(0), &runs(&[0, 1]));
+        let known = old.ejections(at(10));
+        assert_eq!(known, [Ejection { backend: 0, member: 1, left: Span::secs(20), times: 1 }]);
+        let mut new = outliers(OutlierDetection::default(), 10);
+        known.into_iter().for_each(|one| new.recall(one, at(1000)));
+        new.recall(Ejection { backend: 0, member: 10, left: Span::secs(1), times: 1 }, at(1000));
+        assert_eq!(new.of_backend(0).iter().filter(|is_out| **is_out).count(), 1);
+        assert_eq!(new.tick(at(1019), &runs(&[0, 0])), []);
+        let back = Verdict { backend: 0, member: 1, ejected: None };
+        assert_eq!(new.tick(at(1020), &runs(&[0, 0])), [back]);
+        assert_eq!(new.tick(at(1021), &runs(&[0, 1]))[0].ejected.unwrap().1, Span::secs(60), "its second");
     }
 
     #[test]

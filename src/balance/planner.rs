@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::drain::{self, Drains};
 use super::members::Bars;
-use super::outlier::{Outliers, Verdict};
+use super::outlier::{Ejection, Outliers, Verdict};
 use super::overload::{Load, Overload};
 use super::plan::{BackendSample, Figures, Limits, MemberSample, Plan, Sample, Usable};
 use super::tiers::{Layout, Standing};
@@ -97,6 +97,19 @@ impl ServicePlanner {
     pub fn is_ejected(&self, backend: usize, member: usize) -> bool {
         let of_backend = self.outliers.as_ref().map_or(&[][..], |outliers| outliers.of_backend(backend));
         of_backend.get(member).copied().unwrap_or(false)
+    }
+
+    /// Members that outlier detection has ejected, now or before.
+    #[must_use]
+    pub fn ejections(&self, now: Tick) -> Vec<Ejection> {
+        self.outliers.as_ref().map(|outliers| outliers.ejections(now)).unwrap_or_default()
+    }
+
+    /// Takes over what another process knew of a member; where nobody judges members now, it means nothing.
+    pub fn recall(&mut self, ejection: Ejection, now: Tick) {
+        if let Some(outliers) = &mut self.outliers {
+            outliers.recall(ejection, now);
+        }
     }
 
     /// One tick. The first one always brings a plan. A sample that lacks backends or members stands for ones that

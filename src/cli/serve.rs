@@ -288,7 +288,7 @@ impl Running {
     async fn hand_over(&self, successor: Successor) -> Result<(), String> {
         let pid = successor.pid();
         // Two processes that read one socket of UDP would each get a part of every connection.
-        self.handle.leave_quic().await;
+        self.handle.leave_quic(successor.quic()).await;
         systemd::successor(pid);
         if successor.release().is_err() {
             systemd::successor(std::process::id());
@@ -324,8 +324,11 @@ impl Running {
 /// Says to the old process that this one is ready as soon as it is, and waits until that one steps back.
 async fn relieve(handle: &Handle, predecessor: Predecessor) {
     handle.ready().await;
+    let world = handle.world();
+    let quic = world.config.fronts.iter().filter(|front| front.has_http3());
+    let quic: Vec<_> = quic.map(|front| (front.name.clone(), front.address)).collect();
     // A thread that was stopped by a signal to this process has nothing to say either.
-    let _ = tokio::task::spawn_blocking(move || predecessor.relieve()).await;
+    let _ = tokio::task::spawn_blocking(move || predecessor.relieve(&quic)).await;
 }
 
 /// Both listen no more, and whoever was let in is served.

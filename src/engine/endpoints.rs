@@ -1,16 +1,18 @@
 //! A worker's QUIC endpoints: who may come in, who is sent away, and when a socket is left.
 
 use std::cell::Cell;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use quinn::Incoming;
 use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::ledger::process::Traffic;
-use crate::model::unit::Span;
+use crate::model::unit::{Span, Tick};
 use crate::net::quic::Endpoint;
+use crate::net::quic::ways::Stand;
 use crate::proxy::context::Context;
 use crate::proxy::http3;
 
@@ -22,15 +24,17 @@ const MAX_TURNS: u32 = 100;
 /// What the supervisor asks of a worker.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Accept on this socket; the number is the listener's in the world.
-    Listen { listener: u32, socket: UdpSocket },
+    /// Accept here; the number is the listener's in the world.
+    Listen { listener: u32, stand: Stand },
     /// The address now belongs to another forwarding rule. Connections of the old one are the old one's.
     Rename { from: u32, to: u32 },
     /// Refuse who comes, send away who is there, and let go of the socket when they have gone.
     Retire { listener: u32 },
-    /// The same for all, but nobody is refused: whoever comes may be heard by another process. After `within` what still
-    /// runs is cut. Nothing is read from the sockets any more when `done` is told.
-    Leave { within: Span, done: oneshot::Sender<()> },
+    /// Send away who is there, after their requests. Of the listeners that are lent no socket is read any more: another
+    /// process does, and passes on what is for them.
+    Leave { lent: Arc<[u32]>, done: oneshot::Sender<()> },
+    /// The other process has gone: read the sockets again, and accept.
+    Return,
 }
 
 /// All of a worker.
@@ -51,7 +55,8 @@ struct Held {
 enum Welcome {
     Come,
     Refused,
-    /// Another process may hear it.
+    /// Another process hears it; but who was asked by this one to show that its address is its own, and has, can show
+    /// it to this one alone.
     Unheard,
 }
 
@@ -62,7 +67,7 @@ impl Endpoints {
 
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Listen { listener, socket } => self.listen(listener, socket),
+            Order::Listen { listener, stand } => self.listen(listener, stand),
             Order::Rename { from, to } => {
                 self.all.iter().filter(|held| held.listener.get() == from).for_each(|held| {
                     held.listener.set(to);
@@ -76,15 +81,22 @@ impl Endpoints {
                     tokio::task::spawn_local(outlive(held));
                 }
             }
-            Order::Leave { within, done } => {
+            Order::Leave { lent, done } => {
+                self.lend(&lent);
                 self.step_back();
-                let (context, all) = (self.context.clone(), std::mem::take(&mut self.all));
-                tokio::task::spawn_local(async move {
-                    wait(&context, within).await;
-                    Self { context, all }.close().await;
-                    let _ = done.send(());
-                });
+                self.context.watch.drain_quic(None);
+                let _ = done.send(());
             }
+            Order::Return => {
+                self.lend(&[]);
+                self.all.iter().for_each(|held| held.welcome.set(Welcome::Come));
+            }
+        }
+    }
+
+    fn lend(&self, lent: &[u32]) {
+        for held in &self.all {
+            held.endpoint.lend(lent.contains(&held.listener.get()));
         }
     }
 
@@ -93,10 +105,15 @@ impl Endpoints {
         self.all.iter().for_each(|held| held.welcome.set(Welcome::Unheard));
     }
 
-    /// Ends what there is, and tells whoever is there.
-    pub(super) async fn close(&mut self) {
+    /// Ends what there is, and tells whoever is there. Until `deadline` other workers' connections may need what is read
+    /// here.
+    pub(super) async fn close(&mut self, deadline: Tick) {
         if self.all.is_empty() {
             return;
+        }
+        self.all.iter().for_each(|held| held.endpoint.settle());
+        while clock::now() < deadline && self.all.iter().any(|held| held.endpoint.is_needed()) {
+            tokio::time::sleep(LOOK.to_std()).await;
         }
         self.context.watch.kill_quic();
         for held in &self.all {
@@ -108,14 +125,14 @@ impl Endpoints {
         self.all.drain(..).for_each(|held| held.endpoint.leave());
     }
 
-    fn listen(&mut self, listener: u32, socket: UdpSocket) {
+    fn listen(&mut self, listener: u32, stand: Stand) {
         let world = self.context.world();
         let front = world.front(listener);
         let Some((tls, http)) = front.and_then(|front| Some((front.tls()?, front.http()?))) else { return };
         let config = self.context.quic.of(tls, http.keep_alive);
-        let opened = socket
+        let opened = stand
             .local_addr()
-            .and_then(|local| Ok((local, Endpoint::new(socket, &self.context.quic_keys, config)?)));
+            .and_then(|local| Ok((local, Endpoint::new(stand, &self.context.quic_keys, config)?)));
         match opened {
             Ok((local, endpoint)) => {
                 let (listener, welcome) = (Cell::new(listener), Cell::new(Welcome::Come));
@@ -128,18 +145,12 @@ impl Endpoints {
     }
 }
 
-/// Sends all clients away and waits until they have gone.
-async fn wait(context: &Context, within: Span) {
-    let deadline = clock::now() + within;
-    context.watch.drain_quic(None);
-    while context.watch.count_quic() > 0 && clock::now() < deadline {
-        tokio::time::sleep(LOOK.to_std()).await;
-    }
-}
-
-/// Keeps an endpoint until its last connection has ended.
+/// Keeps an endpoint until the last connection has ended that may need what it reads.
 async fn outlive(held: Rc<Held>) {
     held.endpoint.wait_idle().await;
+    while held.endpoint.is_needed() {
+        tokio::time::sleep(LOOK.to_std()).await;
+    }
     held.endpoint.close();
     held.endpoint.leave();
 }
@@ -149,6 +160,7 @@ async fn accept(context: Rc<Context>, held: Rc<Held>) {
         match held.welcome.get() {
             Welcome::Come => welcome(&context, incoming, &held),
             Welcome::Refused => incoming.refuse(),
+            Welcome::Unheard if incoming.remote_address_validated() => welcome(&context, incoming, &held),
             Welcome::Unheard => incoming.ignore(),
         }
     }

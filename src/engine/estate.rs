@@ -1,4 +1,5 @@
-//! What a process knows and its successor would have to find out anew: health, load reports, how far each rate is used.
+//! What a process knows and its successor would have to find out anew: health, ejections, load reports, how far each
+//! rate is used.
 //!
 //! Times go as ages, since two processes have two clocks. What the successor's configuration does not have is left
 //! behind; counters begin at zero, as after any start.
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::balance::outlier::Ejection;
 use crate::ledger::gauge::Reported;
 use crate::ledger::member::{Health, ProbeDetail};
 use crate::ledger::registry::EndpointKey;
@@ -26,6 +28,8 @@ pub(super) struct Estate {
     members: Vec<MemberState>,
     endpoints: Vec<Reading>,
     backends: Vec<BackendState>,
+    #[serde(default)]
+    outliers: Vec<OutlierState>,
 }
 
 /// A member with a verdict.
@@ -42,6 +46,18 @@ struct MemberState {
     reason: String,
     latency: u64,
     age: u64,
+}
+
+/// A member that outlier detection has ejected, now or before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OutlierState {
+    service: Arc<str>,
+    group: GroupName,
+    name: Arc<str>,
+    address: SocketAddr,
+    /// How long it is still out; 0 = it is not.
+    left: u64,
+    times: u64,
 }
 
 type GroupName = (String, Arc<str>, Arc<str>);
@@ -68,9 +84,22 @@ struct BackendState {
 pub(super) type Verdict = (u32, Health, ProbeDetail);
 
 impl Estate {
-    /// All that is known in `world`.
-    pub(super) fn of(world: &World, now: Tick) -> Self {
-        let mut estate = Self::default();
+    /// All that is known in `world`, and who is ejected there.
+    pub(super) fn of(world: &World, ejections: Vec<(Arc<str>, Ejection)>, now: Tick) -> Self {
+        let outliers = ejections.into_iter().filter_map(|(service, one)| {
+            let of = world.services.iter().find(|of| *of.name() == service)?;
+            let group = &of.config.backends.get(one.backend)?.group;
+            let member = of.backends.get(one.backend)?.members.get(one.member)?;
+            Some(OutlierState {
+                service,
+                group: name_of(group),
+                name: member.config.name.clone(),
+                address: member.config.address,
+                left: one.left.0,
+                times: one.times,
+            })
+        });
+        let mut estate = Self { outliers: outliers.collect(), ..Self::default() };
         let mut readings: HashMap<(EndpointKey, Option<Arc<str>>), Reported> = HashMap::new();
         for service in &world.services {
             estate.members.extend(
@@ -94,6 +123,22 @@ impl Estate {
         });
         estate.endpoints = readings.collect();
         estate
+    }
+
+    /// Who of `world` is ejected, or was.
+    pub(super) fn outliers(&self, world: &World) -> Vec<(Arc<str>, Ejection)> {
+        let found = self.outliers.iter().filter_map(|one| {
+            let of = world.services.iter().find(|of| *of.name() == one.service)?;
+            let is_its = |group: &Group| name_of(group) == one.group;
+            let backend = of.config.backends.iter().position(|backend| is_its(&backend.group))?;
+            let mut members = of.backends.get(backend)?.members.iter();
+            let is_it =
+                |member: &LiveMember| member.config.name == one.name && member.config.address == one.address;
+            let member = members.position(is_it)?;
+            let ejection = Ejection { backend, member, left: Span(one.left), times: one.times };
+            Some((one.service.clone(), ejection))
+        });
+        found.collect()
     }
 
     /// Puts what fits into the live numbers of `world`, and returns the verdicts for the prober.
@@ -247,7 +292,10 @@ mod tests {
         member.member.record_probe(Health::Timeout, detail);
         endpoint.hear(Some(Ratio::new(0.7)), then + Span::secs(1));
         old.services[0].backends[0].ledger.gate.resume(640, then + Span::secs(2));
-        let read = Estate::read(Estate::of(&old, then + Span::secs(2)).write()).unwrap();
+        let ejection = Ejection { backend: 0, member: 0, left: Span::secs(7), times: 3 };
+        let ejections = vec![(old.services[0].name().clone(), ejection)];
+        let read = Estate::read(Estate::of(&old, ejections, then + Span::secs(2)).write()).unwrap();
+        assert_eq!(read.outliers(&new), [(new.services[0].name().clone(), ejection)]);
         let verdicts = read.settle(&new, now);
         let (member, endpoint) = &of(&new)[0];
         let [(number, health, detail)] = &verdicts[..] else { unreachable!("{verdicts:?}") };
@@ -260,7 +308,7 @@ mod tests {
 
     #[test]
     fn another_version_is_a_fresh_start() {
-        let mut value = Estate::of(&world(), Tick(5)).write();
+        let mut value = Estate::of(&world(), Vec::new(), Tick(5)).write();
         assert!(Estate::read(value.clone()).is_some());
         value["version"] = 2.into();
         assert_eq!(Estate::read(value), None);

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::files::Seen;
-use super::upgrade::{Goods, UpgradeState};
+use super::upgrade::{Goods, Key, UpgradeState};
 use crate::ledger::process::Process;
 use crate::model::problem::{Problem, Severity};
 use crate::model::unit::Span;
@@ -88,8 +88,9 @@ pub(super) enum Change {
     Apply { text: String, origin: Origin, answer: oneshot::Sender<Result<Applied, Refused>> },
     /// Give away copies of the sockets and what is known.
     HandOver { answer: oneshot::Sender<Goods> },
-    /// End all connections of HTTP/3 and leave their sockets to another process.
-    LeaveQuic { answer: oneshot::Sender<()> },
+    /// Send the clients of HTTP/3 away, and leave the sockets of these forwarding rules (`None`: of all) to another
+    /// process.
+    LeaveQuic { to: Option<Vec<Key>>, answer: oneshot::Sender<()> },
     /// The sockets for HTTP/3 are ours alone.
     ResumeQuic,
     /// Stop: finish what runs, then answer. Idle connections may ask once more for `linger`.
@@ -217,11 +218,11 @@ impl Handle {
         });
     }
 
-    /// Ends all connections of HTTP/3, whose requests may go on for a moment, and reads nothing from their sockets any
-    /// more: another process is about to.
-    pub async fn leave_quic(&self) {
+    /// Sends the clients of HTTP/3 away after their requests, and reads their sockets no more: another process is about
+    /// to, and passes on what is for them. `to`: the forwarding rules whose sockets it will read, if that is known.
+    pub async fn leave_quic(&self, to: Option<Vec<Key>>) {
         let (answer, done) = oneshot::channel();
-        if self.changes.send(Change::LeaveQuic { answer }).await.is_ok() {
+        if self.changes.send(Change::LeaveQuic { to, answer }).await.is_ok() {
             let _ = done.await;
         }
     }

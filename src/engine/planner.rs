@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::balance::outlier::Verdict;
+use crate::balance::outlier::{Ejection, Verdict};
 use crate::balance::plan::{BackendSample, Conduct, MemberSample, News, ReportSample, Sample};
 use crate::balance::planner::ServicePlanner;
 use crate::clock;
@@ -33,6 +33,30 @@ impl Planners {
             (service.name().clone(), ServicePlanner::new(service.config.clone(), places, old))
         });
         self.by_service = fresh.collect();
+        for service in &world.services {
+            if let Some(planner) = self.by_service.get(service.name()) {
+                show_ejected(planner, service);
+            }
+        }
+        self.tick(world);
+    }
+
+    /// Members that outlier detection has ejected, by service.
+    pub(super) fn ejections(&self, world: &World, now: Tick) -> Vec<(Arc<str>, Ejection)> {
+        let services = world.services.iter().map(|service| service.name());
+        let planners = services.filter_map(|name| Some((name, self.by_service.get(name)?)));
+        planners
+            .flat_map(|(name, planner)| planner.ejections(now).into_iter().map(|one| (name.clone(), one)))
+            .collect()
+    }
+
+    /// What the process before this one knew of them.
+    pub(super) fn recall(&mut self, world: &World, ejections: Vec<(Arc<str>, Ejection)>, now: Tick) {
+        for (service, ejection) in ejections {
+            if let Some(planner) = self.by_service.get_mut(&service) {
+                planner.recall(ejection, now);
+            }
+        }
         for service in &world.services {
             if let Some(planner) = self.by_service.get(service.name()) {
                 show_ejected(planner, service);

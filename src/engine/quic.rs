@@ -2,35 +2,36 @@
 //!
 //! The kernel deals datagrams out by addresses and by the number of sockets, so that number does not change while
 //! connections live: an address that goes over to another forwarding rule keeps its sockets, and a successor is given
-//! these very ones. Two processes never read the same socket: the old one ends its connections first.
+//! these very ones. Two processes never read the same socket: once the successor does, it passes on what is for
+//! connections of the old one, which live on until their requests have ended.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::endpoints::Order;
 use super::supervisor::{Opened, Supervisor, cannot_bind};
+use super::upgrade::{Key, WaysOf};
 use super::worker::Command;
 use crate::model::config::Front;
 use crate::model::problem::Problem;
-use crate::model::unit::Span;
+use crate::net::inherit::Inherited;
 use crate::net::listen;
+use crate::net::quic::ways::{Handed, Ways};
 use crate::world::World;
-
-/// How long requests over HTTP/3 may go on when another process is about to serve.
-pub(super) const LEAVE_GRACE: Span = Span::secs(5);
-
-/// Forwarding rule and configured address.
-type Key = (Arc<str>, SocketAddr);
 
 /// All that are bound.
 #[derive(Debug, Default)]
 pub(super) struct Quic {
     pub(super) bound: HashMap<Key, Sockets>,
-    /// Another process reads them: the workers get theirs when it is done.
+    /// Another process reads them.
     pub(super) is_away: bool,
+    /// The ways to endpoints of processes before this one, until they are given to ours.
+    pub(super) elders: HashMap<Key, Vec<Handed>>,
 }
 
 /// Those of a front.
@@ -38,6 +39,8 @@ pub(super) struct Quic {
 pub(super) struct Sockets {
     listener: u32,
     pub(super) sockets: Vec<UdpSocket>,
+    /// To the workers' endpoints; `None` = they have none yet.
+    pub(super) ways: Option<Arc<Ways>>,
 }
 
 /// Sockets for a change; dropping them undoes what was opened.
@@ -48,13 +51,28 @@ pub(super) enum OpenedQuic {
     TakenOver(Key, Key),
 }
 
+impl Quic {
+    /// Keeps what leads to the endpoints of processes before this one.
+    pub(super) fn inherit_ways(
+        &mut self,
+        fronts: &[Front],
+        mut of: impl FnMut(&Front) -> Option<Vec<Handed>>,
+    ) {
+        for front in fronts.iter().filter(|front| front.has_http3()) {
+            if let Some(ways) = of(front) {
+                self.elders.insert(key_of(front), ways);
+            }
+        }
+    }
+}
+
 impl Supervisor {
     /// Opens sockets for fronts that are to speak HTTP/3 and do not yet, unless they are `held` or of a rule that goes.
     pub(super) fn open_quic(
         &self,
         fronts: &[Front],
         opened: &[Opened],
-        mut held: impl FnMut(&Front) -> Option<Vec<UdpSocket>>,
+        mut held: impl FnMut(&Front) -> Option<Inherited<UdpSocket>>,
     ) -> Result<Vec<OpenedQuic>, Vec<Problem>> {
         let (mut all, mut problems) = (Vec::new(), Vec::new());
         let stays = |key: &Key| fronts.iter().any(|front| front.has_http3() && key_of(front) == *key);
@@ -69,13 +87,25 @@ impl Supervisor {
                 continue;
             }
             let address = self.address_of(front, opened);
-            match held(front).map_or_else(|| listen::bind_datagrams(address, self.count), Ok) {
-                Ok(sockets) => all.push(OpenedQuic::New(key, sockets)),
-                Err(error) => problems.push(cannot_bind(
-                    &front.name,
-                    format!("cannot listen on {address} for HTTP/3, which is UDP: {error}"),
-                )),
-            }
+            let why = match held(front) {
+                // Other versions tell clients the port that TCP has.
+                Some(held) if held.address.port() != address.port() && front.address.port() != 0 => {
+                    format!("the socket that was handed over has port {}", held.address.port())
+                }
+                Some(held) => {
+                    all.push(OpenedQuic::New(key, held.sockets));
+                    continue;
+                }
+                None => match listen::bind_datagrams(address, self.count) {
+                    Ok(sockets) => {
+                        all.push(OpenedQuic::New(key, sockets));
+                        continue;
+                    }
+                    Err(error) => error.to_string(),
+                },
+            };
+            let message = format!("cannot listen on {address} for HTTP/3, which is UDP: {why}");
+            problems.push(cannot_bind(&front.name, message));
         }
         if problems.is_empty() { Ok(all) } else { Err(problems) }
     }
@@ -86,15 +116,14 @@ impl Supervisor {
             match one {
                 OpenedQuic::New(key, sockets) => {
                     let listener = self.registry.listener(&key.0, key.1);
-                    self.quic.bound.insert(key.clone(), Sockets { listener, sockets });
+                    self.quic.bound.insert(key.clone(), Sockets { listener, sockets, ways: None });
                     self.deal_quic(&key);
                 }
                 OpenedQuic::TakenOver(old, key) => {
                     let to = self.registry.listener(&key.0, key.1);
-                    let Some(Sockets { listener: from, sockets }) = self.quic.bound.remove(&old) else {
-                        continue;
-                    };
-                    self.quic.bound.insert(key, Sockets { listener: to, sockets });
+                    let Some(mut sockets) = self.quic.bound.remove(&old) else { continue };
+                    let from = std::mem::replace(&mut sockets.listener, to);
+                    self.quic.bound.insert(key, sockets);
                     self.tell_all(|| Order::Rename { from, to });
                 }
             }
@@ -111,52 +140,69 @@ impl Supervisor {
         }
     }
 
-    /// Ends all connections of HTTP/3 in good order, so that another process can read the sockets; who answers when
-    /// each worker has.
-    pub(super) fn leave_quic(&mut self) -> Vec<oneshot::Receiver<()>> {
+    /// Sends all clients of HTTP/3 away after their requests, and leaves the sockets to another process, which reads
+    /// those of `to` (`None`: all); who answers when each worker reads them no more.
+    pub(super) fn leave_quic(&mut self, to: Option<&[Key]>) -> Vec<oneshot::Receiver<()>> {
         let mut waiting = Vec::new();
         if self.quic.bound.is_empty() || std::mem::replace(&mut self.quic.is_away, true) {
             return waiting;
         }
+        let is_read = |key: &Key| {
+            to.is_none_or(|to| to.iter().any(|one| one == key || one.1 == key.1 && key.1.port() != 0))
+        };
+        let lent: Arc<[u32]> =
+            self.quic.bound.iter().filter(|(key, _)| is_read(key)).map(|(_, bound)| bound.listener).collect();
         for worker in 0..self.workers.len() {
             let (done, answer) = oneshot::channel();
-            self.tell(worker, Command::Quic(Order::Leave { within: LEAVE_GRACE, done }));
+            self.tell(worker, Command::Quic(Order::Leave { lent: lent.clone(), done }));
             waiting.push(answer);
         }
         waiting
     }
 
+    /// The ways to the endpoints of this process, and of those before it, for a successor.
+    pub(super) fn ways(&self) -> io::Result<(Vec<WaysOf>, Vec<OwnedFd>)> {
+        let (mut all, mut sockets) = (Vec::new(), Vec::new());
+        for ((name, configured), bound) in &self.quic.bound {
+            let handed = bound.ways.as_ref().map_or(Ok(Vec::new()), |ways| ways.hand_on())?;
+            let marks = handed.iter().map(|one| one.mark.0).collect();
+            all.push(WaysOf { name: name.to_string(), configured: *configured, marks });
+            sockets.extend(handed.into_iter().map(|one| one.inbox));
+        }
+        Ok((all, sockets))
+    }
+
     /// No other process reads them any more, or yet.
     pub(super) fn resume_quic(&mut self) {
         if std::mem::take(&mut self.quic.is_away) {
+            self.tell_all(|| Order::Return);
             let keys: Vec<_> = self.quic.bound.keys().cloned().collect();
             keys.iter().for_each(|key| self.deal_quic(key));
         }
     }
 
-    /// A worker may have several, and where another process has opened fewer than there are workers here, some have
-    /// none: no socket is anybody's but one worker's.
+    /// Each worker gets an endpoint, whatever the number of sockets; where there are more sockets than workers, some
+    /// get several.
     fn deal_quic(&mut self, key: &Key) {
-        let Some(Sockets { listener, sockets }) = self.quic.bound.get(key).filter(|_| !self.quic.is_away)
-        else {
-            return;
-        };
-        let listener = *listener;
-        let copies: Vec<_> = sockets.iter().map(UdpSocket::try_clone).collect();
-        for (turn, copy) in copies.into_iter().enumerate() {
-            match copy {
-                Ok(socket) => {
-                    self.tell(turn % self.count.max(1), Command::Quic(Order::Listen { listener, socket }));
+        let is_away = self.quic.is_away;
+        let bound = self.quic.bound.get_mut(key);
+        let Some(bound) = bound.filter(|bound| !is_away && bound.ways.is_none()) else { return };
+        let elders = self.quic.elders.remove(key).unwrap_or_default();
+        let listener = bound.listener;
+        match Ways::open(&bound.sockets, self.count, elders) {
+            Ok((ways, stands)) => {
+                bound.ways = Some(ways);
+                for (turn, stand) in stands.into_iter().enumerate() {
+                    let order = Order::Listen { listener, stand };
+                    self.tell(turn % self.count.max(1), Command::Quic(order));
                 }
-                Err(error) => tracing::error!(%error, "socket unusable for QUIC"),
             }
+            Err(error) => tracing::error!(%error, "sockets unusable for QUIC"),
         }
     }
 
     fn tell_all(&mut self, order: impl Fn() -> Order) {
-        if !self.quic.is_away {
-            (0..self.count).for_each(|worker| self.tell(worker, Command::Quic(order())));
-        }
+        (0..self.count).for_each(|worker| self.tell(worker, Command::Quic(order())));
     }
 }
 

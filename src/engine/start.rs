@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::server::ProducesTickets;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::files;
@@ -30,7 +31,8 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::net::dns::Dns;
 use crate::net::quic::Keys;
-use crate::net::{accept, tls};
+use crate::net::tickets::Tickets;
+use crate::net::tls;
 use crate::proxy::context::Parts;
 use crate::world::World;
 
@@ -108,10 +110,13 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
     let for_quic = supervisor
         .open_quic(&config.fronts, &opened, |front| inheritance.take_quic(front))
         .map_err(|problems| Refused { problems })?;
+    supervisor.quic.inherit_ways(&config.fronts, |front| inheritance.take_ways(front));
     inheritance.discard();
     supervisor.quic.is_away = inheritance.is_upgrade;
     // Without a source of randomness there is no TLS either, and nobody to sign for.
     supervisor.quic_key = inheritance.quic_key.unwrap_or_else(|| session_key::fresh().unwrap_or_default());
+    let tickets = Tickets::inherited(&inheritance.ticket_keys, clock::now());
+    supervisor.tickets = tickets.or_else(|| Tickets::new(clock::now())).map(Arc::new);
     overrides.when_bound.map_or(Ok(()), |give_up| give_up()).map_err(|error| no_user(&error))?;
     supervisor.log = Some(LogWriter::start(&config.proxy.access_log).map_err(|error| no_log(&error))?);
     supervisor.memory = inheritance.session_key.map_or_else(InMemory::new, InMemory::from);
@@ -120,7 +125,9 @@ fn launch(config: &Arc<Config>, origin: &Path, overrides: Overrides) -> Result<H
     supervisor.workers = start_workers(&supervisor, workers, seed)?;
     let world = supervisor.shared.world.load_full();
     if let Some(estate) = inheritance.estate {
-        supervisor.prober.inherit(estate.settle(&world, clock::now()));
+        let now = clock::now();
+        supervisor.planners.recall(&world, estate.outliers(&world), now);
+        supervisor.prober.inherit(estate.settle(&world, now));
     }
     supervisor.prober.reconcile(&world);
     supervisor.names.reconcile(&world);
@@ -183,6 +190,7 @@ fn prepare(
         bound: HashMap::new(),
         quic: Quic::default(),
         quic_key: [0; 32],
+        tickets: None,
         held: None,
         wake,
         log: None,
@@ -195,7 +203,8 @@ fn prepare(
 }
 
 fn start_workers(supervisor: &Supervisor, count: usize, seed: u64) -> Result<Vec<Worker>, Refused> {
-    let (tls, ticketer) = (tls::unverified(), accept::ticketer());
+    let tls = tls::unverified();
+    let ticketer = supervisor.tickets.clone().map(|tickets| -> Arc<dyn ProducesTickets> { tickets });
     let quic_keys = Keys::new(&supervisor.quic_key);
     let parts = |number: usize| Parts {
         worker: WorkerId(number),

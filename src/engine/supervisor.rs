@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +16,7 @@ use super::log_writer::LogWriter;
 use super::planner::{Planners, TICK};
 use super::quic::Quic;
 use super::session_key::{self, InMemory};
-use super::upgrade::{Goods, Inheritance, Letter, Listener};
+use super::upgrade::{Goods, Inheritance, Key, Letter, Listener};
 use super::worker::{Command, Worker};
 use crate::clock;
 use crate::health::agent::Agents;
@@ -29,6 +29,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::resolve;
 use crate::model::unit::Span;
 use crate::net::listen::{self, Beside};
+use crate::net::tickets::Tickets;
 use crate::world::{LiveService, World};
 
 /// How long whoever asked for a change waits for workers to leave the addresses that it has taken away.
@@ -54,6 +55,9 @@ pub(super) struct Supervisor {
     pub(super) quic: Quic,
     /// What QUIC endpoints sign with; a successor gets it.
     pub(super) quic_key: [u8; 32],
+    /// What returning clients take up their sessions of TLS with; a successor gets its keys. `None` = the system has no
+    /// randomness.
+    pub(super) tickets: Option<Arc<Tickets>>,
     /// While another process still serves: what the workers are told once this one is ready.
     pub(super) held: Option<Vec<(usize, Command)>>,
     /// Woken when a member's health changes.
@@ -130,8 +134,8 @@ impl Supervisor {
                             let _ = answer.send(goods);
                         }
                     }
-                    Some(Change::LeaveQuic { answer }) => {
-                        let leaving = self.leave_quic();
+                    Some(Change::LeaveQuic { to, answer }) => {
+                        let leaving = self.leave_quic(to.as_deref());
                         // Aside: plans go on meanwhile.
                         tokio::spawn(async move {
                             all_left(leaving).await;
@@ -338,33 +342,25 @@ impl Supervisor {
     /// For a successor.
     fn goods(&self) -> std::io::Result<Goods> {
         let mut sockets = Vec::new();
-        let mut listeners = Vec::new();
-        for ((name, configured), bound) in &self.bound {
-            let (name, count) = (name.to_string(), bound.sockets.len());
-            listeners.push(Listener { name, configured: *configured, sockets: count });
-            for socket in &bound.sockets {
-                sockets.push(OwnedFd::from(socket.try_clone()?));
-            }
-        }
-        let mut quic = Vec::new();
-        for ((name, configured), bound) in &self.quic.bound {
-            let (name, count) = (name.to_string(), bound.sockets.len());
-            quic.push(Listener { name, configured: *configured, sockets: count });
-            for socket in &bound.sockets {
-                sockets.push(OwnedFd::from(socket.try_clone()?));
-            }
-        }
+        let listeners = list(&mut sockets, self.bound.iter().map(|(key, bound)| (key, &bound.sockets[..])))?;
+        let of_quic = self.quic.bound.iter().map(|(key, bound)| (key, &bound.sockets[..]));
+        let quic = list(&mut sockets, of_quic)?;
+        let (ways, to_endpoints) = self.ways()?;
         let world = self.shared.world.load();
         let key = self.memory.get().map(SessionKey::text);
+        let now = clock::now();
+        let tickets = self.tickets.as_ref().map(|tickets| tickets.hand_on(now)).unwrap_or_default();
         let letter = Letter {
             listeners,
             quic,
             quic_key: Some(SessionKey::text(&self.quic_key)),
             admin: None,
+            ways,
             session_key: key,
-            estate: Estate::of(&world, clock::now()).write(),
+            ticket_keys: tickets.iter().map(|(key, age)| (SessionKey::text(key), age.0)).collect(),
+            estate: Estate::of(&world, self.planners.ejections(&world, now), now).write(),
         };
-        Ok(Goods { letter, sockets })
+        Ok(Goods { letter, sockets, ways: to_endpoints })
     }
 
     fn refuse(&self, origin: String, problems: Vec<Problem>) {
@@ -403,6 +399,21 @@ impl Supervisor {
             let _ = tokio::task::spawn_blocking(move || log.finish()).await;
         }
     }
+}
+
+/// Names sockets for a letter, and adds copies of them.
+fn list<'a, S: AsFd + 'a>(
+    copies: &mut Vec<OwnedFd>,
+    all: impl Iterator<Item = (&'a Key, &'a [S])>,
+) -> std::io::Result<Vec<Listener>> {
+    let mut listed = Vec::new();
+    for ((name, configured), sockets) in all {
+        for socket in sockets {
+            copies.push(socket.as_fd().try_clone_to_owned()?);
+        }
+        listed.push(Listener { name: name.to_string(), configured: *configured, sockets: sockets.len() });
+    }
+    Ok(listed)
 }
 
 async fn all_left(retiring: Retiring) {

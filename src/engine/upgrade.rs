@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,13 @@ use super::estate::Estate;
 use super::handle::{Change, Handle};
 use crate::clock;
 use crate::model::config::{Front, SessionKey};
+use crate::model::unit::Span;
 use crate::net::inherit::{self, Channel, Inherited};
+use crate::net::quic::ways::{Handed, Mark};
+use crate::net::tickets::SECRET;
+
+/// A forwarding rule's name and configured address.
+pub type Key = (Arc<str>, SocketAddr);
 
 /// Set in the environment of a successor.
 const HANDOVER: &str = "OVERSPILL_HANDOVER";
@@ -125,8 +132,10 @@ fn on_path(name: &Path) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Goods {
     pub(super) letter: Letter,
-    /// In the order of the letter.
+    /// Of forwarding rules, in the order of the letter.
     pub(super) sockets: Vec<OwnedFd>,
+    /// To endpoints of QUIC, in the order of the letter.
+    pub(super) ways: Vec<OwnedFd>,
 }
 
 /// The first frame. Unknown fields are ignored, so that a later version can add some.
@@ -139,12 +148,18 @@ pub(super) struct Letter {
     /// What QUIC endpoints sign with.
     #[serde(default)]
     pub(super) quic_key: Option<String>,
-    /// The admin listener's address as configured; its socket is the last one.
+    /// The admin listener's address as configured; its socket follows those of the forwarding rules.
     #[serde(default)]
     pub(super) admin: Option<SocketAddr>,
+    /// The ways to endpoints of QUIC, whose sockets are the last.
+    #[serde(default)]
+    pub(super) ways: Vec<WaysOf>,
     /// The key of strong cookies where it is in no file.
     #[serde(default)]
     pub(super) session_key: Option<String>,
+    /// What sessions of TLS are sealed with, and for how long it has been in use, in nanoseconds.
+    #[serde(default)]
+    pub(super) ticket_keys: Vec<(String, u64)>,
     #[serde(default)]
     pub(super) estate: Value,
 }
@@ -157,14 +172,24 @@ pub(super) struct Listener {
     pub(super) sockets: usize,
 }
 
+/// The marks of the endpoints of a forwarding rule, with a socket each.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WaysOf {
+    pub(super) name: String,
+    pub(super) configured: SocketAddr,
+    pub(super) marks: Vec<u64>,
+}
+
 /// What a process finds when it starts: sockets of its predecessor or of systemd, and what the predecessor knew.
 #[derive(Debug, Default)]
 pub struct Inheritance {
-    pub(super) listeners: Vec<Inherited>,
-    /// By forwarding rule and configured address.
-    pub(super) quic: Vec<(String, SocketAddr, Vec<UdpSocket>)>,
+    pub(super) listeners: Vec<Inherited<TcpListener>>,
+    pub(super) quic: Vec<Inherited<UdpSocket>>,
+    /// To endpoints of processes before this one.
+    pub(super) ways: Vec<Inherited<Handed>>,
     pub(super) quic_key: Option<[u8; 32]>,
     pub(super) session_key: Option<[u8; 32]>,
+    pub(super) ticket_keys: Vec<([u8; SECRET], Span)>,
     pub(super) estate: Option<Estate>,
     /// Whether another process still serves the sockets: then this one accepts nothing before it is ready.
     pub(super) is_upgrade: bool,
@@ -177,7 +202,9 @@ impl Inheritance {
     /// When the predecessor has gone, or what is handed over is not understood.
     pub fn of_this_process() -> io::Result<(Self, Option<Predecessor>)> {
         if std::env::var_os(HANDOVER).is_none() {
-            return Ok((Self { listeners: inherit::from_systemd()?, ..Self::default() }, None));
+            let activated = inherit::from_systemd()?;
+            let (listeners, quic) = (activated.listeners, activated.datagrams);
+            return Ok((Self { listeners, quic, ..Self::default() }, None));
         }
         let channel = Channel::of_standard_input()?;
         channel.limit(Some(LETTER_TIME))?;
@@ -190,68 +217,95 @@ impl Inheritance {
     fn open(letter: Letter, sockets: Vec<OwnedFd>) -> io::Result<(Self, Option<(SocketAddr, TcpListener)>)> {
         // A worker that waits in accept would serve nobody.
         sockets.iter().try_for_each(|socket| SockRef::from(socket).set_nonblocking(true))?;
-        let mut sockets = sockets.into_iter();
-        let listeners: Vec<_> = letter
-            .listeners
-            .into_iter()
-            .map(|one| Inherited {
-                name: Some(one.name),
-                address: one.configured,
-                sockets: sockets.by_ref().take(one.sockets).map(TcpListener::from).collect(),
-            })
-            .collect();
-        let mut of = |count| sockets.by_ref().take(count).map(UdpSocket::from).collect();
-        let quic: Vec<(_, _, Vec<_>)> =
-            letter.quic.into_iter().map(|one| (one.name, one.configured, of(one.sockets))).collect();
-        let admin = letter.admin.and_then(|address| Some((address, sockets.next()?.into())));
-        if listeners.iter().any(|one| one.sockets.is_empty()) || quic.iter().any(|(.., of)| of.is_empty()) {
-            return Err(io::Error::other("fewer sockets came than the old process has announced"));
+        let mut rest = sockets.into_iter();
+        let listeners = share_out(letter.listeners, &mut rest, TcpListener::from)?;
+        let quic = share_out(letter.quic, &mut rest, UdpSocket::from)?;
+        let next = |rest: &mut std::vec::IntoIter<OwnedFd>| rest.next().ok_or_else(too_few);
+        let admin =
+            letter.admin.map(|address| Ok::<_, io::Error>((address, next(&mut rest)?.into()))).transpose()?;
+        let mut ways = Vec::new();
+        for one in letter.ways {
+            let marks = one.marks.into_iter();
+            let sockets: io::Result<Vec<_>> =
+                marks.map(|mark| Ok(Handed { mark: Mark(mark), inbox: next(&mut rest)? })).collect();
+            ways.push(Inherited { name: Some(one.name), address: one.configured, sockets: sockets? });
         }
         let inheritance = Self {
             listeners,
             quic,
+            ways,
             quic_key: letter.quic_key.as_deref().and_then(SessionKey::parse),
             session_key: letter.session_key.as_deref().and_then(SessionKey::parse),
+            ticket_keys: letter
+                .ticket_keys
+                .into_iter()
+                .filter_map(|(key, age)| Some((SessionKey::parse(&key)?, Span(age))))
+                .collect(),
             estate: Estate::read(letter.estate),
             is_upgrade: true,
         };
         Ok((inheritance, admin))
     }
 
-    /// The sockets of a forwarding rule. A predecessor's must be of the address that the rule has now; of systemd's
-    /// one of the rule's name goes before one of its address.
+    /// The sockets of a forwarding rule.
     pub(super) fn take(&mut self, front: &Front) -> Option<Vec<TcpListener>> {
-        let is_named = |one: &Inherited| one.name.as_deref() == Some(&*front.name);
-        let is_there = |one: &Inherited| one.address == front.address;
-        let place = |fits: &dyn Fn(&Inherited) -> bool| self.listeners.iter().position(fits);
-        let place = if self.is_upgrade {
-            place(&|one| is_named(one) && is_there(one))
-                .or_else(|| place(&|one| is_there(one) && front.address.port() != 0))
-        } else {
-            place(&is_named).or_else(|| place(&is_there))
-        };
-        Some(self.listeners.swap_remove(place?).sockets)
+        Some(claim(&mut self.listeners, front, self.is_upgrade)?.sockets)
     }
 
-    /// The sockets for HTTP/3 of a forwarding rule.
-    pub(super) fn take_quic(&mut self, front: &Front) -> Option<Vec<UdpSocket>> {
-        let is_there = |address: SocketAddr| address == front.address;
-        let place = |fits: &dyn Fn(&str, SocketAddr) -> bool| {
-            self.quic.iter().position(|(name, address, _)| fits(name, *address))
-        };
-        let place = place(&|name, address| name == &*front.name && is_there(address))
-            .or_else(|| place(&|_, address| is_there(address) && front.address.port() != 0));
-        Some(self.quic.swap_remove(place?).2)
+    /// Those for HTTP/3.
+    pub(super) fn take_quic(&mut self, front: &Front) -> Option<Inherited<UdpSocket>> {
+        claim(&mut self.quic, front, self.is_upgrade)
+    }
+
+    /// The ways to endpoints that processes before this one have at the address of a forwarding rule.
+    pub(super) fn take_ways(&mut self, front: &Front) -> Option<Vec<Handed>> {
+        Some(claim(&mut self.ways, front, self.is_upgrade)?.sockets)
     }
 
     /// What nobody wants is closed.
     pub(super) fn discard(&mut self) {
-        for one in self.listeners.drain(..) {
-            let (name, address) = (one.name.unwrap_or_default(), one.address);
+        let names = |name: Option<String>, address| (name.unwrap_or_default(), address);
+        let listeners = self.listeners.drain(..).map(|one| names(one.name, one.address));
+        let quic = self.quic.drain(..).map(|one| names(one.name, one.address));
+        for (name, address) in listeners.chain(quic) {
             tracing::warn!(name, %address, "a socket was handed over that no forwarding rule is for");
         }
-        self.quic.clear();
+        self.ways.clear();
     }
+}
+
+/// What is a forwarding rule's. A predecessor's must be of the address that the rule has now; of systemd's one of the
+/// rule's name goes before one of its address.
+fn claim<S>(all: &mut Vec<Inherited<S>>, front: &Front, is_upgrade: bool) -> Option<Inherited<S>> {
+    let is_named = |one: &Inherited<S>| one.name.as_deref() == Some(&*front.name);
+    let is_there = |one: &Inherited<S>| one.address == front.address;
+    let place = |fits: &dyn Fn(&Inherited<S>) -> bool| all.iter().position(fits);
+    let place = if is_upgrade {
+        place(&|one| is_named(one) && is_there(one))
+            .or_else(|| place(&|one| is_there(one) && front.address.port() != 0))
+    } else {
+        place(&is_named).or_else(|| place(&is_there))
+    };
+    Some(all.swap_remove(place?))
+}
+
+/// The next sockets by forwarding rule, as a letter has announced them.
+fn share_out<S>(
+    announced: Vec<Listener>,
+    sockets: &mut impl Iterator<Item = OwnedFd>,
+    make: impl Fn(OwnedFd) -> S,
+) -> io::Result<Vec<Inherited<S>>> {
+    let one = |of: Listener| {
+        let mine: Vec<_> = sockets.take(of.sockets).map(&make).collect();
+        let is_whole = !mine.is_empty() && mine.len() == of.sockets;
+        let inherited = Inherited { name: Some(of.name), address: of.configured, sockets: mine };
+        if is_whole { Ok(inherited) } else { Err(too_few()) }
+    };
+    announced.into_iter().map(one).collect()
+}
+
+fn too_few() -> io::Error {
+    io::Error::other("fewer sockets came than the old process has announced")
 }
 
 /// The process that this one replaces; it serves until it is told.
@@ -267,11 +321,12 @@ impl Predecessor {
         self.admin.take_if(|(configured, _)| *configured == address).map(|(_, listener)| listener)
     }
 
-    /// Says that this process is ready, and returns when the old one has told systemd and stops accepting, or is gone.
-    /// Blocking.
-    pub fn relieve(self) {
+    /// Says that this process is ready, and that it will read the sockets for HTTP/3 of `quic`, forwarding rules by name
+    /// and address; returns when the old one has told systemd and stops accepting, or is gone. Blocking.
+    pub fn relieve(self, quic: &[Key]) {
         let channel = &self.channel;
-        let released = channel.limit(None).and_then(|()| channel.send(br#"{"ready":true}"#, &[]));
+        let ready = json!({"ready": true, "quic": quic}).to_string();
+        let released = channel.limit(None).and_then(|()| channel.send(ready.as_bytes(), &[]));
         // Gone already: then nobody else serves.
         let _ = released.and_then(|()| channel.receive());
     }
@@ -288,6 +343,7 @@ impl Predecessor {
 #[derive(Debug)]
 pub struct Successor {
     channel: Channel,
+    quic: Option<Vec<Key>>,
     offspring: Offspring,
 }
 
@@ -296,6 +352,12 @@ impl Successor {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.offspring.0.as_ref().map_or(0, Child::id)
+    }
+
+    /// The forwarding rules whose sockets for HTTP/3 it will read; `None` = it does not say, and may read any.
+    #[must_use]
+    pub fn quic(&self) -> Option<Vec<Key>> {
+        self.quic.clone()
     }
 
     /// It may say to the world that it serves.
@@ -330,14 +392,14 @@ impl Drop for Offspring {
 impl Handle {
     /// How the last upgrade went.
     #[must_use]
-    pub fn upgrade(&self) -> std::sync::Arc<UpgradeState> {
+    pub fn upgrade(&self) -> Arc<UpgradeState> {
         self.shared.upgrade.load_full()
     }
 
     /// Says where an upgrade is; for whoever attends to them.
     pub fn set_upgrade(&self, phase: Phase) {
         let failed = self.upgrade().failed + u64::from(matches!(phase, Phase::Failed(_)));
-        self.shared.upgrade.store(std::sync::Arc::new(UpgradeState { phase, at: clock::wall(), failed }));
+        self.shared.upgrade.store(Arc::new(UpgradeState { phase, at: clock::wall(), failed }));
     }
 
     /// Asks for an upgrade.
@@ -376,11 +438,12 @@ impl Handle {
             goods.letter.admin = Some(address);
             goods.sockets.push(socket);
         }
+        goods.sockets.append(&mut goods.ways);
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         let mut offspring = Offspring(Some(program.start(theirs).map_err(failed)?));
         let talk = tokio::task::spawn_blocking(move || talk(ours, &goods, limit));
         match tokio::time::timeout(limit, talk).await {
-            Ok(Ok(Ok(channel))) => Ok(Successor { channel, offspring }),
+            Ok(Ok(Ok((channel, quic)))) => Ok(Successor { channel, quic, offspring }),
             Ok(Ok(Err(Some(why)))) => Err(format!("the new process failed: {why}")),
             Err(_) => {
                 Err(format!("the new process was not ready within {} s and was ended", limit.as_secs()))
@@ -401,7 +464,11 @@ impl Handle {
 
 /// The old process's part of the talk, until the new one is ready. The error is what it says of its failure; `None`
 /// when it ended without a word.
-fn talk(channel: Channel, goods: &Goods, limit: Duration) -> Result<Channel, Option<String>> {
+fn talk(
+    channel: Channel,
+    goods: &Goods,
+    limit: Duration,
+) -> Result<(Channel, Option<Vec<Key>>), Option<String>> {
     let letter = serde_json::to_vec(&goods.letter).map_err(|error| Some(error.to_string()))?;
     let sockets: Vec<_> = goods.sockets.iter().map(|socket| socket.as_fd()).collect();
     channel.limit(Some(limit)).map_err(|_| None)?;
@@ -409,7 +476,7 @@ fn talk(channel: Channel, goods: &Goods, limit: Duration) -> Result<Channel, Opt
     let (answer, _) = channel.receive().map_err(|_| None)?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     if answer["ready"] == true {
-        return Ok(channel);
+        return Ok((channel, serde_json::from_value(answer["quic"].clone()).ok()));
     }
     Err(answer["failed"].as_str().map(str::to_owned))
 }

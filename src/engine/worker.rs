@@ -104,6 +104,7 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             }
             Command::Quic(order) => endpoints.obey(order),
             Command::Stop { linger, grace, done } => {
+                let deadline = clock::now() + grace;
                 context.is_draining.set(true);
                 endpoints.step_back();
                 for (_, retire, task) in accepting.drain(..) {
@@ -111,7 +112,7 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                     let _ = task.await;
                 }
                 finish(&context, linger, grace).await;
-                endpoints.close().await;
+                endpoints.close(deadline).await;
                 ticking.abort();
                 context.flush_log();
                 let _ = done.send(());

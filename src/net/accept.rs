@@ -8,7 +8,6 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::ring;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
 };
@@ -28,12 +27,6 @@ pub const HANDSHAKE_TIMEOUT: Span = Span::secs(10);
 /// Seals what a returning client needs to take up its session again, whichever worker it meets. `None` when the system
 /// has no randomness: then every handshake is a full one.
 pub type Ticketer = Option<Arc<dyn ProducesTickets>>;
-
-/// A ticketer with keys of its own, which it changes about every six hours. Make one for the process.
-#[must_use]
-pub fn ticketer() -> Ticketer {
-    ring::Ticketer::new().ok()
-}
 
 /// A worker's TLS configurations, made when they are first asked for.
 pub struct Acceptors {
@@ -204,6 +197,8 @@ impl ResolvesServerCert for ByName {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use crate::net::tickets::Tickets;
     use crate::net::tls;
     use rustls::HandshakeKind;
     use rustls::pki_types::ServerName;
@@ -211,6 +206,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     const HTTP: Alpn = &[b"http/1.1"];
+
+    fn ticketer() -> Ticketer {
+        Some(Arc::new(Tickets::new(clock::now())?))
+    }
 
     fn terms() -> Arc<Termination> {
         let one = (include_str!("../model/testdata/one.pem"), include_str!("../model/testdata/one.key"));

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use rustix::net::{
 };
 use socket2::SockRef;
 
-use super::listen::{BACKLOG, hand_on};
+use super::listen::{BACKLOG, hand_on, make_room};
 
 /// Longest frame: 256 MiB, the health of some 500,000 members.
 pub const LONGEST_FRAME: u32 = 256 << 20;
@@ -136,37 +136,67 @@ impl Channel {
     }
 }
 
-/// Sockets of one front that are there already.
+/// Sockets of one front that are there already: listeners, or sockets for datagrams.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct Inherited<S> {
     /// Name of the forwarding rule, where it is known.
     pub name: Option<String>,
     /// The rule's address: as configured for a predecessor's sockets, as bound for systemd's.
     pub address: SocketAddr,
     /// At least one.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<S>,
+}
+
+/// What systemd hands over.
+#[derive(Debug, Default)]
+pub struct Activated {
+    /// Listening sockets.
+    pub listeners: Vec<Inherited<TcpListener>>,
+    /// Sockets for HTTP/3; several of one name and address are together.
+    pub datagrams: Vec<Inherited<UdpSocket>>,
 }
 
 /// What systemd hands over: `LISTEN_FDS` with `LISTEN_FDNAMES`. Call it once, before there are threads: it takes the
-/// variables out of the environment. What is no listening TCP socket is an error.
+/// variables out of the environment. What is no listening TCP socket and no socket of UDP is an error.
 ///
 /// # Errors
-/// When a descriptor is no TCP socket.
-pub fn from_systemd() -> io::Result<Vec<Inherited>> {
+/// When a descriptor is neither.
+pub fn from_systemd() -> io::Result<Activated> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut handed = ListenFd::from_env();
-    let mut inherited = Vec::new();
+    let mut activated = Activated::default();
     for index in 0..handed.len() {
         let name = names.next().filter(|name| !name.is_empty()).map(str::to_owned);
-        let Some(socket) = handed.take_tcp_listener(index)? else { continue };
-        let reference = SockRef::from(&socket);
-        reference.set_nonblocking(true)?;
-        hand_on(&reference)?;
-        reference.listen(BACKLOG)?;
-        inherited.push(Inherited { name, address: socket.local_addr()?, sockets: vec![socket] });
+        // What is another kind of socket stays where it is.
+        match handed.take_udp_socket(index) {
+            Ok(Some(socket)) => activated.add_datagrams(name, socket)?,
+            Ok(None) => {}
+            Err(_) => {
+                let Some(socket) = handed.take_tcp_listener(index)? else { continue };
+                let reference = SockRef::from(&socket);
+                reference.set_nonblocking(true)?;
+                hand_on(&reference)?;
+                reference.listen(BACKLOG)?;
+                let address = socket.local_addr()?;
+                activated.listeners.push(Inherited { name, address, sockets: vec![socket] });
+            }
+        }
     }
-    Ok(inherited)
+    Ok(activated)
+}
+
+impl Activated {
+    fn add_datagrams(&mut self, name: Option<String>, socket: UdpSocket) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        make_room(&SockRef::from(&socket));
+        let address = socket.local_addr()?;
+        match self.datagrams.iter_mut().find(|one| one.name == name && one.address == address) {
+            Some(one) => one.sockets.push(socket),
+            None => self.datagrams.push(Inherited { name, address, sockets: vec![socket] }),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -62,12 +62,16 @@ pub fn bind_datagrams(address: SocketAddr, copies: usize) -> io::Result<Vec<UdpS
     open(address, Shared::No, Type::DGRAM)?;
     let bind_one = |_| {
         let socket = open(address, Shared::Yes, Type::DGRAM)?;
-        // As far as the system allows: a burst must not be lost while its worker serves others.
-        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
-        let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER);
+        make_room(&socket);
         Ok(socket.into())
     };
     (0..copies.max(1)).map(bind_one).collect()
+}
+
+/// Room for datagrams, as far as the system allows: a burst must not be lost while its worker serves others.
+pub fn make_room(socket: &Socket) {
+    let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
+    let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER);
 }
 
 /// [`bind`] with a port of the system's choice that is free for datagrams too.

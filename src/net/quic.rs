@@ -1,29 +1,28 @@
 //! QUIC: endpoints on sockets of UDP, and what is agreed on with those who connect. HTTP/3 is another floor's.
 //!
-//! A worker has an endpoint of its own on each address, and all datagrams between two addresses reach the same worker.
-//! So a connection belongs to two addresses for life: whoever changes its own, as behind a router that forgets, may
-//! reach a worker that knows nothing of it, and is told so by a stateless reset, which all workers sign alike. It then
-//! connects anew.
+//! A worker has an endpoint of its own on each address, and connections live as long as it does. A datagram finds its
+//! endpoint by the ID of its connection, whichever worker or process has read it: see [`ways`]. So a client may change
+//! its address, and another process may take the sockets over.
+
+mod socket;
+pub mod ways;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
-    AsyncUdpSocket, EndpointConfig, IdleTimeout, Incoming, Runtime as _, ServerConfig, TokioRuntime,
-    TransportConfig, UdpPoller, VarInt,
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use ring::hmac;
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
+use self::socket::Socket;
+use self::ways::{ID, Mark, Stand, Ways};
 use super::accept::{Alpn, Ticketer, configure};
 use crate::model::tls::Termination;
 use crate::model::unit::Span;
@@ -70,27 +69,32 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Who talks QUIC on a socket.
+/// Who talks QUIC at an address.
 #[derive(Debug)]
 pub struct Endpoint {
     inner: quinn::Endpoint,
     socket: Arc<Socket>,
+    ways: Arc<Ways>,
+    seat: usize,
 }
 
 impl Endpoint {
-    /// On `socket`, which it then owns. Whoever accepts a connection says with which [`ServerConfig`]; `config` is that of
+    /// On `stand`, which it then owns. Whoever accepts a connection says with which [`ServerConfig`]; `config` is that of
     /// the first, and serves to read what the others begin with.
     ///
     /// # Errors
     /// When the socket is none of UDP.
-    pub fn new(socket: UdpSocket, keys: &Keys, config: Arc<ServerConfig>) -> io::Result<Self> {
-        let runtime = Arc::new(TokioRuntime);
-        let socket =
-            Arc::new(Socket { inner: runtime.wrap_udp_socket(socket)?, is_left: AtomicBool::new(false) });
-        let (of_endpoint, config) = (EndpointConfig::new(keys.reset.clone()), Arc::unwrap_or_clone(config));
+    pub fn new(stand: Stand, keys: &Keys, config: Arc<ServerConfig>) -> io::Result<Self> {
+        let (ways, seat) = (stand.ways.clone(), stand.seat);
+        let mark = ways.mark(seat);
+        let socket = Arc::new(Socket::new(stand)?);
+        let mut of_endpoint = EndpointConfig::new(keys.reset.clone());
+        of_endpoint.cid_generator(move || Box::new(Stamp { mark, next: 0 }));
+        let (config, runtime) = (Arc::unwrap_or_clone(config), Arc::new(TokioRuntime));
         let inner =
             quinn::Endpoint::new_with_abstract_socket(of_endpoint, Some(config), socket.clone(), runtime)?;
-        Ok(Self { inner, socket })
+        ways.settle(seat, false);
+        Ok(Self { inner, socket, ways, seat })
     }
 
     /// The next connection; `None` after [`Self::close`].
@@ -106,59 +110,58 @@ impl Endpoint {
     /// Waits until there is no connection.
     pub async fn wait_idle(&self) {
         self.inner.wait_idle().await;
+        self.settle();
+    }
+
+    /// There will be no connection any more.
+    pub fn settle(&self) {
+        self.ways.settle(self.seat, true);
+    }
+
+    /// Whether there is one at any endpoint of this address, which may need what this one reads.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        !self.ways.are_settled()
+    }
+
+    /// Whether another process reads the socket, and what it reads for this endpoint comes by its inbox.
+    pub fn lend(&self, is_lent: bool) {
+        self.socket.lend(is_lent);
     }
 
     /// Nothing is read any more, whoever still holds the socket.
     pub fn leave(&self) {
-        self.socket.is_left.store(true, Relaxed);
+        self.socket.leave();
     }
 }
 
 /// `H3_NO_ERROR`.
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
-/// A socket that another process may read one day.
-#[derive(Debug)]
-struct Socket {
-    inner: Arc<dyn AsyncUdpSocket>,
-    is_left: AtomicBool,
+/// Makes the IDs of an endpoint's connections.
+struct Stamp {
+    mark: Mark,
+    /// For a system that has no randomness any more.
+    next: u32,
 }
 
-impl AsyncUdpSocket for Socket {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        self.inner.clone().create_io_poller()
-    }
-
-    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.inner.try_send(transmit)
-    }
-
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        if self.is_left.load(Relaxed) {
-            return Poll::Pending;
+impl ConnectionIdGenerator for Stamp {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut nonce = [0; 3];
+        if getrandom::fill(&mut nonce).is_err() {
+            self.next = self.next.wrapping_add(1);
+            let [_, a, b, c] = self.next.to_be_bytes();
+            nonce = [a, b, c];
         }
-        self.inner.poll_recv(cx, bufs, meta)
+        ConnectionId::new(&self.mark.id(nonce))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+    fn cid_len(&self) -> usize {
+        ID
     }
 
-    fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.inner.max_receive_segments()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.inner.may_fragment()
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -211,7 +214,6 @@ fn server(terms: &Termination, idle: Span, ticketer: &Ticketer) -> ServerConfig 
     let mut config = ServerConfig::with_crypto(Arc::new(crypto.expect("ring has the suite")));
     config
         .transport_config(Arc::new(transport(idle)))
-        .migration(false)
         .retry_token_lifetime(RETRY_LIFETIME)
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BUFFER.0)

@@ -80,15 +80,20 @@ impl Secured {
     }
 }
 
-/// [`sni_of`] for QUIC.
-pub(crate) fn sni_of_quic(connection: &quinn::Connection) -> Option<Rc<str>> {
-    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
-    data.server_name.map(|name| name.trim_end_matches('.').to_ascii_lowercase().into())
+/// The host that a client asked for by SNI [G 6.10].
+pub(crate) fn sni_of(connection: &ServerConnection) -> Option<Rc<str>> {
+    connection.server_name().map(plain)
 }
 
-/// The host that a client asked for by SNI: lower case, no trailing dot [G 6.10].
-pub(crate) fn sni_of(connection: &ServerConnection) -> Option<Rc<str>> {
-    connection.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase().into())
+/// The same for QUIC.
+pub(crate) fn sni_of_quic(connection: &quinn::Connection) -> Option<Rc<str>> {
+    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    data.server_name.as_deref().map(plain)
+}
+
+/// Lower case, no trailing dot.
+fn plain(name: &str) -> Rc<str> {
+    name.trim_end_matches('.').to_ascii_lowercase().into()
 }
 
 /// A handshake that came to nothing.

@@ -2,8 +2,8 @@
 //! to [`super::handle`], as in HTTP/2.
 //!
 //! A stream has its own deadline and its own member. When its time is up, it alone is reset; the connection has a
-//! deadline only while it has no streams. It ends with GOAWAY, and streams under way end first. Early data is off, and
-//! a connection stays between its two addresses: see [`crate::net::quic`].
+//! deadline only while it has no streams. It ends with GOAWAY, and streams under way end first. Early data is off. A
+//! client may change its address: its requests are those of the address that it has when they begin.
 
 mod answer;
 mod frames;
@@ -57,6 +57,7 @@ const LEAVE: Span = Span::secs(1);
 /// What the streams of a connection share.
 pub(super) struct Connection {
     client: Rc<Client>,
+    conn: quinn::Connection,
     shared: Rc<Shared>,
     /// Most bytes in a head.
     max_head: usize,
@@ -112,9 +113,9 @@ pub(crate) async fn serve(
     let client = Rc::new(Client::of_quic(&open, place, ends, keep_alive));
     client.watched.set_deadline(clock::now() + keep_alive);
     client.context.process.count(client.context.worker, Traffic::Http3Connections);
-    let connection = Connection::new(client, max_head);
+    let connection = Connection::new(client, conn, max_head);
     // Boxed: of HTTP/3 alone, and large.
-    Box::pin(connection.converse(&conn)).await;
+    Box::pin(connection.converse()).await;
 }
 
 /// What happens to a connection.
@@ -133,11 +134,12 @@ enum Event {
 type Http3 = server::Connection<Transport, Bytes>;
 
 impl Connection {
-    fn new(client: Rc<Client>, max_head: usize) -> Rc<Self> {
+    fn new(client: Rc<Client>, conn: quinn::Connection, max_head: usize) -> Rc<Self> {
         let now = clock::now();
         Rc::new(Self {
             shared: Shared::new(client.watched.clone()),
             client,
+            conn,
             max_head,
             streams: Streams::new(LEAVE),
             open: Cell::new(0),
@@ -150,15 +152,15 @@ impl Connection {
     }
 
     /// Speaks HTTP/3 until the connection ends.
-    async fn converse(self: Rc<Self>, conn: &quinn::Connection) {
-        let transport = Transport::new(conn, &self.shared);
+    async fn converse(self: Rc<Self>) {
+        let transport = Transport::new(&self.conn, &self.shared);
         let mut builder = server::builder();
         builder.max_field_section_size(MAX_HEADER_LIST.into()).send_grease(false);
         let building = pin!(builder.build::<_, Bytes>(transport));
         if let Some(Ok(mut http3)) = self.unless_over(building).await {
             self.accept(&mut http3).await;
             // Before h3's own end, which knows no reason.
-            conn.close(code(self.reason()), b"");
+            self.conn.close(code(self.reason()), b"");
         }
         self.count();
     }
@@ -255,7 +257,7 @@ impl Connection {
             self.is_over_requests.set(true);
         }
         let stream = Stream { connection: self.clone(), is_head: Cell::new(false) };
-        let client = Rc::new(Client::of_stream3(&self.client, stream));
+        let client = Rc::new(Client::of_stream3(&self.client, stream, self.conn.remote_address()));
         client.watched.set_deadline(now + HEAD_TIMEOUT);
         let future = self.clone().answer(resolver, signals.clone(), client.clone());
         let connection = self.clone();

@@ -61,7 +61,10 @@ pub(crate) fn raw(status: u16, detail: StatusDetail) -> Vec<u8> {
 }
 
 fn own(mut record: Box<Record>, status: u16, body: Bytes, closes: bool) -> Response<ResponseBody> {
-    record.status = Some(status);
+    // Nobody is there to get it.
+    let is_heard = record.detail != Some(StatusDetail::ClientDisconnectedBeforeAny);
+    record.status = is_heard.then_some(status);
+    let closes = closes || record.client.owes_body();
     let length = body.len();
     // Where hyper does not know that the answer to a HEAD has no body.
     let is_head = record.client.is_head();

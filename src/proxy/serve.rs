@@ -88,13 +88,22 @@ impl Client {
         Self::of_link(connection, Link::Stream(stream))
     }
 
-    /// The same of HTTP/3.
-    pub(super) fn of_stream3(connection: &Self, stream: http3::Stream) -> Self {
-        Self::of_link(connection, Link::Stream3(stream))
+    /// The same of HTTP/3, where the client may have come to another address meanwhile.
+    pub(super) fn of_stream3(connection: &Self, stream: http3::Stream, peer: SocketAddr) -> Self {
+        let mut client = Self::of_link(connection, Link::Stream3(stream));
+        if peer != client.peer {
+            client.peer = peer;
+            client.hop = Hop::new(peer.ip(), client.local.ip(), true);
+        }
+        client
     }
 
     /// A connection of HTTP/3.
     pub(super) fn of_quic(open: &Open, place: Place, ends: Ends, keep_alive: Span) -> Self {
+        Self::of_connection(open, ends, (Link::Quic, place), keep_alive)
+    }
+
+    fn of_connection(open: &Open, ends: Ends, (link, place): (Link, Place), keep_alive: Span) -> Self {
         let Ends { listener, peer, local, secured, sni, cert } = ends;
         Self {
             context: open.context.clone(),
@@ -105,8 +114,8 @@ impl Client {
             secured,
             sni,
             cert,
-            hop: Hop::new(peer.ip(), local.ip(), true),
-            link: Link::Quic,
+            hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
+            link,
             _place: Some(place),
             keep_alive: Cell::new(keep_alive),
             is_in_flight: Cell::new(false),
@@ -188,6 +197,12 @@ impl Client {
     /// Why the body of the request under way is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<StatusDetail> {
         self.guard()?.refusal().map(|refusal| refusal.answer().1)
+    }
+
+    /// Whether a connection of HTTP/1 still owes a part of the request's body. Answered now, it must end: nobody reads
+    /// the rest.
+    pub(super) fn owes_body(&self) -> bool {
+        self.guard().is_some_and(|guard| guard.phase() == Phase::Body)
     }
 
     /// The connection becomes a tunnel.
@@ -303,31 +318,16 @@ pub(crate) async fn serve(
 
 /// Speaks HTTP until the connection ends.
 pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place), ends: Ends) {
-    let Ends { listener, peer, local, secured, sni, cert } = ends;
-    let context = open.context.clone();
-    let world = context.world();
-    let front = world.front(listener);
+    let world = open.context.world();
+    let front = world.front(ends.listener);
     let max_head = max_head(front);
-    let (io, guard) = GuardedIo::new(stream, max_head);
-    let client = Rc::new(Client {
-        listener,
-        peer,
-        local,
-        watched: open.watched.clone(),
-        link: Link::Connection(guard.clone()),
-        _place: Some(place),
-        secured,
-        sni,
-        cert,
-        hop: Hop::new(peer.ip(), local.ip(), secured.is_some()),
-        keep_alive: Cell::new(front.and_then(Front::http).map_or(HEAD_TIMEOUT, |f| f.keep_alive)),
-        is_in_flight: Cell::new(false),
-        alternative: OnceCell::new(),
-        context,
-    });
+    let keep_alive = front.and_then(Front::http).map_or(HEAD_TIMEOUT, |front| front.keep_alive);
     drop(world);
-    client.watched.set_deadline(clock::now() + client.keep_alive.get());
-    let is_agreed = secured.is_some_and(|secured| secured.is_http2);
+    let is_agreed = ends.secured.is_some_and(|secured| secured.is_http2);
+    let (io, guard) = GuardedIo::new(stream, max_head);
+    let link = (Link::Connection(guard.clone()), place);
+    let client = Rc::new(Client::of_connection(open, ends, link, keep_alive));
+    client.watched.set_deadline(clock::now() + keep_alive);
     let owed = if is_agreed { Some(io) } else { drive(&client, &guard, io).await };
     let Some(mut io) = owed else { return };
     // Boxed: rare beside HTTP/1, and their buffers would be part of every connection.

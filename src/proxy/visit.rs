@@ -119,8 +119,9 @@ impl Visit {
                 }
                 Err(failure) => failure,
             };
-            self.record.fail_attempt();
+            // What the client broke off is no failure of the member.
             if failure.stage != Stage::Client {
+                self.record.fail_attempt();
                 self.judge(Outcome::GatewayFailure);
             }
             self.record.bytes_up = self.outbound.bytes();

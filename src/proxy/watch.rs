@@ -272,11 +272,6 @@ impl Watch {
         });
     }
 
-    /// Connections of QUIC that have not ended.
-    pub(crate) fn count_quic(&self) -> usize {
-        self.all.borrow().iter().filter(|watched| watched.is_quic.get() && !watched.is_gone.get()).count()
-    }
-
     fn each(&self, listener: Option<u32>, ask: impl Fn(&Watched)) {
         for watched in self.all.borrow().iter().filter(|w| listener.is_none_or(|l| l == w.listener)) {
             ask(watched);

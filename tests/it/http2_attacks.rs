@@ -1,6 +1,7 @@
 //! Attacks on HTTP/2, each with what must happen, while an innocent client on another connection is served.
 
 use overspill::ledger::process::Traffic;
+use overspill::model::detail::StatusDetail;
 
 use crate::support::backend::{Scripted, Valve, toy};
 use crate::support::client::Client;
@@ -571,4 +572,68 @@ fn data_beyond_a_window_ends_its_stream_or_the_connection() {
     });
     assert_eq!(lb.get("/a/../innocent").status, 302);
     valve.open();
+}
+
+#[test]
+fn a_goaway_names_the_limit_that_the_metric_names() {
+    let mut field = Field::new();
+    let cases: [(&str, Vec<u8>, Traffic); 4] = [
+        ("over_pings", frame(PING, 0, 0, &[0; 8]), Traffic::Http2OverPings),
+        ("over_settings", frame(SETTINGS, 0, 0, b""), Traffic::Http2OverSettings),
+        ("over_control_frames", frame(77, 0, 0, b""), Traffic::Http2OverControl),
+        ("too_many_continuations", Vec::new(), Traffic::Http2OverContinuations),
+    ];
+    for (word, flood, what) in cases {
+        let mut attacker = field.attacker();
+        if flood.is_empty() {
+            attacker.send(frame(HEADERS, END, 1, &good("/attack")));
+            attacker.send(frame(CONTINUATION, 0, 1, b"").repeat(20));
+        } else {
+            attacker.send(flood.repeat(30_000));
+        }
+        let mut said = String::new();
+        while let Some(came) = attacker.until(GOAWAY) {
+            said = String::from_utf8_lossy(&came.payload[8..]).trim_end().to_owned();
+        }
+        assert_eq!(said, word);
+        wait_until("it is counted", || field.count(what) == 1);
+        field.serves();
+    }
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_its_head_says_is_logged_as_the_clients_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let setup = scripted(&backend, &health)
+        .proxy(&format!("accessLog: {{path: {}, format: json}}", log.display()))
+        .service("logConfig: {enable: true}");
+    let lb = Lb::with_workers(&setup.text(), 1);
+    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/post")];
+    let post =
+        |length| frame(HEADERS, END_HEADERS, 1, &[list(&head), list(&[("content-length", length)])].concat());
+    for (length, is_later) in [("2", false), ("5", false), ("2", true), ("5", true)] {
+        let mut attacker = Raw::to(lb.address());
+        if is_later {
+            attacker.send(post(length)).send(frame(DATA, 0, 1, b"a"));
+            wait_until("the member is asked", || lb.in_flight() == 1);
+            attacker.send(frame(DATA, END, 1, b"bc"));
+        } else {
+            attacker.send(post(length)).send(frame(DATA, END, 1, b"abc"));
+        }
+        assert_eq!(attacker.fate(1), Fate::Reset(PROTOCOL_ERROR), "{length} {is_later}");
+    }
+    lb.wait_ended(StatusDetail::ClientDisconnectedBeforeAny, 4);
+    assert_eq!(lb.metrics().sum("overspill_attempts_failed_total", &[]), 0.0);
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    wait_until("all are logged", || lines().len() == 4);
+    for line in lines() {
+        assert_eq!(line["jsonPayload"]["statusDetails"], "client_disconnected_before_any_response", "{line}");
+        assert_eq!(line["httpRequest"]["status"], 0, "{line}");
+    }
 }

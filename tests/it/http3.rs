@@ -29,7 +29,7 @@ const ENABLED: &str = ", quicOverride: ENABLE";
 pub(crate) struct Front {
     pub(crate) lb: Lb,
     pub(crate) authority: Authority,
-    pair: Pair,
+    pub(crate) pair: Pair,
 }
 
 impl Front {
@@ -56,7 +56,7 @@ impl Front {
         Raw::connect(self.lb.address(), &self.authority.trusting(None)).await
     }
 
-    fn count(&self, what: Traffic) -> u64 {
+    pub(crate) fn count(&self, what: Traffic) -> u64 {
         self.lb.handle.process().sum(what)
     }
 
@@ -296,6 +296,44 @@ fn a_body_that_breaks_off_reaches_no_member_as_a_whole() {
         assert_eq!(client.get("/").await.unwrap().status, 200, "the connection goes on");
     });
     assert_eq!(backend.seen().iter().filter(|seen| seen.line().starts_with("POST")).count(), 0);
+}
+
+#[test]
+fn what_comes_behind_a_body_of_the_announced_length_is_the_clients_fault() {
+    let (valve, health) = (Valve::default(), toy("health"));
+    let backend = Scripted::held(&valve);
+    let front = Front::start(&scripted(&backend, &health));
+    let falsehood = Fate::Reset(Code::H3_MESSAGE_ERROR.value());
+    let nothing = frame(DATA, b"");
+    run(async {
+        let raw = front.raw().await;
+        for (length, body) in [("3", &b"abc"[..]), ("0", b"")] {
+            let good =
+                [head("POST", &[("content-length", length)]), frame(DATA, body), nothing.clone()].concat();
+            let bad = [&good[..], &frame(DATA, b"d")].concat();
+            assert_eq!(raw.fate(&bad).await, falsehood, "{length}: at once");
+            // The same when the member has all that it was promised, and works.
+            let (mut send, mut recv) = raw.conn.open_bi().await.unwrap();
+            let before = backend.requests();
+            send.write_all(&good).await.unwrap();
+            wait_until("it has arrived", || backend.requests() > before);
+            send.write_all(&frame(DATA, b"d")).await.unwrap();
+            let end = recv.read_to_end(1 << 20).await.unwrap_err();
+            assert_eq!(Fate::of_reading(end), falsehood, "{length}: later");
+        }
+        front.lb.wait_ended(StatusDetail::ClientDisconnectedBeforeAny, 4);
+        wait_until("no attempt is under way", || front.lb.in_flight() == 0);
+        valve.open();
+        for (length, body) in [("3", &b"abc"[..]), ("0", b"")] {
+            let good =
+                [head("POST", &[("content-length", length)]), frame(DATA, body), nothing.clone()].concat();
+            assert!(raw.fate(&good).await.holds("held"), "{length}");
+            let trailers =
+                [&good[..], &frame(HEADERS, &crate::support::h3::list(&[("x-sum", "3")]))].concat();
+            assert!(raw.fate(&trailers).await.holds("held"), "{length}: with trailers");
+        }
+    });
+    assert_eq!(front.lb.metrics().sum("overspill_attempts_failed_total", &[]), 0.0);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod health;
 mod http2;
 mod http2_attacks;
 mod http3;
+mod http3_ways;
 mod https;
 mod in_flight;
 mod limits;

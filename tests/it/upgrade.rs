@@ -11,11 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use overspill::net::inherit::Channel;
+use rustls::crypto::ring;
 
 use crate::support::backend::toy;
 use crate::support::client::Client;
 use crate::support::installed::{Installation, free, signal};
 use crate::support::setup::{NEAR, Setup, group, setup};
+use crate::support::tls::{Authority, Tls, https};
 use crate::support::{PATIENCE, hogging, wait_until};
 
 /// Clients that ask on and on, until told; any request without a whole 200 is told.
@@ -233,7 +235,8 @@ fn a_successor_that_does_not_understand_the_state_finds_out_by_itself_before_it_
     old.send(letter.to_string().as_bytes(), &[socket.as_fd()]).unwrap();
     drop(socket);
     let (answer, _) = old.receive().unwrap();
-    assert_eq!(answer, br#"{"ready":true}"#, "{}", installed.log());
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer, serde_json::json!({"ready": true, "quic": []}), "{}", installed.log());
     // With its own verdict: a member that is not known to be healthy would have meant 503.
     assert_eq!(early.answer().backend(), "a");
     old.send(b"{}", &[]).unwrap();
@@ -266,6 +269,60 @@ fn sockets_of_socket_activation_are_served_by_name_and_by_address() {
         installed.upgraded();
         assert_eq!(Client::to(at).get("/").backend(), "a", "{}", installed.log());
     }
+}
+
+#[test]
+fn sessions_of_tls_are_taken_up_again_after_an_upgrade() {
+    let a = toy("a");
+    let setup = setup(&[group("ig", NEAR).member("a", &a)]);
+    let authority = Authority::new("ca");
+    let pair = authority.server(&["web.example"]);
+    let installed = Installation::new("sessions", &setup);
+    let with = setup.clone().fronts(&[("web", &installed.front.port().to_string())]);
+    let own = format!("IPAddress: {}", installed.front.ip());
+    installed.write(&https(&with, &[("web", &pair)], "", "").replace("IPAddress: 127.0.0.1", &own));
+    let _served = installed.serve();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let client = Arc::new(authority.trusting_with(ring::default_provider(), &[version], None));
+        let is_resumed = || {
+            let mut tls = Tls::connect(installed.front, &client, "web.example").unwrap();
+            assert_eq!(tls.get("/").unwrap().status, 200);
+            tls.is_resumed()
+        };
+        assert!(!is_resumed(), "{version:?}");
+        for _ in 0..2 {
+            let new = installed.upgraded();
+            wait_until("the new process answers", || installed.pid() == new);
+            wait_until("the old one accepts nothing more", &is_resumed);
+        }
+    }
+}
+
+#[test]
+fn who_was_ejected_stays_out_after_an_upgrade() {
+    let toys = [toy("good"), toy("bad")];
+    toys[1].change(|settings| settings.status = 503);
+    let setup = setup(&[group("ig", NEAR).members(&toys)]).service(
+        "outlierDetection: {consecutiveGatewayFailure: 3, baseEjectionTime: {seconds: 3000}, maxEjectionPercent: 50}",
+    );
+    let installed = Installation::new("ejected", &setup);
+    let _served = installed.serve();
+    let shown = || {
+        let members = installed.status()["services"][0]["backends"][0]["members"].clone();
+        [0, 1].map(|n| members[n]["ejected"] == true)
+    };
+    wait_until("it is ejected", || {
+        Client::to(installed.front).get("/");
+        shown() == [false, true]
+    });
+    let new = installed.upgraded();
+    wait_until("the new process answers", || installed.pid() == new);
+    assert_eq!(shown(), [false, true]);
+    let before = toys[1].requests();
+    for _ in 0..20 {
+        assert_eq!(installed.get(), "good");
+    }
+    assert_eq!(toys[1].requests(), before);
 }
 
 /// What systemd would hear.

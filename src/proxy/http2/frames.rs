@@ -39,6 +39,18 @@ pub(crate) enum Over {
 }
 
 impl Over {
+    /// As metrics name it, and what the client is told.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resets => "over_resets",
+            Self::Pings => "over_pings",
+            Self::Settings => "over_settings",
+            Self::Control => "over_control_frames",
+            Self::Requests => "over_requests",
+            Self::Continuations => "over_continuations",
+        }
+    }
+
     /// Whether we end the connection here and now.
     const fn stops(self) -> bool {
         !matches!(self, Self::Requests | Self::Continuations)
@@ -236,6 +248,9 @@ pub(crate) struct Sent {
 
 /// Of an error.
 const CODE: usize = 4;
+const GO_AWAY: u8 = 7;
+/// Bytes before the text: the last stream, and the error.
+const GO_AWAY_HEAD: usize = 8;
 const REFUSED_STREAM: u32 = 7;
 
 impl Sent {
@@ -253,6 +268,24 @@ impl Sent {
             if self.have == wanted && (wanted > HEADER || !self.is_reset()) {
                 self.end_header();
             }
+        }
+    }
+
+    /// Puts another word into a GOAWAY that stands in `bytes`, which come next, as a whole.
+    pub(crate) fn reword(&self, bytes: &mut [u8], old: &[u8], new: &[u8]) {
+        let mut at = self.left;
+        if self.have > 0 {
+            return;
+        }
+        while let Some([l2, l1, l0, kind, ..]) = bytes.get(at..at.saturating_add(HEADER)) {
+            let (length, kind) = (u32::from_be_bytes([0, *l2, *l1, *l0]) as usize, *kind);
+            at += HEADER;
+            let text = bytes.get_mut(at..at + length).and_then(|payload| payload.get_mut(GO_AWAY_HEAD..));
+            if let Some(text) = text.filter(|text| kind == GO_AWAY && *text == old) {
+                let padded = new.iter().copied().chain(std::iter::repeat(b' '));
+                text.iter_mut().zip(padded).for_each(|(to, from)| *to = from);
+            }
+            at += length;
         }
     }
 
@@ -405,6 +438,26 @@ mod tests {
         assert_eq!(frames.over(), None);
         frames.feed(&ping, later);
         assert_eq!(frames.over(), Some(Over::Pings));
+    }
+
+    #[test]
+    fn a_goaway_gets_another_word_and_nothing_else_does() {
+        let old = b"old-word";
+        let goaway = |text: &[u8]| frame(GO_AWAY, 0, 0, &[&[0; 8][..], text].concat());
+        let mut bytes = frame(DATA, 0, 1, &goaway(old));
+        bytes.extend(goaway(b"another"));
+        let before = bytes.clone();
+        bytes.extend(goaway(old));
+        let mut sent = Sent::default();
+        // What is left of a frame before them.
+        sent.feed(&frame(DATA, 0, 1, b"12345")[..HEADER + 2]);
+        let mut said = [b"345", &bytes[..]].concat();
+        sent.reword(&mut said, old, b"new");
+        assert_eq!(said, [b"345", &before[..], &goaway(b"new     ")].concat());
+        let cut = said.len() - 1;
+        let mut cut = said[..cut].to_vec();
+        sent.reword(&mut cut, b"new     ", b"x");
+        assert_eq!(cut, said[..said.len() - 1], "only as a whole");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The counter of frames on a client's connection, between its socket and h2.
 //!
 //! Who is over an allowance is told so by h2 itself: it is shown a list of headers in more frames than it takes, at a
-//! place between two frames, and answers with GOAWAY and ENHANCE_YOUR_CALM.
+//! place between two frames, and answers with GOAWAY and ENHANCE_YOUR_CALM. The word for the limit in it is ours.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -29,6 +29,9 @@ static TOO_MUCH: [u8; 9 * 12] = {
     }
     frames
 };
+
+/// What h2 says of it.
+const ITS_WORD: &[u8] = b"too_many_continuations";
 
 /// A client's connection. hyper owns it; what others need to know stands in [`Shared`].
 #[derive(Debug)]
@@ -58,6 +61,14 @@ impl<S> CountedIo<S> {
             head_since: Cell::new(Some(now)),
         });
         (Self { io, early, told: &[], shared: shared.clone() }, shared)
+    }
+
+    /// What is to go out in the place of `buf`: the word for the limit that was met, where it stands there as a whole.
+    fn reworded(&self, buf: &[u8]) -> Option<Vec<u8>> {
+        let over = self.shared.over().filter(|_| self.shared.is_stopped())?;
+        let mut said = buf.to_vec();
+        self.shared.sent.borrow().reword(&mut said, ITS_WORD, over.as_str().as_bytes());
+        Some(said)
     }
 
     /// Counts what stands in `buf` from `start` on, and takes away what may not pass.
@@ -147,6 +158,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedIo<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for CountedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let reworded = this.reworded(buf);
+        let buf = reworded.as_deref().unwrap_or(buf);
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.shared.note_sent(std::iter::once(buf), written);
         Poll::Ready(Ok(written))
@@ -157,6 +170,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.shared.is_stopped() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |first| first));
+        }
         let this = self.get_mut();
         let written = ready!(join::poll_write(&mut this.io, cx, bufs))?;
         this.shared.note_sent(bufs.iter().map(|part| &**part), written);

@@ -112,7 +112,7 @@ impl Body {
         signals: Rc<Signals>,
         watched: Rc<Watched>,
     ) -> Self {
-        let state = if announced == Some(0) { State::Ended } else { State::Data };
+        let state = State::Data;
         Self { stream: Some(stream), left: announced, first: None, state, signals, watched, empty: 0 }
     }
 
@@ -181,13 +181,39 @@ impl Body {
 }
 
 impl Drop for Body {
-    /// Behind the announced end there is nothing but the stream's own, which a client must be let to say.
+    /// Behind the announced end there may be nothing but the stream's own.
     fn drop(&mut self) {
         if matches!(self.state, State::Data | State::Trailers)
             && self.left == Some(0)
             && let Some(stream) = self.stream.take()
         {
-            self.signals.leave_rest(stream);
+            self.signals.leave_rest(Rest { stream, empty: self.empty }, &self.watched);
+        }
+    }
+}
+
+/// What comes behind a body that is as long as its head says.
+pub(super) struct Rest {
+    stream: Inflow,
+    /// Frames of DATA without any that were passed over.
+    empty: u64,
+}
+
+impl Rest {
+    /// Waits for the end of the body, of whose frames `empty` have carried nothing; whether nothing came before. The
+    /// stream is stopped where something did.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, empty: u64) -> Poll<bool> {
+        loop {
+            match ready!(self.stream.poll_recv_data(cx)) {
+                Ok(Some(data)) if data.has_remaining() => {
+                    self.stream.stop_sending(Code::H3_MESSAGE_ERROR);
+                    return Poll::Ready(false);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) if self.empty < empty => self.empty += 1,
+                // A reset that comes now is heard elsewhere.
+                Ok(None) | Err(_) => return Poll::Ready(true),
+            }
         }
     }
 }

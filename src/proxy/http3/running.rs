@@ -54,7 +54,8 @@ impl<F: Future<Output = ()>> Future for Running<F> {
         if this.future.poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
             return Poll::Ready(());
         }
-        // A request that is no whole one is the client's fault, and gets no answer.
+        this.signals.poll_rest(cx);
+        // A request that is no whole one, or more than one, is the client's fault, and gets no answer.
         if this.signals.broken().is_some() {
             return Poll::Ready(());
         }

@@ -9,7 +9,7 @@ use h3::error::Code;
 use quinn::{StoppedError, VarInt};
 
 use super::frames::{Fault, Frames};
-use super::request::Inflow;
+use super::request::Rest;
 use crate::clock;
 use crate::proxy::http2::frames::Allowance;
 use crate::proxy::watch::Watched;
@@ -93,7 +93,7 @@ pub(super) struct Signals {
     /// See [`Frames::empty`].
     empty: Cell<u64>,
     /// What is left of a request whose body is whole.
-    rest: RefCell<Option<Inflow>>,
+    rest: RefCell<Option<Rest>>,
     /// The task has ended.
     is_over: Cell<bool>,
     /// Who waits for that: a member's connection, with a body that broke off.
@@ -172,10 +172,25 @@ impl Signals {
         self.is_reset.get() || self.broken.get().is_some() || self.end.get() == Some(End::Unwanted)
     }
 
-    /// The request's body is whole.
-    pub(super) fn leave_rest(&self, stream: Inflow) {
+    /// The request's body is whole; who looks for more is woken.
+    pub(super) fn leave_rest(&self, rest: Rest, watched: &Watched) {
         if !self.is_over.get() {
-            *self.rest.borrow_mut() = Some(stream);
+            *self.rest.borrow_mut() = Some(rest);
+            watched.wake();
+        }
+    }
+
+    /// Looks at what comes behind a body that is whole: only the stream's end may.
+    pub(super) fn poll_rest(&self, cx: &mut Context<'_>) {
+        let mut held = self.rest.borrow_mut();
+        let Some(rest) = held.as_mut() else { return };
+        match rest.poll_end(cx, self.empty.get()) {
+            Poll::Pending => {}
+            Poll::Ready(true) => *held = None,
+            Poll::Ready(false) => {
+                *held = None;
+                self.break_off(Code::H3_MESSAGE_ERROR);
+            }
         }
     }
 
@@ -192,12 +207,8 @@ impl Signals {
 
     /// Waits until both sides have said all: the client has the answer, and its request has ended.
     pub(super) fn poll_both(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut rest = self.rest.borrow_mut();
-        if rest.as_mut().is_some_and(|rest| rest.poll_recv_data(cx).is_ready()) {
-            *rest = None;
-        }
-        let has_rest = rest.is_some();
-        drop(rest);
+        self.poll_rest(cx);
+        let has_rest = self.rest.borrow().is_some();
         match ready!(self.poll_end(cx)) {
             End::Read if has_rest => Poll::Pending,
             End::Read | End::Unwanted => Poll::Ready(()),

@@ -17,11 +17,21 @@ pub(crate) use super::h2::{Whole, run};
 pub(crate) struct Http3 {
     pub(crate) conn: quinn::Connection,
     pub(crate) send: SendRequest<OpenStreams, Bytes>,
-    _endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// A stream of a request.
 pub(crate) type Stream = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
+
+/// A client's side of QUIC, on an address of its own.
+pub(crate) fn endpoint(client: &rustls::ClientConfig) -> Endpoint {
+    let mut client = client.clone();
+    client.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = QuicClientConfig::try_from(client).unwrap();
+    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(ClientConfig::new(Arc::new(crypto)));
+    endpoint
+}
 
 /// QUIC with nothing inside yet, from an address of its own.
 pub(crate) async fn dial(
@@ -29,11 +39,7 @@ pub(crate) async fn dial(
     client: &rustls::ClientConfig,
     name: &str,
 ) -> Result<(Endpoint, quinn::Connection), quinn::ConnectionError> {
-    let mut client = client.clone();
-    client.alpn_protocols = vec![b"h3".to_vec()];
-    let crypto = QuicClientConfig::try_from(client).unwrap();
-    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(ClientConfig::new(Arc::new(crypto)));
+    let endpoint = endpoint(client);
     let conn = endpoint.connect(address, name).unwrap().await?;
     Ok((endpoint, conn))
 }
@@ -52,7 +58,7 @@ impl Http3 {
         tokio::spawn(async move {
             std::future::poll_fn(|cx| driver.poll_close(cx)).await;
         });
-        Self { conn, send, _endpoint: endpoint }
+        Self { conn, send, endpoint }
     }
 
     /// A request without body.
@@ -172,9 +178,7 @@ impl Raw {
         match recv.read_to_end(1 << 20).await {
             Ok(answer) if answer.is_empty() => Fate::Nothing,
             Ok(answer) => Fate::Answered(answer),
-            Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) => Fate::Reset(code.into_inner()),
-            Err(quinn::ReadToEndError::Read(quinn::ReadError::ConnectionLost(error))) => Fate::of(&error),
-            Err(other) => panic!("{other}"),
+            Err(error) => Fate::of_reading(error),
         }
     }
 }
@@ -194,6 +198,15 @@ impl Fate {
     pub(crate) fn of(error: &quinn::ConnectionError) -> Self {
         match error {
             quinn::ConnectionError::ApplicationClosed(close) => Self::Closed(close.error_code.into_inner()),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Of a stream that did not end well.
+    pub(crate) fn of_reading(error: quinn::ReadToEndError) -> Self {
+        match error {
+            quinn::ReadToEndError::Read(quinn::ReadError::Reset(code)) => Self::Reset(code.into_inner()),
+            quinn::ReadToEndError::Read(quinn::ReadError::ConnectionLost(error)) => Self::of(&error),
             other => panic!("{other}"),
         }
     }
