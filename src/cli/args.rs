@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::compute::Asked;
+use super::credentials::Credentials;
 use super::explain::{Healthy, Load};
 use super::run::Target;
 use super::toy::{Faults, Form};
@@ -19,9 +20,9 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// File with the token for the admin address of a running proxy, instead of OVERSPILL_ADMIN_TOKEN
-    #[arg(long, global = true, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    #[command(flatten)]
+    /// What is shown to a running proxy.
+    pub credentials: Credentials,
 }
 
 /// One for each command.

@@ -1,52 +1,28 @@
 //! A small HTTP client for the admin API.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
+use super::credentials;
 use super::serve::on_runtime;
 
 /// Longest answer that is read: 256 MiB, a status of some 500,000 members.
 const LIMIT: usize = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The variable that holds a token, where no file is named.
-const TOKEN: &str = "OVERSPILL_ADMIN_TOKEN";
-
-/// `--token-file`, which goes for whichever command is run.
-static TOKEN_FILE: OnceLock<PathBuf> = OnceLock::new();
-
-/// Says where the token is. For the beginning; a second call changes nothing.
-pub(super) fn use_token_file(path: &Path) {
-    let _ = TOKEN_FILE.set(path.to_owned());
-}
-
-/// An admin address such as `http://127.0.0.1:9901`.
+/// An admin address such as `http://127.0.0.1:9901` or `https://lb.example:9901`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Admin {
     authority: String,
-}
-
-/// What is shown to the admin API, if there is anything. It is never printed.
-fn token(file: Option<&Path>, variable: Option<String>) -> Result<Option<HeaderValue>, String> {
-    let text = match file {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
-        ),
-        None => variable.filter(|value| !value.is_empty()),
-    };
-    let Some(text) = text else { return Ok(None) };
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-        .map_err(|_| "the token has other characters than visible ASCII".to_owned())?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+    over_tls: bool,
 }
 
 /// Why there is no answer to use.
@@ -86,20 +62,25 @@ impl Admin {
     /// # Errors
     /// When `url` is no such address.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        let (over_tls, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://").unwrap_or(url)),
+        };
+        let rest = rest.trim_end_matches('/');
         // A sign would be read as part of the number.
         let has_port = |authority: &http::uri::Authority| {
             authority.port().is_some_and(|port| port.as_u16() != 0 && !port.as_str().starts_with('+'))
         };
         match rest.parse::<http::uri::Authority>() {
-            Ok(authority) if has_port(&authority) => Ok(Self { authority: rest.to_owned() }),
+            Ok(authority) if has_port(&authority) => Ok(Self { authority: rest.to_owned(), over_tls }),
             _ => Err(format!("`{url}` is no address such as http://127.0.0.1:9901")),
         }
     }
 
     /// `path` as a full link.
     pub(super) fn link(&self, path: &str) -> String {
-        format!("http://{}{path}", self.authority)
+        let scheme = if self.over_tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
     }
 
     /// Asks and reads the answer as JSON. A `body` of null is no body.
@@ -158,8 +139,18 @@ impl Admin {
     }
 
     async fn talk(&self, method: Method, path: &str, kind: &str, body: String) -> Result<Answer, Error> {
-        let token = token(TOKEN_FILE.get().map(PathBuf::as_path), std::env::var(TOKEN).ok())?;
+        let credentials = credentials::said();
+        let token = credentials.authorization()?;
+        let tls = if self.over_tls { Some(credentials.tls()?) } else { None };
         let stream = tokio::net::TcpStream::connect(&self.authority).await?;
+        let stream: Box<dyn Wire> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
+                Box::new(TlsConnector::from(config).connect(name, stream).await?)
+            }
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let mut request = Request::builder()
@@ -190,6 +181,10 @@ fn read(path: &str, status: u16, bytes: &[u8]) -> Result<Value, Failure> {
     Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
 }
 
+/// In clear or over TLS.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 /// Status, type and bytes.
 type Answer = (u16, String, Bytes);
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -200,23 +195,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_from_its_file_or_else_from_the_variable() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "of-the-file\n").unwrap();
-        let variable = || Some("of-the-variable".to_owned());
-        assert_eq!(token(Some(file.path()), variable()).unwrap().unwrap(), "Bearer of-the-file");
-        let shown = token(None, variable()).unwrap().unwrap();
-        assert_eq!(shown, "Bearer of-the-variable");
-        assert!(!format!("{shown:?}").contains("variable"));
-        assert_eq!((token(None, None), token(None, Some(String::new()))), (Ok(None), Ok(None)));
-        assert!(token(Some(Path::new("/nowhere/at/all")), None).is_err());
-        assert!(token(None, Some("a\nb".to_owned())).is_err());
-    }
-
-    #[test]
     fn an_address_may_have_a_scheme_and_a_slash() {
         let plain = Admin::parse("127.0.0.1:9901").unwrap();
         assert_eq!(Admin::parse("http://127.0.0.1:9901/").unwrap(), plain);
+        assert_eq!(Admin::parse("https://[::1]:9901").unwrap().link("/x"), "https://[::1]:9901/x");
         assert!(
             ["", "http://", "127.0.0.1", "https://a:1/b", "a b:1", "a:99999", "a:0", "a:+1"]
                 .iter()

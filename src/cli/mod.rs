@@ -18,6 +18,7 @@ mod banner;
 mod cert;
 mod client;
 mod compute;
+mod credentials;
 mod demo;
 pub mod explain;
 mod manual;
@@ -38,9 +39,7 @@ use args::{Arguments, Cert, Command, Format, LogLevel};
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(file) = &arguments.token_file {
-        client::use_token_file(file);
-    }
+    credentials::set(&arguments.credentials);
     ExitCode::from(match arguments.command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Run(run) => run::run(&run),
