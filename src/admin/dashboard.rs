@@ -8,7 +8,7 @@ mod tests {
 
     #[test]
     fn it_needs_nothing_from_elsewhere() {
-        assert!(PAGE.contains("fetch(\"/status\")"));
+        assert!(PAGE.contains("fetch(\"/status\","));
         assert!(!PAGE.contains("http://") && !PAGE.contains("https://") && !PAGE.contains("innerHTML"));
     }
 }

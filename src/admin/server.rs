@@ -5,26 +5,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRef, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{FromRef, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
+use super::auth::{Caller, Peer};
 use super::compute::{self, Compute};
-use super::{dashboard, explain, guard, health, status};
+use super::guard::Guard;
+use super::{audit, auth, dashboard, explain, guard, health, status};
 use crate::clock;
 use crate::engine::handle::Handle;
 use crate::engine::upgrade::Phase;
 use crate::ledger::complaints::Complaints;
+use crate::model::tls::Termination;
+use crate::net::accept::{HANDSHAKE_TIMEOUT, server_config};
 use crate::source::store::Store;
 use crate::telemetry::metrics;
 
@@ -81,8 +88,9 @@ impl AdminServer {
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-        let api = Api { compute: Compute::new(handle.clone(), store), handle };
-        let task = tokio::spawn(serve(listener, places.clone(), router(api, address)));
+        let api = Api { compute: Compute::new(handle.clone(), store), handle: handle.clone() };
+        let router = router(api, address);
+        let task = tokio::spawn(serve(listener, places.clone(), Door { handle, router }));
         Ok(Self { address, task, places })
     }
 
@@ -106,12 +114,20 @@ impl Drop for AdminServer {
     }
 }
 
-async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
+/// What connections are let into.
+#[derive(Clone)]
+struct Door {
+    handle: Handle,
+    router: Router,
+}
+
+async fn serve(listener: TcpListener, places: Arc<Semaphore>, door: Door) {
     let complaints = Complaints::default();
+    let mut made: Option<Made> = None;
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if complaints.is_due(clock::now()) {
                     tracing::warn!(%error, "admin: accept");
@@ -121,22 +137,48 @@ async fn serve(listener: TcpListener, places: Arc<Semaphore>, router: Router) {
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let terms = door.handle.world().config.proxy.admin_access.tls.as_ref().map(|tls| tls.0.clone());
+        made = terms.map(|terms| match made.take() {
+            Some(made) if Arc::ptr_eq(&made.0, &terms) => made,
+            _ => (terms.clone(), server_config(&terms)),
+        });
+        let (router, made) = (door.router.clone(), made.clone());
         tokio::spawn(async move {
             let _place = place;
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "admin: connection ended");
+            let Some((terms, config)) = made else {
+                return converse(stream, router, Peer { address, over_tls: false, certificate: None }).await;
+            };
+            let shaken = TlsAcceptor::from(config).accept(stream);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), shaken).await {
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    let certificate = auth::certified(&terms, shown);
+                    converse(stream, router, Peer { address, over_tls: true, certificate }).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "admin: TLS handshake"),
+                Err(_) => tracing::debug!("admin: the TLS handshake took too long"),
             }
         });
     }
 }
 
+/// What TLS is made from, and what was made.
+type Made = (Arc<Termination>, Arc<ServerConfig>);
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, peer: Peer) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "admin: connection ended");
+    }
+}
+
 fn router(api: Api, address: SocketAddr) -> Router {
+    let guard = Guard::new(api.handle.clone(), address, Arc::default());
     Router::new()
         .route("/", get(|| async { Html(dashboard::PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -145,20 +187,21 @@ fn router(api: Api, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/explain", post(explain::ask))
         .route("/upgrade", post(upgrade))
-        .route("/compute/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
+        .route("/compute/{*path}", any(compute::answer))
         .route("/batch/compute/{version}", post(compute::batch))
-        .route("/v1/projects/{*path}", any(compute::answer).layer(DefaultBodyLimit::max(compute::BODY_LIMIT)))
+        .route("/v1/projects/{*path}", any(compute::answer))
         .fallback(|uri: Uri| async move { not_found(uri.path()) })
-        .layer(DefaultBodyLimit::max(guard::BODY_LIMIT))
-        .layer(middleware::from_fn_with_state(address, guard::check))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(api)
 }
 
 /// Only asks; `/status` tells how it goes.
-async fn upgrade(State(handle): State<Handle>) -> Response {
+async fn upgrade(State(handle): State<Handle>, Extension(caller): Extension<Caller>) -> Response {
     let failed = handle.upgrade().failed;
     match handle.ask_upgrade() {
         Ok(()) => {
+            let (method, path, operation) = (&Method::POST, "/upgrade", "upgrade");
+            audit::record(&caller, &audit::Change { method, path, operation, texts: ("", "") });
             (StatusCode::ACCEPTED, Json(json!({"pid": std::process::id(), "failed": failed}))).into_response()
         }
         Err(Phase::Unavailable) => {
@@ -185,3 +228,7 @@ async fn metrics_page(State(handle): State<Handle>) -> Response {
 fn not_found(path: &str) -> Response {
     health::error(StatusCode::NOT_FOUND, "notFound", &format!("The resource '{path}' was not found"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

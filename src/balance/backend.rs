@@ -186,7 +186,12 @@ impl Backend {
         // `max` prefers a number to NaN: what is unknown does not hide what is known.
         let fullness = by_rate.max(by_load).max(by_count);
         Figures {
-            capacity: limit.get(),
+            // Drained: what was learned stays, and none of it is offered.
+            capacity: if self.utilization.is_some_and(|target| target.get() <= 0.0) {
+                0.0
+            } else {
+                limit.get()
+            },
             count_capacity: count,
             in_flight,
             rate,

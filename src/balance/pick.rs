@@ -69,8 +69,23 @@ pub struct Ask<'a> {
     pub pinned: Option<(u32, u32)>,
     /// Turn of the service: a number that no other request has.
     pub turn: u64,
-    /// (backend, member) pairs that failed this request already.
+    /// (backend, member) pairs that failed this request already; from [`PATIENCE`] on, it goes where it was not yet.
     pub tried: &'a [(u32, u32)],
+}
+
+/// After so many failed members a request leaves the tiers and the backends that it has met, as long as others have
+/// room: a whole group may be dead before its probes notice (**ours**).
+pub const PATIENCE: usize = 3;
+
+impl Ask<'_> {
+    #[inline]
+    const fn is_out_of_patience(&self) -> bool {
+        self.tried.len() >= PATIENCE
+    }
+
+    fn has_met(&self, backend: u32) -> bool {
+        self.tried.iter().any(|tried| tried.0 == backend)
+    }
 }
 
 /// How room is asked for.
@@ -146,9 +161,9 @@ pub fn choose(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Result<Pick, N
     let mut reason = plan.is_open.then_some(Reason::FailOpen);
     let mut is_held_back = false;
     for (depth, tier) in order.tiers.iter().enumerate() {
-        if !stays(tier, &ask, depth) {
+        if let Some(why) = passes(tier, &ask, depth) {
             is_held_back = true;
-            reason.get_or_insert(Reason::Failover);
+            reason.get_or_insert(why);
             continue;
         }
         match try_tier(plan, &ask, (tier, depth), live) {
@@ -161,8 +176,8 @@ pub fn choose(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Result<Pick, N
         }
     }
     // What a tier does not keep goes elsewhere, if there is an elsewhere.
-    let held_back =
-        order.tiers.iter().enumerate().filter(|(depth, tier)| is_held_back && !stays(tier, &ask, *depth));
+    let is_passed = |depth, tier| is_held_back && passes(tier, &ask, depth).is_some();
+    let held_back = order.tiers.iter().enumerate().filter(|(depth, tier)| is_passed(*depth, tier));
     for (depth, tier) in held_back {
         if let Ok((backend, member)) = try_tier(plan, &ask, (tier, depth), live) {
             let reason = if depth == 0 { Reason::Nearest } else { reason.unwrap_or(Reason::Nearest) };
@@ -185,6 +200,22 @@ pub fn choose(plan: &Plan, ask: Ask<'_>, live: &mut impl Live) -> Result<Pick, N
     Ok(Pick { backend, member, reason: Reason::Overfilled })
 }
 
+/// Why a request passes a tier by as long as there is another one.
+#[inline]
+fn passes(tier: &Tier, ask: &Ask<'_>, depth: usize) -> Option<Reason> {
+    if !stays(tier, ask, depth) {
+        return Some(Reason::Failover);
+    }
+    let is_given_up = ask.is_out_of_patience() && shares(tier, ask).arcs.iter().any(|arc| ask.has_met(arc.1));
+    is_given_up.then_some(Reason::Unhealthy)
+}
+
+/// What a request goes by in a tier.
+#[inline]
+const fn shares<'t>(tier: &'t Tier, ask: &Ask<'_>) -> &'t Shares {
+    if ask.key.is_some() { &tier.affinity_shares } else { &tier.shares }
+}
+
 /// A backend of the tier with room, and its member; or why the request goes on.
 #[inline]
 fn try_tier<L: Live>(
@@ -193,7 +224,7 @@ fn try_tier<L: Live>(
     (tier, depth): (&Tier, usize),
     live: &mut L,
 ) -> Result<(u32, u32), Reason> {
-    let shares = if ask.key.is_some() { &tier.affinity_shares } else { &tier.shares };
+    let shares = shares(tier, ask);
     let mut is_full = false;
     let placed = place(plan, ask, (shares, depth), live, |live, backend| {
         is_full = true;
@@ -236,9 +267,28 @@ const KEEP: u64 = 0x6B65_6570;
 const KEEP_STEPS: [u64; 2] = [0x6A09_E667_F3BC_C909, 0xBB67_AE85_84CA_A73B];
 
 /// The first backend of `shares`, in the order of the key or of the turn, that takes the request, and its member.
-/// `depth` numbers the tier.
+/// `depth` numbers the tier. A request out of patience prefers backends that it has not met.
 #[inline]
 fn place<L: Live>(
+    plan: &Plan,
+    ask: &Ask<'_>,
+    (shares, depth): (&Shares, usize),
+    live: &mut L,
+    mut take: impl FnMut(&mut L, u32) -> Option<u64>,
+) -> Option<(u32, u32)> {
+    if ask.is_out_of_patience() {
+        let take_unmet =
+            |live: &mut L, backend| if ask.has_met(backend) { None } else { take(live, backend) };
+        let unmet = place_at(plan, ask, (shares, depth), live, take_unmet);
+        if unmet.is_some() {
+            return unmet;
+        }
+    }
+    place_at(plan, ask, (shares, depth), live, take)
+}
+
+#[inline]
+fn place_at<L: Live>(
     plan: &Plan,
     ask: &Ask<'_>,
     (shares, depth): (&Shares, usize),
@@ -371,6 +421,53 @@ mod tests {
         assert_eq!(asked, [1]);
         let all = [(0, 0), (0, 1), (1, 0), (1, 1)];
         assert_eq!(choose(&plan, ask(0, &all), |_, _| Some(0)), Err(NoPick::AllTried));
+    }
+
+    #[test]
+    fn a_request_that_three_members_failed_leaves_their_tier_and_before_it_does_not() {
+        let mut plan = plan(&[1.0, 1.0]);
+        plan.backends[0].members = (0..9).collect();
+        let tried = [(0, 4), (0, 5), (0, 6), (1, 0)];
+        let to = |tried: &[(u32, u32)]| {
+            (0..50)
+                .map(|turn| choose(&plan, ask(turn, tried), |_, _| Some(turn)).unwrap())
+                .collect::<Vec<_>>()
+        };
+        for known in 0..PATIENCE {
+            assert!(to(&tried[..known]).iter().all(|pick| pick.backend == 0), "after {known}");
+        }
+        for pick in to(&tried[..PATIENCE]) {
+            assert_eq!((pick.backend, pick.reason), (1, Reason::Unhealthy));
+        }
+        assert!(
+            to(&tried).iter().all(|pick| pick.backend == 0 && pick.reason == Reason::Nearest),
+            "met both"
+        );
+        let full =
+            choose(&plan, ask(0, &tried[..PATIENCE]), |backend, _| (backend == 0).then_some(0)).unwrap();
+        assert_eq!((full.backend, full.member, full.reason), (0, 0, Reason::Nearest), "no room elsewhere");
+    }
+
+    #[test]
+    fn a_request_that_three_members_failed_prefers_another_backend_of_a_lonely_tier() {
+        let mut plan = plan(&[1.0, 1.0]);
+        let both = Shares::new([(0, 9.0), (1, 1.0)]);
+        let tier =
+            Tier { shares: both.clone(), affinity_shares: both.clone(), ..plan.origins[0].tiers[0].clone() };
+        (plan.origins[0].tiers, plan.origins[0].overfill) = (vec![tier], both);
+        plan.backends[0].members = (0..9).collect();
+        let tried = [(0, 1), (0, 2), (0, 3)];
+        for room in [Room::IfFree, Room::Overfill] {
+            let pick = |turn, key| {
+                let ask = Ask { key, ..ask(turn, &tried) };
+                choose(&plan, ask, |_, asked| (asked == room).then_some(turn)).unwrap()
+            };
+            for turn in 0..50 {
+                assert_eq!((pick(turn, None).backend, pick(turn, Some(turn)).backend), (1, 1), "{room:?}");
+            }
+        }
+        let alone = choose(&plan, ask(0, &tried), |backend, _| (backend == 0).then_some(0)).unwrap();
+        assert_eq!((alone.backend, alone.member), (0, 0), "the other one is full");
     }
 
     #[test]

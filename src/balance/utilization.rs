@@ -273,6 +273,11 @@ impl Governor {
             Admitted::Open => reading.rate.max(START),
         };
         let utilization = reading.utilization.get();
+        if target <= 0.0 {
+            // Drained: what was learned holds for when the backend is back.
+            self.estimate(reading, target);
+            return;
+        }
         if reading.rate > 0.0 {
             self.possible = reading.rate * target / utilization.max(LEAST);
         }

@@ -18,6 +18,9 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// File with the token for the admin address of a running proxy, instead of OVERSPILL_ADMIN_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// One for each command.

@@ -30,7 +30,7 @@ pub enum Format {
 pub const GOOD: u8 = 0;
 /// The document has errors, or warnings under `--strict`.
 pub const BAD: u8 = 1;
-/// There is no document: the file is missing or cannot be read.
+/// There is no document: the file is missing or cannot be read. What can be read and is no text is [`BAD`].
 pub const USAGE: u8 = 2;
 
 /// Widest piece of a source line that is shown; longer ones are cut around the place.
@@ -43,21 +43,19 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
     let bytes = match read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "overspill: cannot read {name}: {error}");
+            let _ = std::io::stderr().write_all(unreadable(&name, &error).as_bytes());
             return USAGE;
         }
     };
-    // One broken byte should not hide where it stands.
-    let (text, broken) = match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
+    let (text, resolved) = match decode(bytes) {
+        Ok(text) => {
+            let resolved = with_surroundings(files::resolve(&text, path).0, path, &text);
+            (text, resolved)
         }
-    };
-    let resolved = match broken {
-        None => with_surroundings(files::resolve(&text, path).0, path, &text),
-        Some(at) => Resolved { config: None, problems: vec![not_utf8(&text, at)] },
+        Err(broken) => {
+            let (text, problem) = *broken;
+            (text, Resolved { config: None, problems: vec![problem] })
+        }
     };
     let is_good = is_good(&resolved.problems, is_strict);
     let out = match format {
@@ -80,11 +78,37 @@ pub fn run(path: &Path, format: Format, is_strict: bool) -> u8 {
 /// # Errors
 /// What `check` would print, and its exit code.
 pub(super) fn load(path: &Path) -> Result<Config, (String, u8)> {
-    let name = path.display().to_string();
-    let bytes = read(path).map_err(|error| (format!("overspill: cannot read {name}: {error}\n"), USAGE))?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = text(path)?;
     let resolved = files::resolve(&text, path).0;
-    resolved.config.ok_or_else(|| (render(&resolved.problems, &name, &text), BAD))
+    resolved.config.ok_or_else(|| (render(&resolved.problems, &path.display().to_string(), &text), BAD))
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// What `check` would print, and its exit code: [`USAGE`] for a file that cannot be read, [`BAD`] for what is no text.
+pub(super) fn text(path: &Path) -> Result<String, (String, u8)> {
+    let name = path.display().to_string();
+    let bytes = read(path).map_err(|error| (unreadable(&name, &error), USAGE))?;
+    decode(bytes).map_err(|broken| {
+        let (text, problem) = *broken;
+        (render(&[problem], &name, &text), BAD)
+    })
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> String {
+    format!("overspill: cannot read {name}: {error}\n")
+}
+
+/// The bytes as text. One broken byte should not hide where it stands: what is none comes as it can be shown, with the
+/// problem.
+fn decode(bytes: Vec<u8>) -> Result<String, Box<(String, Problem)>> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let problem = not_utf8(&shown, at);
+        Box::new((shown, problem))
+    })
 }
 
 /// Adds what only this machine can tell. Warnings, since it may not be the one that serves; a key that is none is one nowhere.

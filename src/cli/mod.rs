@@ -36,7 +36,11 @@ use args::{Arguments, BackendServices, Cert, Command, Format, LogLevel};
 /// Parses the command line and does what it says. Exit codes: 0 done, 1 the input or the run was bad, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if let Some(file) = &arguments.token_file {
+        client::use_token_file(file);
+    }
+    ExitCode::from(match arguments.command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Run(run) => run::run(&run),
         Command::Demo(demo) => demo::run(demo),

@@ -49,7 +49,8 @@ pub(super) fn run(serve: &Serve) -> u8 {
             Ok(text) => text,
             Err(error) => {
                 eprintln!("overspill: cannot read {}: {error}", serve.config.display());
-                return 2;
+                // It was read, and is no text or too much of it.
+                return if error.kind() == io::ErrorKind::InvalidData { check::BAD } else { check::USAGE };
             }
         };
         proxy(Document { text, origin: serve.config.clone(), is_file: true }, &serve.process, beginning).await

@@ -89,14 +89,16 @@ impl AdminAt {
     }
 }
 
-/// Address of the admin API: loopback, since it has no password; or `none`, as in the file.
+/// Address of the admin API: loopback, since others ask for tokens, which stand in the file; or `none`, as there.
 ///
 /// # Errors
 /// What is wrong, for a usage error.
 pub(crate) fn admin(word: &str) -> Result<AdminAt, String> {
     match word.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(AdminAt::Address(address)),
-        Ok(address) => Err(format!("{address} is no loopback address, and the admin API has no password")),
+        Ok(address) => Err(format!(
+            "{address} is no loopback address; others need tokens, with which they stand in the file under proxy.admin"
+        )),
         Err(_) if word == "none" => Ok(AdminAt::None),
         Err(_) => Err(format!("`{word}` is neither an address such as 127.0.0.1:9901 nor none")),
     }

@@ -94,6 +94,7 @@ pub(super) fn world(services: Vec<Service>, registry: &mut Registry) -> World {
         region: RegionId(0),
         workers: Some(1),
         admin: None,
+        admin_access: crate::model::admin::AdminAccess::default(),
         access_log: AccessLogTarget::None,
         trusted_proxies: Vec::new(),
         session_key: SessionKey::Kept,

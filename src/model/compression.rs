@@ -5,6 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
+use super::header::elements;
+
 /// The smallest answer that is compressed: 1 KiB [G 6.11].
 pub const MIN_LENGTH: u64 = 1024;
 /// The largest one: 10 MiB [G 6.11]. Of an answer that does not say its length, nobody knows; it is compressed.
@@ -55,9 +57,7 @@ impl Wanted {
     #[must_use]
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
         let mut accepted = Accepted::default();
-        for value in headers.get_all(ACCEPT_ENCODING) {
-            elements(value.as_bytes()).for_each(|element| accepted.hear(element));
-        }
+        elements(headers, &ACCEPT_ENCODING).for_each(|element| accepted.hear(element));
         let takes = |said: Option<bool>| said.or(accepted.any).unwrap_or(false);
         let coding = match () {
             () if has_no_transform(headers) => None,
@@ -160,8 +160,7 @@ fn has_good_length(headers: &HeaderMap) -> bool {
 }
 
 fn has_no_transform(headers: &HeaderMap) -> bool {
-    let mut directives = headers.get_all(CACHE_CONTROL).iter().flat_map(|value| elements(value.as_bytes()));
-    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    elements(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// Types that are text, or as full of repetition.
@@ -204,11 +203,6 @@ fn is_compressible(content_type: &[u8]) -> bool {
     starts(b"text/")
         || TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known.as_bytes()))
         || [&b"+json"[..], b"+text", b"+xml"].into_iter().any(ends)
-}
-
-/// What commas stand between.
-fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

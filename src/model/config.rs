@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::admin::AdminAccess;
 use super::place::{Places, RegionId};
 use super::problem::Problem;
 use super::route::UrlMap;
@@ -179,6 +180,8 @@ pub struct ProxySettings {
     pub workers: Option<usize>,
     /// Admin listener. Default `127.0.0.1:9901`; `None` = `admin: none`.
     pub admin: Option<SocketAddr>,
+    /// Who may use it.
+    pub admin_access: AdminAccess,
     /// Where request lines go.
     pub access_log: AccessLogTarget,
     /// Whose `X-Forwarded-For` is believed.

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::header::VARY;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The value of a header to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,11 +301,16 @@ const EMPTY: [&str; 11] = [
     "user_agent_family",
 ];
 
+/// Elements of a header that is a list, over all its lines (RFC 9110, 5.6.1). Empty ones too.
+pub fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> + use<'h> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+}
+
 /// Tells caches, once, that the answer depends on this header of the request (RFC 9110, 12.5.5).
 pub fn vary(headers: &mut HeaderMap, word: &'static str) {
-    let words = || headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let covers = |said: &[u8]| said == b"*" || said.eq_ignore_ascii_case(word.as_bytes());
-    if !words().map(<[u8]>::trim_ascii).any(covers) {
+    if !elements(headers, &VARY).any(covers) {
         headers.append(VARY, HeaderValue::from_static(word));
     }
 }

@@ -7,8 +7,10 @@
 //! a client counts for and the order of regions by distance, [`target`] holds mode and target so that a forbidden
 //! combination has no value. [`mod@unit`] has the numbers with units that the whole house speaks in, [`detail`] the words
 //! for how a request ended, [`compression`] which answers are made smaller, [`certificate`] chains with their keys,
-//! checked to belong together, [`tls`] what is asked of clients that come over TLS.
+//! checked to belong together, [`tls`] what is asked of clients that come over TLS,
+//! [`admin`] of those who ask the process itself.
 
+pub mod admin;
 pub mod certificate;
 pub mod compression;
 pub mod config;

@@ -88,6 +88,12 @@ impl fmt::Debug for Acceptors {
     }
 }
 
+/// For a server of its own, whose clients begin every session anew; no protocol is named inside.
+#[must_use]
+pub fn server_config(terms: &Termination) -> Arc<ServerConfig> {
+    Arc::new(configure(terms, &[], None))
+}
+
 #[allow(clippy::expect_used)]
 pub(super) fn configure(
     terms: &Termination,

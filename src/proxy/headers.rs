@@ -21,6 +21,7 @@ use http::header::{
 use http::{Method, Version};
 
 use crate::balance::report::{self, Malformed, Report};
+use crate::model::header::elements;
 
 /// How often a request may have passed a balancer of this name before it counts as going round in circles.
 pub(crate) const MAX_HOPS: usize = 10;
@@ -161,7 +162,7 @@ pub(crate) enum Upgrade {
 pub(crate) fn upgrade_of(method: &Method, version: Version, headers: &HeaderMap) -> Upgrade {
     let Some(protocol) = headers.get(UPGRADE) else { return Upgrade::None };
     let is_asked_for = version == Version::HTTP_11
-        && connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+        && elements(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     if !is_asked_for {
         return Upgrade::None;
     }
@@ -179,14 +180,12 @@ pub(crate) fn upgrade_of(method: &Method, version: Version, headers: &HeaderMap)
 /// Whether a request has been here before, more than [`MAX_HOPS`] times by its `Via`: `request_loop_detected`
 /// [G 6b]. To be asked before [`to_backend`].
 pub(crate) fn is_loop(headers: &HeaderMap) -> bool {
-    let hops = headers.get_all(VIA).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    hops.filter(|hop| hop.trim_ascii().eq_ignore_ascii_case(OUR_VIA.as_bytes())).count() > MAX_HOPS
+    elements(headers, &VIA).filter(|hop| hop.eq_ignore_ascii_case(OUR_VIA.as_bytes())).count() > MAX_HOPS
 }
 
 /// Whether the client takes trailers, which gRPC members want to know. To be asked before [`to_backend`].
 pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
-    let words = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    words.map(<[u8]>::trim_ascii).any(|word| word.eq_ignore_ascii_case(b"trailers"))
+    elements(headers, &TE).any(|word| word.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Where a path with `.` or `..` segments really leads; `None` when it has none. Such a request is answered with 302
@@ -292,7 +291,7 @@ fn has_usual_connection(headers: &HeaderMap) -> bool {
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_options(headers)
+    let named: Vec<HeaderName> = elements(headers, &CONNECTION)
         .filter(|option| !is_usual_option(option))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| headers.contains_key(name) && !is_protected(name.as_str()))
@@ -328,11 +327,6 @@ fn is_protected(name: &str) -> bool {
                 | "tracestate"
                 | "upgrade"
         )
-}
-
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(CONNECTION).iter();
-    values.flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Adds client and balancer behind what the client sent, all in one line: many backends read the first line only.

@@ -1,6 +1,7 @@
 //! Pure: after a failed attempt, once more? Built-in retries [G 5.7, 5.8].
 
 use super::failure::Stage;
+use crate::balance::pick::PATIENCE;
 use crate::model::route::action::RetryPolicy;
 
 /// What became of the request's body.
@@ -38,8 +39,9 @@ impl Refused {
 /// Attempts on another member after a request was sent [G 5.7].
 pub(crate) const MAX_RETRIES: u32 = 1;
 /// Attempts on another member after a refused connection: nothing was sent, so trying on is safe for any method
-/// (**ours**: a dead member costs no request as long as another one lives).
+/// (**ours**: a dead member costs no request as long as another one lives). The last one leaves the tier [`PATIENCE`].
 pub(crate) const MAX_CONNECT_RETRIES: u32 = 3;
+const _: () = assert!(MAX_CONNECT_RETRIES as usize >= PATIENCE);
 
 /// Whether the request goes out once more to the same member on a fresh connection: the kept one had been closed by
 /// the member in the meantime, which is nobody's fault.

@@ -13,7 +13,7 @@ use super::again::{self, Again};
 use super::demand::Draws;
 use super::ends::{Ends, Flows};
 use super::fleet::{Fleet, Grain};
-use super::flow::{Flow, Poured};
+use super::flow::{Flow, Poured, Way};
 use super::proxy::Ending;
 use super::record::Record;
 use super::scenario::{Demand, Scenario};
@@ -287,8 +287,8 @@ impl Run<'_> {
         let (mut unserved, mut rejected) = (0.0, 0.0);
         while let Some(part) = self.waiting.pop() {
             out.clear();
-            let (plan, gates) = (&served.plan, &mut served.gates);
-            Flow { plan, gates, has_sessions, tried: part.tried(), out }.pour(demand.origin, part.amount);
+            let way = Way { plan: &served.plan, has_sessions, tried: part.tried() };
+            Flow { way, gates: &mut served.gates, out }.pour(demand.origin, part.amount);
             (unserved, rejected) = (unserved + out.unserved, rejected + out.rejected);
             if let Some(last) = part.tried().last().filter(|_| out.stuck > 0.0) {
                 place((*last, part.reason, out.stuck), true);

@@ -65,6 +65,5 @@ impl Model {
 #[must_use]
 pub fn run(services: &[Arc<Service>], scenario: &Scenario, model: Model) -> Record {
     let parts = part::parts(services, scenario);
-    let records: Vec<_> = parts.iter().map(|part| part.run(model)).collect();
-    part::join(&parts, &records)
+    part::join(&parts, parts.iter().map(|part| part.run(model)).collect())
 }

@@ -28,24 +28,22 @@ pub fn parts(services: &[Arc<Service>], scenario: &Scenario) -> Vec<Part> {
 
 /// The records of all parts as one.
 #[must_use]
-pub fn join(parts: &[Part], records: &[Record]) -> Record {
+pub fn join(parts: &[Part], records: Vec<Record>) -> Record {
     let count = parts.iter().map(|part| part.of.len()).sum();
-    let lengths = records.iter().map(|record| record.rows.len());
-    let row = |number: usize| {
-        let nobody = ServiceRow { backends: Vec::new(), origins: Vec::new() };
-        let mut row = Row { end: 0.0, services: vec![nobody; count] };
-        for (part, record) in parts.iter().zip(records) {
-            let Some(played) = record.rows.get(number) else { continue };
+    let length = records.iter().map(|record| record.rows.len()).max().unwrap_or(0);
+    let nobody = ServiceRow { backends: Vec::new(), origins: Vec::new() };
+    let mut rows = vec![Row { end: 0.0, services: vec![nobody; count] }; length];
+    for (part, record) in parts.iter().zip(records) {
+        for (row, played) in rows.iter_mut().zip(record.rows) {
             row.end = played.end;
-            for (index, service) in part.of.iter().zip(&played.services) {
+            for (index, service) in part.of.iter().zip(played.services) {
                 if let Some(place) = row.services.get_mut(*index) {
-                    place.clone_from(service);
+                    *place = service;
                 }
             }
         }
-        row
-    };
-    Record { rows: (0..lengths.max().unwrap_or(0)).map(row).collect() }
+    }
+    Record { rows }
 }
 
 impl Part {

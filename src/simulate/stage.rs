@@ -193,7 +193,9 @@ impl<'a> Stage<'a> {
         let served = || self.proxies.iter().filter_map(|proxy| proxy.get(index));
         let by_plan: f64 =
             served().filter_map(|served| served.figures.get(number)).map(|figures| figures.capacity).sum();
-        let capacity = if config.mode.is_reported() {
+        let capacity = if config.scaler.is_drained() {
+            0.0
+        } else if config.mode.is_reported() {
             by_plan
         } else {
             capacity::of_backend(config).map_or(f64::INFINITY, PerSecond::get)

@@ -137,6 +137,9 @@ impl Store {
         if let Some(why) = &self.shared.closed {
             return Err(why.clone());
         }
+        if self.shared.handle.world().config.proxy.admin_access.is_read_only {
+            return Err("the configuration says proxy.admin.readOnly".to_owned());
+        }
         match self.shared.handle.upgrade().phase {
             Phase::Running => {
                 Err("a new process is starting to take over; try again when it serves".to_owned())

@@ -55,6 +55,7 @@ pub(crate) fn world(members: u16) -> World {
             region: RegionId(0),
             workers: None,
             admin: None,
+            admin_access: crate::model::admin::AdminAccess::default(),
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
             session_key: SessionKey::Kept,

@@ -62,7 +62,8 @@ resource! {
 const COUNT: Kind = Kind::Integer(0, i32::MAX as i64);
 const TARGET: Kind = Kind::Number(0.0, f64::MAX);
 
-pub(super) static BACKEND: Table = Table {
+/// Fields of a backend.
+pub static BACKEND: Table = Table {
     noun: "a backend",
     fields: &[
         required("group", REFERENCE),

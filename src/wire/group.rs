@@ -145,7 +145,8 @@ static NAMED_PORT: Table = Table {
     fields: &[required("name", Kind::Name), required("port", PORT).by("[G 9]")],
 };
 
-static INSTANCE: Table = Table {
+/// Fields of an instance.
+pub static INSTANCE: Table = Table {
     noun: "an instance",
     fields: &[
         required("name", Kind::Name),
@@ -202,7 +203,8 @@ pub static NETWORK_ENDPOINT_GROUP: Table = Table {
     ],
 };
 
-static NETWORK_ENDPOINT: Table = Table {
+/// Fields of a network endpoint.
+pub static NETWORK_ENDPOINT: Table = Table {
     noun: "a network endpoint",
     fields: &[
         optional("ipAddress", ADDRESS),

@@ -16,6 +16,7 @@ pub mod group;
 pub mod health_check;
 pub mod instance;
 pub mod legacy_health_check;
+pub mod loose;
 pub mod path;
 pub mod protection;
 pub mod proxy;

@@ -66,14 +66,54 @@ pub enum Admin {
 }
 
 resource! {
-    /// `admin: {address: …}`.
+    /// `admin: {…}`.
     #[derive(Eq)]
     AdminAddress
-    required {
+    required {}
+    optional {
         /// `ip:port`.
         address: String,
+        /// Whether changes are refused.
+        read_only: bool,
+        /// Who may ask.
+        tokens: Vec<AdminToken>,
+        /// Encryption, and clients' certificates.
+        tls: AdminTls,
     }
-    optional {}
+}
+
+resource! {
+    /// One of `admin.tokens`; the token itself stands in no configuration.
+    #[derive(Eq)]
+    AdminToken
+    required {
+        /// What the audit log calls it.
+        name: String,
+        /// `READ_ONLY` or `READ_WRITE`.
+        access: String,
+    }
+    optional {
+        /// A file that holds the token.
+        file: String,
+        /// SHA-256 of the token, in hexadecimal digits.
+        sha256: String,
+    }
+}
+
+resource! {
+    /// `admin.tls`: files.
+    #[derive(Eq)]
+    AdminTls
+    required {
+        /// PEM: the server's own certificate first.
+        certificate: String,
+        /// PEM.
+        private_key: String,
+    }
+    optional {
+        /// PEM: authorities whose clients may ask.
+        client_ca: String,
+    }
 }
 
 resource! {
@@ -171,7 +211,34 @@ static HTTP2: Table = Table {
     ],
 };
 
-static ADMIN: Table = Table { noun: "admin", fields: &[required("address", Kind::Text(64))] };
+static ADMIN: Table = Table {
+    noun: "admin",
+    fields: &[
+        optional("address", Kind::Text(64)),
+        optional("readOnly", Kind::Flag),
+        optional("tokens", Kind::List(&Kind::Object(&ADMIN_TOKEN), 100)),
+        optional("tls", Kind::Object(&ADMIN_TLS)),
+    ],
+};
+
+static ADMIN_TOKEN: Table = Table {
+    noun: "a token of the admin API",
+    fields: &[
+        required("name", Kind::Name),
+        required("access", Kind::Word(&[Word::Known("READ_ONLY"), Word::Known("READ_WRITE")])),
+        optional("file", Kind::Text(1024)),
+        optional("sha256", Kind::Text(64)),
+    ],
+};
+
+static ADMIN_TLS: Table = Table {
+    noun: "tls",
+    fields: &[
+        required("certificate", Kind::Text(1024)),
+        required("privateKey", Kind::Text(1024)),
+        optional("clientCa", Kind::Text(1024)),
+    ],
+};
 
 static ACCESS_LOG: Table = Table {
     noun: "accessLog",

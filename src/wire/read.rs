@@ -4,7 +4,6 @@
 
 use serde::de::DeserializeOwned;
 
-use super::backend::{BACKEND, Backend};
 use super::backend_service::{BACKEND_SERVICE, BackendService};
 use super::certificate::{SSL_CERTIFICATE, SslCertificate};
 use super::document::{Node, Value};
@@ -214,12 +213,6 @@ impl Reader<'_> {
         }
         out
     }
-}
-
-/// One backend of a service, if it is well-formed by itself; its flaws are not reported here.
-#[must_use]
-pub fn sound_backend(node: &Node) -> Option<Backend> {
-    sound(node, &BACKEND, &Path::Root, &mut Walk::default())
 }
 
 fn sound<T: DeserializeOwned>(node: &Node, table: &Table, at: &Path<'_>, walk: &mut Walk) -> Option<T> {

@@ -61,7 +61,7 @@ impl Walk {
     }
 
     /// One field; `None` when nothing follows from it.
-    fn field(
+    pub(super) fn field(
         &mut self,
         node: &Node,
         key: Spot,

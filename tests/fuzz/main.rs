@@ -10,6 +10,7 @@
 
 mod configuration;
 mod cookie;
+mod edit;
 mod mutate;
 mod proxy_header;
 mod report;

@@ -170,6 +170,50 @@ fn an_access_log_that_cannot_be_written_is_shown_in_the_file() {
     assert!(said.contains("overspill.yaml:3:") && said.contains("error[no-access-log]"), "{said}");
 }
 
+#[test]
+fn a_file_that_cannot_be_read_is_usage_and_one_that_is_no_text_is_bad_in_every_command() {
+    let folder = std::env::temp_dir().join(format!("overspill-it-{}-unreadable", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = folder.join("latin1.yaml");
+    std::fs::write(&text, b"proxy: {zone: \xfc}\n").unwrap();
+    let (missing, text, folder_name) = (folder.join("missing.yaml"), text, folder.clone());
+    let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulate.yaml");
+    let good = good.to_str().unwrap();
+    for (path, expected) in [(&missing, 2), (&folder_name, 2), (&text, 1)] {
+        let path = path.to_str().unwrap();
+        for command in [
+            &["check", path][..],
+            &["explain", path],
+            &["serve", "--admin", "none", "-c", path],
+            &["simulate", path, "--scenario", "scenario.yaml"],
+            &["simulate", good, "--scenario", path],
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_overspill")).args(command).output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(output.status.code(), Some(expected), "{command:?}: {said}");
+            assert!(said.contains(path), "{said}");
+            assert!(expected == 2 || said.contains("UTF-8"), "{said}");
+        }
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn an_admin_address_that_is_none_is_usage_in_every_command() {
+    for url in ["http://x:99999/", "x:65536", "http://127.0.0.1:0", "http://127.0.0.1:+80"] {
+        for command in [&["explain"][..], &["backend-services", "get-health", "web"], &["upgrade"]] {
+            let output = Command::new(env!("CARGO_BIN_EXE_overspill"))
+                .args(command)
+                .args(["--admin", url])
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2), "{command:?} {url}: {output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains("is no address such as"), "{output:?}");
+        }
+    }
+}
+
 /// `overspill simulate` in the folder of the examples: exit code, standard output, standard error.
 fn simulate(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_overspill"))
@@ -215,5 +259,22 @@ fn simulate_writes_what_it_is_asked_for_and_exits_as_check_does() {
     assert_eq!(simulate(&["there-is-no-such-file.yaml"]).0, Some(2));
     let nowhere = folder.join("no-such-folder/a.csv");
     assert_eq!(simulate(&["scenarios/region-loss.yaml", "--csv", nowhere.to_str().unwrap()]).0, Some(2));
+    for seconds in ["1e9", "140.5", "0.05"] {
+        let (code, out, err) = simulate(&["scenarios/region-loss.yaml", "--interval", seconds]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{seconds}");
+        assert!(err.contains("between 0.1, a tick, and 140 seconds, the whole run"), "{err}");
+    }
+    let same = folder.join("same");
+    let same = same.to_str().unwrap();
+    let other = format!("{}/../{}/./same", folder.display(), folder.file_name().unwrap().to_str().unwrap());
+    std::fs::write(same, "").unwrap();
+    for arguments in [["--csv", same, "--html", same], ["--csv", &other, "--html", same]] {
+        let (code, out, err) = simulate(&[&["scenarios/region-loss.yaml"][..], &arguments].concat());
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(err.contains("--csv and --html are both"), "{err}");
+    }
+    let (code, _, err) = simulate(&[same, "--csv", same]);
+    assert!(code == Some(2) && err.contains("--scenario and --csv are both"), "{err}");
+    assert_eq!(std::fs::read_to_string(same).unwrap(), "", "nothing was written");
     let _ = std::fs::remove_dir_all(&folder);
 }

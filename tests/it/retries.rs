@@ -6,7 +6,7 @@ use overspill::model::detail::StatusDetail;
 
 use crate::support::backend::{Conn, Scripted, toy};
 use crate::support::lb::Lb;
-use crate::support::setup::{NEAR, group, scripted, setup};
+use crate::support::setup::{FAR, NEAR, NEAR_B, group, scripted, setup};
 use crate::support::{own_address, wait_until};
 
 /// Serves `served` requests on each connection, then does `last` to it, silently as far as headers go.
@@ -157,6 +157,21 @@ fn a_refused_connection_moves_any_request_on_to_another_member() {
     assert_eq!(good.requests(), 10);
     assert!(lb.extra(Extra::Retries) >= 4);
     lb.wait_ended(StatusDetail::ResponseSentByBackend, 10);
+}
+
+#[test]
+fn a_dead_near_group_costs_no_request_while_the_far_tier_has_room() {
+    let (good, health) = (Scripted::good(), toy("health"));
+    let dead = |name: &str, zone| {
+        (0..6).fold(group(name, zone), |group, n| group.member(&format!("{name}-{n}"), &own_address()))
+    };
+    let groups = [dead("ig-a", NEAR), dead("ig-b", NEAR_B), group("ig-far", FAR).member("good", &good)];
+    let lb = Lb::start(&setup(&groups).probed_at(&health).text());
+    for _ in 0..20 {
+        assert_eq!(lb.client().request("POST", "/", "", b"body").status, 200);
+    }
+    assert_eq!((good.requests(), lb.extra(Extra::Retries)), (20, 60), "three near, the fourth far");
+    lb.wait_ended(StatusDetail::ResponseSentByBackend, 20);
 }
 
 #[test]

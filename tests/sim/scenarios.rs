@@ -558,3 +558,77 @@ autoscalers:
     let flawed = format!("{text}ticks: 1\n");
     assert_eq!(codes(&flawed, &config), [&expected[..], &[(13, "unknown-key")]].concat());
 }
+
+#[test]
+fn no_more_members_leave_a_group_than_it_has_then() {
+    let config = config(&read("config/simulate.yaml"));
+    let text = "durationSec: 60
+demand: [{rate: 10}]
+events:
+  - {atSec: 30, what: REMOVE, group: near, count: 2}
+  - {atSec: 10, what: ADD, group: near, count: 1}
+  - {atSec: 20, what: REMOVE, group: near, count: 5}
+  - {atSec: 40, what: REMOVE, count: 4}
+  - {atSec: 50, what: REMOVE, group: far, count: 2}
+";
+    // In the order of time: 4 + 1 - 5 in the near group, and 4 - 4 in the far one.
+    let expected = [(4, "out-of-range"), (7, "out-of-range"), (8, "out-of-range")];
+    assert_eq!(codes(text, &config), expected);
+    assert_eq!(problems(text, &config)[0].2, "no `REMOVE`: nobody is left by then");
+    let flawed = codes(&format!("{text}ticks: 1\n"), &config);
+    assert_eq!(flawed, [&expected[..], &[(9, "unknown-key")]].concat(), "beside a flaw in the form too");
+    let last = text.replace("count: 4", "count: 3").replace("atSec: 30", "atSec: 5");
+    assert_eq!(codes(&last, &config), [(6, "out-of-range"), (8, "out-of-range")]);
+    assert_eq!(problems(&last, &config)[0].2, "a `count` of at most 3");
+    let fits = text.replace("count: 5", "count: 2").replace("count: 4", "count: 1");
+    assert!(scenario(&fits, &config).is_ok());
+    // An autoscaler may have made as many as that.
+    let policy = "autoscalingPolicy: {maxNumReplicas: 9, loadBalancingUtilization: {utilizationTarget: 0.8}}";
+    let scaled = format!(
+        "durationSec: 60\ndemand: [{{rate: 10}}]\nautoscalers: [{{group: near, {policy}}}]\nevents:\n  \
+         - {{atSec: 30, what: REMOVE, group: near, count: COUNT}}\n"
+    );
+    assert!(scenario(&scaled.replace("COUNT", "9"), &config).is_ok());
+    assert_eq!(codes(&scaled.replace("COUNT", "10"), &config), [(5, "out-of-range")]);
+}
+
+#[test]
+fn an_empty_scenario_is_told_what_a_scenario_has() {
+    let config = config(&read("config/simulate.yaml"));
+    for text in ["", "# nothing\n", "null"] {
+        let found = scenario(text, &config).unwrap_err();
+        let [problem] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(problem.message, "the scenario is empty");
+        assert!(problem.expected.as_ref().is_some_and(|words| words.contains("durationSec")), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_drained_group_has_no_capacity_and_what_it_had_learned_when_it_is_back() {
+    let config = config(&read("config/simulate.yaml"));
+    let text = "durationSec: 130
+rowSec: 5
+demand: [{rate: 320, arrivals: EVEN}]
+members: [{serviceMs: 20, cpuMs: 5, times: CONSTANT}]
+events:
+  - {atSec: 60, what: SCALER, scaler: 0, group: near}
+  - {atSec: 100, what: SCALER, scaler: 1, group: near}
+";
+    let scenario = scenario(text, &config).unwrap();
+    for model in [Model::Requests, Model::Fluid] {
+        let record = run(&config.services, &scenario, model);
+        let near = |figure: fn(&BackendRow) -> f64| backend(&record, 0, figure);
+        let (rates, capacities) = (near(|row| row.traffic.rate()), near(|row| row.capacity));
+        assert!(rates[11] > 319.0 && capacities[10] > 320.0, "{rates:.1?} {capacities:.1?}");
+        assert!(rates[12..20].iter().all(|rate| *rate < 1.0), "{rates:.1?}");
+        assert!(capacities[12..19].iter().all(|capacity| *capacity == 0.0), "{capacities:.1?}");
+        assert!(rates[20..].iter().all(|rate| *rate > 319.0), "it takes all at once: {rates:.1?}");
+        assert!(capacities[20] > 0.9 * capacities[10], "{capacities:.1?}");
+        let csv = &outputs(&config, &scenario, model)[1];
+        let header: Vec<_> = csv.lines().next().unwrap().split(',').collect();
+        let column = header.iter().position(|name| *name == "capacity").unwrap();
+        let row =
+            csv.lines().find(|line| line.starts_with("80,") && line.contains(",backend,near,")).unwrap();
+        assert_eq!(row.split(',').nth(column), Some("0"), "{row}");
+    }
+}

@@ -25,6 +25,7 @@ fn world(backends: [Backend; 2]) -> World {
             region: RegionId(0),
             workers: None,
             admin: None,
+            admin_access: overspill::model::admin::AdminAccess::default(),
             access_log: AccessLogTarget::None,
             trusted_proxies: Vec::new(),
             session_key: SessionKey::Kept,

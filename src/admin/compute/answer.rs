@@ -1,8 +1,9 @@
 //! From a request of HTTP to what is asked, and from what came of it to an answer.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value as Json, json};
 
@@ -17,41 +18,45 @@ use super::query::{self, Query};
 use super::reference::Base;
 use super::write::{self, Manner};
 use super::{look, validate, verbs};
+use crate::admin::auth::Caller;
+use crate::admin::guard::Guard;
 use crate::admin::health;
 use crate::clock;
-
-/// Longest body of one change.
-pub(in crate::admin) const BODY_LIMIT: usize = 4 << 20;
+use crate::model::admin::Access;
 
 /// Answers a request of the Compute or the Network Services API.
 pub(in crate::admin) async fn answer(
     State(compute): State<Compute>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
+    (method, uri, headers): (Method, Uri, HeaderMap),
     body: Bytes,
 ) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let (status, body) = reply(&compute, (&method, &uri), host, &body).await;
+    let door = Door { compute: &compute, caller: &caller, host: host(&headers) };
+    let (status, body) = door.reply((&method, &uri), &body).await;
     (status, [(header::CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response()
 }
 
 /// Answers several requests in one, one after the other; what is refused keeps nothing back of the others [G 10.13].
 pub(in crate::admin) async fn batch(
     State(compute): State<Compute>,
+    (Extension(caller), Extension(guard)): (Extension<Caller>, Extension<Guard>),
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or("localhost");
-    let parts = match batch::parse(text(header::CONTENT_TYPE).unwrap_or_default(), &body) {
+    let door = Door { compute: &compute, caller: &caller, host: host(&headers) };
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let parts = match batch::parse(kind.unwrap_or_default(), &body) {
         Ok(parts) => parts,
         Err(error) => return error.into_response(),
     };
     let mut replies = Vec::with_capacity(parts.len());
     for part in parts {
         let (status, body) = match part.target.parse() {
-            Ok(uri) => reply(&compute, (&part.method, &uri), host, &part.body).await,
+            Ok(uri) if !guard.may_go_on(&part.method, Uri::path(&uri)) => {
+                let error = ApiError::rate_limited();
+                (error.status, error.body().to_string())
+            }
+            Ok(uri) => door.reply((&part.method, &uri), &part.body).await,
             Err(_) => {
                 let error = ApiError::no_such_url(&part.target);
                 (error.status, error.body().to_string())
@@ -63,37 +68,67 @@ pub(in crate::admin) async fn batch(
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
-/// Status and body; what is refused is an answer too.
-async fn reply(
-    compute: &Compute,
-    (method, uri): (&Method, &Uri),
-    host: &str,
-    body: &[u8],
-) -> (StatusCode, String) {
-    match ask(compute, (method, uri), host, body).await {
-        Ok(answer) => (StatusCode::OK, answer),
-        Err(error) => (error.status, format!("{:#}\n", error.body())),
-    }
+fn host(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
 }
 
-async fn ask(
-    compute: &Compute,
-    (method, uri): (&Method, &Uri),
-    host: &str,
-    body: &[u8],
-) -> Result<String, ApiError> {
-    let asked = path::parse(method, uri.path())?;
-    let query = Query::parse(uri.query().unwrap_or_default(), parameters(&asked.what))?;
-    let shape = query.shape()?;
-    let asking = Asking {
-        base: base(&asked, host),
-        user: "anonymous".to_owned(),
-        request: query.request_id()?,
-        started: clock::wall(),
-    };
-    let body = if body.is_empty() { json!({}) } else { json_of(body)? };
-    let answer = Question { compute, api: asked.api, query: &query, asking: &asking };
-    Ok(shape.write(answer.to(asked.what, body).await?))
+/// Who asks, of what, by which name of this host.
+struct Door<'a> {
+    compute: &'a Compute,
+    caller: &'a Caller,
+    host: &'a str,
+}
+
+impl Door<'_> {
+    /// Status and body; what is refused is an answer too.
+    async fn reply(&self, (method, uri): (&Method, &Uri), body: &[u8]) -> (StatusCode, String) {
+        match self.ask((method, uri), body).await {
+            Ok(answer) => (StatusCode::OK, answer),
+            Err(error) => (error.status, format!("{:#}\n", error.body())),
+        }
+    }
+
+    async fn ask(&self, (method, uri): (&Method, &Uri), body: &[u8]) -> Result<String, ApiError> {
+        let asked = path::parse(method, uri.path())?;
+        if !asked.what.only_looks() && self.caller.access != Access::ReadWrite {
+            return Err(ApiError::read_only(
+                "This token is READ_ONLY, and the request would change something",
+            ));
+        }
+        let query = Query::parse(uri.query().unwrap_or_default(), parameters(&asked.what))?;
+        let shape = query.shape()?;
+        let asking = Asking {
+            base: self.base(&asked),
+            caller: self.caller.clone(),
+            method: method.clone(),
+            path: uri.path().to_owned(),
+            request: query.request_id()?,
+            started: clock::wall(),
+        };
+        let body = if body.is_empty() { json!({}) } else { json_of(body)? };
+        let answer = Question { compute: self.compute, api: asked.api, query: &query, asking: &asking };
+        Ok(shape.write(answer.to(asked.what, body).await?))
+    }
+
+    /// Where the answer's links begin.
+    fn base(&self, asked: &Asked) -> Base {
+        let version = match asked.api {
+            Api::Compute(version) => version,
+            Api::NetworkServices(_) => "v1",
+        };
+        let project = match &asked.what {
+            What::List(place) | What::Insert(place) | What::About(place, _) => &place.project,
+            What::Aggregated { project, .. } => project,
+            What::Get(resource)
+            | What::Update(resource)
+            | What::Patch(resource)
+            | What::Delete(resource)
+            | What::Verb(resource, _) => &resource.place.project,
+        };
+        let scheme = if self.caller.over_tls { "https" } else { "http" };
+        let origin = format!("{scheme}://{}", self.host);
+        Base { origin, version: version.to_owned(), project: project.clone() }
+    }
 }
 
 fn json_of(body: &[u8]) -> Result<Json, ApiError> {
@@ -101,30 +136,12 @@ fn json_of(body: &[u8]) -> Result<Json, ApiError> {
         .map_err(|why| ApiError::invalid(format!("Invalid JSON payload received. {why}")))
 }
 
-/// Where the answer's links begin.
-fn base(asked: &Asked, host: &str) -> Base {
-    let version = match asked.api {
-        Api::Compute(version) => version,
-        Api::NetworkServices(_) => "v1",
-    };
-    let project = match &asked.what {
-        What::List(place) | What::Insert(place) | What::About(place, _) => &place.project,
-        What::Aggregated { project, .. } => project,
-        What::Get(resource)
-        | What::Update(resource)
-        | What::Patch(resource)
-        | What::Delete(resource)
-        | What::Verb(resource, _) => &resource.place.project,
-    };
-    Base { origin: format!("http://{host}"), version: version.to_owned(), project: project.clone() }
-}
-
 /// The query parameters of a method.
 fn parameters(what: &What) -> &'static [&'static str] {
     const PATCH: &[&str] = &["requestId", "updateMask"];
     const CREATE: &[&str] = &["requestId", "serviceLbPolicyId"];
     match what {
-        What::List(place) if matches!(place.scope, Scope::Location) => &["pageSize", "pageToken", "filter", "orderBy", "returnPartialSuccess"],
+        What::List(place) if place.scope == Scope::Location => query::NETWORK_SERVICES_LIST,
         What::List(_) | What::About(..) => query::LIST,
         What::Verb(_, Verb::ListInstances | Verb::ListNetworkEndpoints) => query::LIST,
         What::Aggregated { .. } => query::AGGREGATED,

@@ -27,8 +27,6 @@ pub(crate) struct Part {
     pub(crate) method: Method,
     /// Path and query, starting with a slash.
     pub(crate) target: String,
-    /// Headers of the inner request.
-    pub(crate) headers: HeaderMap,
     /// Body.
     pub(crate) body: Vec<u8>,
 }
@@ -183,9 +181,10 @@ fn part(text: &[u8]) -> Result<Part, ApiError> {
     let content_id = header("content-id").map(content_id).transpose()?;
     let line = line(&mut rest).ok_or_else(|| malformed("a part has no request line"))?;
     let (method, target) = request_line(line)?;
-    let headers = headers(&mut rest)?;
+    // Who asks, and of whom, is said by the batch itself.
+    headers(&mut rest)?;
     // Content-Length is not looked at: Python's mail package rewrites line breaks behind its back.
-    Ok(Part { content_id, method, target, headers, body: rest.to_vec() })
+    Ok(Part { content_id, method, target, body: rest.to_vec() })
 }
 
 fn content_id(text: &str) -> Result<String, ApiError> {
@@ -280,7 +279,6 @@ mod tests {
             assert_eq!(first.content_id.as_deref(), Some("<0f0e+0>"));
             assert_eq!(first.method, Method::DELETE);
             assert_eq!(first.target, "/compute/v1/projects/p/global/backendServices/a?alt=json");
-            assert_eq!(first.headers["host"], "127.0.0.1:9901");
             assert!(first.body.trim_ascii().is_empty());
             assert_eq!(
                 (second.content_id.as_deref(), &*second.body),

@@ -54,7 +54,9 @@ impl Catalog {
         let mut places = BTreeMap::new();
         if let Value::Object(collections) = &root.value {
             for entry in collections {
-                let Some(&collection) = COLLECTIONS.iter().find(|known| **known == entry.key) else { continue };
+                let Some(&collection) = COLLECTIONS.iter().find(|known| **known == entry.key) else {
+                    continue;
+                };
                 for (index, item) in entry.node.items().iter().enumerate() {
                     if let Some(name) = item.get("name").and_then(Node::text) {
                         // Policies of the Network Services API have a path for a name.
@@ -80,7 +82,8 @@ impl Catalog {
 
     /// The resource of that name, whatever its scope; `None` too when there are several.
     pub(super) fn only(&self, collections: &[&'static str], name: &str) -> Option<&Id> {
-        let mut found = self.places.keys().filter(|id| id.name == name && collections.contains(&id.collection));
+        let mut found =
+            self.places.keys().filter(|id| id.name == name && collections.contains(&id.collection));
         found.next().filter(|_| found.next().is_none())
     }
 

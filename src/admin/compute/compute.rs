@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::Value as Json;
 
 use super::catalog::{Catalog, Id};
@@ -13,6 +13,8 @@ use super::operation::{Done, Operation, Operations, RequestId};
 use super::path::{Api, Resource, Scope};
 use super::reference::Base;
 use super::stored::{Stored, number};
+use crate::admin::audit;
+use crate::admin::auth::Caller;
 use crate::clock;
 use crate::engine::handle::Handle;
 use crate::model::problem::{Problem, Severity};
@@ -48,8 +50,11 @@ struct Seen {
 #[derive(Debug, Clone)]
 pub(super) struct Asking {
     pub(super) base: Base,
-    /// For operations and the audit.
-    pub(super) user: String,
+    /// Who it is.
+    pub(super) caller: Caller,
+    /// What was asked, as the audit tells it.
+    pub(super) method: Method,
+    pub(super) path: String,
     pub(super) request: Option<RequestId>,
     pub(super) started: SystemTime,
 }
@@ -163,7 +168,7 @@ impl Compute {
             let new = edit::apply(text, &edits).map_err(|refused| unclear(&refused))?;
             Ok((Some(new), ()))
         });
-        changed.await.map_err(|error| refused(error, &id, &self.catalog()))?;
+        let changed = changed.await.map_err(|error| refused(error, &id, &self.catalog()))?;
         let catalog = self.catalog();
         let response = match Stored::find(&id, &catalog) {
             Some(stored) if id.scope == Scope::Location => {
@@ -175,13 +180,18 @@ impl Compute {
             operation_type: kind,
             target,
             target_id: number(&id),
-            user: asking.user.clone(),
+            user: asking.caller.who.to_string(),
             started: asking.started,
             request: asking.request,
             error: None,
             response,
         };
-        Ok(self.operations(|all| all.keep(done, clock::wall())))
+        let operation = self.operations(|all| all.keep(done, clock::wall()));
+        let texts = (&*changed.before, &*changed.after);
+        let (method, path) = (&asking.method, &*asking.path);
+        let change = audit::Change { method, path, operation: &operation.name, texts };
+        audit::record(&asking.caller, &change);
+        Ok(operation)
     }
 
     /// What `check` would say of the configuration with these edits; nothing is changed.

@@ -128,6 +128,9 @@ mod tests {
         let mut check = json!({"type": "HTTP", "httpHealthCheck": {"portSpecification": "USE_SERVING_PORT"}});
         fill(&mut check, "healthChecks");
         assert_eq!(check["httpHealthCheck"]["port"], Json::Null);
-        assert_eq!((&check["httpHealthCheck"]["requestPath"], &check["timeoutSec"]), (&json!("/"), &json!(5)));
+        assert_eq!(
+            (&check["httpHealthCheck"]["requestPath"], &check["timeoutSec"]),
+            (&json!("/"), &json!(5))
+        );
     }
 }

@@ -111,11 +111,6 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", why)
     }
 
-    /// 401: who asks is not known.
-    pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "authError", "Invalid Credentials")
-    }
-
     /// 501: Google's API has it, this server does not; `what` starts a sentence.
     pub(crate) fn not_supported(what: &str) -> Self {
         let message = format!("{} is not supported by this server", short(what));
@@ -215,7 +210,6 @@ mod tests {
             (ApiError::method_not_allowed("PUT", &["GET"]), 405, "httpMethodNotAllowed"),
             (ApiError::too_large("The body", 7), 413, "uploadTooLarge"),
             (ApiError::read_only("No changes."), 403, "forbidden"),
-            (ApiError::unauthorized(), 401, "authError"),
             (ApiError::not_supported("IAM"), 501, "notImplemented"),
             (ApiError::rate_limited(), 429, "rateLimitExceeded"),
             (ApiError::internal("Oh."), 500, "backendError"),

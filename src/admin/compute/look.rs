@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::catalog::Catalog;
+use super::catalog::Id;
 use super::compute::{Asking, Compute};
 use super::error::ApiError;
 use super::path::{Api, Place, Resource, Scope};
 use super::stored::{Stored, number};
-use super::catalog::Id;
 use crate::model::place::{google_region_names, region_of_zone};
 
 /// Zones of a region that a list shows, besides those in use.
@@ -33,7 +33,8 @@ pub(super) fn get(
         "projects" => Ok(project(&resource.name, asking)),
         "zones" => {
             let known = regions(&compute.catalog());
-            let region = region_of_zone(&resource.name).filter(|region| known.iter().any(|known| known == region));
+            let region =
+                region_of_zone(&resource.name).filter(|region| known.iter().any(|known| known == region));
             region.map(|region| zone(&resource.name, region, asking)).ok_or_else(missing)
         }
         "regions" => {
@@ -60,11 +61,7 @@ pub(super) fn get(
 }
 
 /// All resources of a kind with their scopes, by scope and name.
-pub(super) fn all(
-    compute: &Compute,
-    place: &Place,
-    (api, asking): (Api, &Asking),
-) -> Vec<(Scope, Json)> {
+pub(super) fn all(compute: &Compute, place: &Place, (api, asking): (Api, &Asking)) -> Vec<(Scope, Json)> {
     let catalog = compute.catalog();
     match place.kind.collection {
         "operations" => compute.operations(|all| {
@@ -80,7 +77,8 @@ pub(super) fn all(
         }),
         "zones" => {
             let shown = zones(&catalog).into_iter();
-            let shown = shown.filter_map(|name| Some((Scope::Project, zone(&name, region_of_zone(&name)?, asking))));
+            let shown =
+                shown.filter_map(|name| Some((Scope::Project, zone(&name, region_of_zone(&name)?, asking))));
             shown.collect()
         }
         "regions" => {
@@ -216,7 +214,9 @@ pub(super) fn scopes(catalog: &Catalog) -> Vec<Scope> {
 /// Google's regions, and those that the configuration adds or uses.
 fn regions(catalog: &Catalog) -> Vec<String> {
     let added = catalog.root().get("proxy").and_then(|proxy| proxy.get("regions"));
-    let added = added.into_iter().flat_map(|list| list.items().iter().filter_map(|region| region.get("name")?.text()));
+    let added = added
+        .into_iter()
+        .flat_map(|list| list.items().iter().filter_map(|region| region.get("name")?.text()));
     let used = catalog.everything().filter_map(|(id, _)| match &id.scope {
         Scope::Region(name) => Some(&**name),
         Scope::Zone(name) => region_of_zone(name.as_str()),
@@ -230,7 +230,8 @@ fn regions(catalog: &Catalog) -> Vec<String> {
 /// The zones in use, and the first ones of every region.
 fn zones(catalog: &Catalog) -> Vec<String> {
     let regions = regions(catalog);
-    let first = regions.iter().flat_map(|region| LETTERS.iter().map(move |letter| format!("{region}-{letter}")));
+    let first =
+        regions.iter().flat_map(|region| LETTERS.iter().map(move |letter| format!("{region}-{letter}")));
     let used = catalog.everything().filter_map(|(id, _)| match &id.scope {
         Scope::Zone(name) => Some(name.clone()),
         _ => None,

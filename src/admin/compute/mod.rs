@@ -35,7 +35,7 @@ mod validate;
 mod verbs;
 mod write;
 
-pub(super) use answer::{BODY_LIMIT, answer, batch};
+pub(super) use answer::{answer, batch};
 pub(super) use compute::Compute;
 pub(super) use error::ApiError;
 pub(super) use reference::Base;

@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::kinds;
 use super::path::{Place, Resource, Scope, link};
 use crate::model::timestamp::Timestamp;
 
@@ -147,11 +146,6 @@ impl Operations {
     /// An operation by its name or id, in its own scope.
     pub(crate) fn get(&self, asked: &Resource) -> Option<&Arc<Operation>> {
         self.kept.iter().rev().find(|operation| operation.is(asked))
-    }
-
-    /// The operations of a scope, oldest first.
-    pub(crate) fn list<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Arc<Operation>> {
-        self.all(&place.project).filter(|operation| operation.done.target.place.scope == place.scope)
     }
 
     /// The operations of all scopes of the Compute API, oldest first.
@@ -303,21 +297,22 @@ fn millis(time: SystemTime) -> String {
     }
 }
 
-/// The place of a scope's operations.
-pub(crate) fn place(project: &str, scope: Scope) -> Option<Place> {
-    let kind = match scope {
-        Scope::Location => kinds::of_network_services("operations"),
-        _ => kinds::of_collection("operations"),
-    };
-    Some(Place { kind: kind?, project: project.to_owned(), scope })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::kinds;
     use super::*;
 
     const UUID: &str = "0f0e0d0c-0b0a-4909-8807-060504030201";
+
+    /// The place of a scope's operations.
+    fn place(project: &str, scope: Scope) -> Option<Place> {
+        let kind = match scope {
+            Scope::Location => kinds::of_network_services("operations"),
+            _ => kinds::of_collection("operations"),
+        };
+        Some(Place { kind: kind?, project: project.to_owned(), scope })
+    }
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1_772_366_400 + seconds)
@@ -399,7 +394,7 @@ mod tests {
             assert_eq!(operations.get(&place(zone.clone()).resource(&*name)).unwrap().id, zonal.id);
             assert!(operations.get(&place(Scope::Global).resource(&*name)).is_none());
         }
-        assert_eq!(operations.list(&place(zone.clone())).count(), 1);
+        assert_eq!(operations.all("p").filter(|operation| *operation.scope() == zone).count(), 1);
         assert_eq!((operations.all("p").count(), operations.all("q").count()), (2, 0));
         assert!(operations.delete(&place(zone.clone()).resource(&*zonal.name)));
         assert!(!operations.delete(&place(zone).resource(&*zonal.name)));

@@ -60,7 +60,13 @@ struct Key {
 impl Key {
     fn of(scope: String, item: &Value) -> Self {
         let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-        Self { scope, created: text("creationTimestamp"), name: text("name") }
+        // Members of groups have no names: an instance goes by its URL, an endpoint by all of it.
+        let name = match (item.get("instance"), item.get("networkEndpoint")) {
+            (Some(Value::String(instance)), _) => instance.clone(),
+            (_, Some(endpoint)) => endpoint.to_string(),
+            _ => text("name"),
+        };
+        Self { scope, created: text("creationTimestamp"), name }
     }
 
     fn compare(&self, other: &Self, order: Order) -> Ordering {

@@ -157,7 +157,11 @@ networkEndpointGroups: [{name: n, zone: z-a}]
             "https://www.googleapis.com/compute/v1/projects/other/zones/z-a/instanceGroups/g",
             "http://127.0.0.1:9901/compute/beta/projects/p/zones/z-a/instanceGroups/g",
         ] {
-            assert_eq!(read(text, groups, &catalog()).unwrap().path(), "zones/z-a/instanceGroups/g", "{text}");
+            assert_eq!(
+                read(text, groups, &catalog()).unwrap().path(),
+                "zones/z-a/instanceGroups/g",
+                "{text}"
+            );
         }
         assert_eq!(read("n", groups, &catalog()).unwrap().collection, "networkEndpointGroups");
         assert_eq!(read("urlMaps/g", groups, &catalog()), None);

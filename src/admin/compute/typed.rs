@@ -35,7 +35,12 @@ fn value(node: &Node, kind: &Kind) -> Json {
         (Kind::Integer(..), Value::Scalar(scalar)) => integer(scalar).unwrap_or_else(|| text(scalar)),
         (Kind::Number(..), Value::Scalar(scalar)) => number(scalar).unwrap_or_else(|| text(scalar)),
         (
-            Kind::Name | Kind::Text(_) | Kind::Ports | Kind::Word(_) | Kind::WordOr(..) | Kind::LimitedNote(_),
+            Kind::Name
+            | Kind::Text(_)
+            | Kind::Ports
+            | Kind::Word(_)
+            | Kind::WordOr(..)
+            | Kind::LimitedNote(_),
             Value::Scalar(scalar),
         ) => text(scalar),
         (Kind::Note, _) => words(node),
@@ -115,9 +120,7 @@ pub(super) fn is_same(a: &Json, b: &Json) -> bool {
         (Json::Number(a), Json::Number(b)) => {
             a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() <= f64::EPSILON * a.abs())
         }
-        (Json::Array(a), Json::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b))
-        }
+        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
         (Json::Object(a), Json::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)))
         }

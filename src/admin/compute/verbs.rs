@@ -48,9 +48,7 @@ fn apply(
             is_current(stored, body, "fingerprint")?;
             &["namedPorts"]
         }
-        Verb::SetLabels => {
-            &["labels"]
-        }
+        Verb::SetLabels => &["labels"],
         Verb::SetUrlMap => &["urlMap"],
         Verb::SetSslCertificates => &["sslCertificates"],
         Verb::SetSslPolicy => &["sslPolicy"],
@@ -204,4 +202,91 @@ fn is_same(a: &Json, b: &Json, default_port: Option<&Json>) -> bool {
         (a, b) => key == "instance" || a == b,
     };
     ["ipAddress", "fqdn", "instance"].into_iter().all(agree) && port(a) == port(b)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+instances: [{name: vm1, zone: z-a, networkInterfaces: [{networkIP: 10.0.0.1}]}]
+instanceGroups:
+- {name: ig, zone: z-a, namedPorts: [{name: http, port: 80}]}
+- {name: other, zone: z-a, instances: [{name: vm2, ipAddress: 10.0.0.2}]}
+- {name: far, zone: z-b, instances: [{name: vm3, ipAddress: 10.0.0.3}]}
+networkEndpointGroups:
+- {name: neg, zone: z-a, defaultPort: 80, networkEndpoints: [{ipAddress: 10.0.0.1}, {ipAddress: 10.0.0.2, port: 81}]}
+targetHttpProxies: [{name: t, urlMap: m}]
+urlMaps: [{name: m}, {name: n}]
+";
+
+    fn after(verb: Verb, path: &str, body: Json) -> Result<Json, ApiError> {
+        let catalog = Catalog::of(FILE.into());
+        let id = catalog.everything().map(|(id, _)| id).find(|id| id.path() == path).unwrap();
+        let stored = Stored::find(id, &catalog).unwrap();
+        let mut wanted = stored.whole.clone();
+        apply(verb, &mut wanted, &body, (&stored, &catalog)).map(|()| wanted)
+    }
+
+    const IG: &str = "zones/z-a/instanceGroups/ig";
+
+    fn instances(urls: &[&str]) -> Json {
+        json!({"instances": urls.iter().map(|url| json!({"instance": url})).collect::<Vec<_>>()})
+    }
+
+    #[test]
+    fn instances_join_a_group_by_name_and_leave_it() {
+        let both = instances(&["http://h/compute/v1/projects/p/zones/z-a/instances/vm1", "vm2"]);
+        let joined = after(Verb::AddInstances, IG, both).unwrap();
+        // One that stands by itself goes by its name; one that only a group has comes with its address.
+        let expected = json!([{"name": "vm1"}, {"name": "vm2", "ipAddress": "10.0.0.2"}]);
+        assert_eq!(joined["instances"], expected);
+        let left = after(Verb::RemoveInstances, "zones/z-a/instanceGroups/other", instances(&["vm2"]));
+        assert_eq!(left.unwrap()["instances"], json!([]));
+    }
+
+    #[test]
+    fn instances_of_another_zone_or_of_none_and_doubles_are_refused() {
+        for (verb, group, name, status) in [
+            (Verb::AddInstances, IG, "vm3", 404),
+            (Verb::AddInstances, IG, "vm9", 404),
+            (Verb::AddInstances, "zones/z-a/instanceGroups/other", "vm2", 400),
+            (Verb::RemoveInstances, IG, "vm1", 400),
+        ] {
+            assert_eq!(after(verb, group, instances(&[name])).unwrap_err().status.as_u16(), status, "{name}");
+        }
+        for body in [json!({}), json!({"instances": 1}), json!({"instances": [{}]})] {
+            assert_eq!(after(Verb::AddInstances, IG, body).unwrap_err().status.as_u16(), 400);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_the_same_with_the_groups_port_said_or_not() {
+        let neg = "zones/z-a/networkEndpointGroups/neg";
+        let body = |endpoint: Json| json!({"networkEndpoints": [endpoint]});
+        let same = body(json!({"instance": "vm1", "ipAddress": "10.0.0.1", "port": 80}));
+        let joined = after(Verb::AttachNetworkEndpoints, neg, same.clone()).unwrap();
+        assert_eq!(joined["networkEndpoints"].as_array().unwrap().len(), 2);
+        let left = after(Verb::DetachNetworkEndpoints, neg, same).unwrap();
+        assert_eq!(left["networkEndpoints"], json!([{"ipAddress": "10.0.0.2", "port": 81}]));
+        let new = body(json!({"ipAddress": "10.0.0.3", "port": "82"}));
+        let joined = after(Verb::AttachNetworkEndpoints, neg, new.clone()).unwrap();
+        assert_eq!(joined["networkEndpoints"][2], json!({"ipAddress": "10.0.0.3", "port": 82}));
+        assert_eq!(after(Verb::DetachNetworkEndpoints, neg, new).unwrap_err().status.as_u16(), 400);
+    }
+
+    #[test]
+    fn a_field_is_set_by_its_verb() {
+        let proxy = "global/targetHttpProxies/t";
+        let set = after(Verb::SetUrlMap, proxy, json!({"urlMap": "projects/p/global/urlMaps/n"})).unwrap();
+        assert_eq!(set["urlMap"], "global/urlMaps/n");
+        assert_eq!(after(Verb::SetUrlMap, proxy, json!({})).unwrap_err().reason, "required");
+        let ports = json!({"namedPorts": [{"name": "web", "port": "8080"}], "fingerprint": "AAAAAAAAAAA="});
+        assert_eq!(after(Verb::SetNamedPorts, IG, ports).unwrap_err().reason, "conditionNotMet");
+        let ports = json!({"namedPorts": [{"name": "web", "port": "8080"}]});
+        let set = after(Verb::SetNamedPorts, IG, ports).unwrap();
+        assert_eq!(set["namedPorts"], json!([{"name": "web", "port": 8080}]));
+        assert_eq!(after(Verb::SetIamPolicy, proxy, json!({})).unwrap_err().status.as_u16(), 501);
+    }
 }

@@ -43,7 +43,8 @@ pub(super) async fn insert(
     let make = |catalog: &Catalog| {
         // Names are unique in a collection, but for what stands in zones.
         let is_zonal = matches!(id.scope, Scope::Zone(_));
-        let taken = catalog.find(&id).is_some() || !is_zonal && catalog.only(&[id.collection], &id.name).is_some();
+        let taken =
+            catalog.find(&id).is_some() || !is_zonal && catalog.only(&[id.collection], &id.name).is_some();
         if taken {
             return Err(ApiError::already_exists(&target.path()));
         }
@@ -183,9 +184,7 @@ fn is_current(stored: &Stored, fields: &Map<String, Json>, manner: Manner) -> Re
         Some(Json::String(text)) if stored.is_at(text) => Ok(()),
         Some(Json::String(_)) => Err(ApiError::condition_not_met()),
         // Whether Google takes a patch without is not known; an update names what it replaces.
-        _ if manner == Manner::Update && stored.has_fingerprint() => {
-            Err(ApiError::condition_not_met())
-        }
+        _ if manner == Manner::Update && stored.has_fingerprint() => Err(ApiError::condition_not_met()),
         _ => Ok(()),
     }
 }

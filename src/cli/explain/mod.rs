@@ -12,16 +12,17 @@ use serde_json::Value;
 pub use self::load::{Healthy, Load};
 
 use super::args::{Explain, Format};
+use super::check::{BAD, USAGE};
 use super::client::{Admin, Failure};
 use super::serve::on_runtime;
 use crate::admin::explain::Words;
 
-/// Exit code: 0 explained, 1 the file or the question is bad or nobody answers, 2 usage.
+/// Exit code: 0 explained, 1 the file is bad or nobody answers as asked, 2 usage.
 pub(super) fn run(ask: &Explain) -> u8 {
     let words = words(ask);
     let explained = match (&ask.file, &ask.admin) {
         (Some(file), None) => offline::explain(file, ask, &words),
-        (None, Some(url)) => live(url, &words).map_err(|why| (format!("overspill: {why}\n"), 1)),
+        (None, Some(url)) => live(url, &words).map_err(|(why, code)| (format!("overspill: {why}\n"), code)),
         // The parser lets exactly one through.
         _ => return 2,
     };
@@ -51,9 +52,9 @@ fn words(ask: &Explain) -> Words {
     }
 }
 
-fn live(url: &str, words: &Words) -> Result<Value, String> {
-    let admin = Admin::parse(url)?;
-    let body = serde_json::to_value(words).map_err(|error| error.to_string())?;
+fn live(url: &str, words: &Words) -> Result<Value, (String, u8)> {
+    let admin = Admin::parse(url).map_err(|why| (why, USAGE))?;
+    let body = serde_json::to_value(words).map_err(|error| (error.to_string(), BAD))?;
     let mut answer = Err("no runtime".to_owned());
     on_runtime(async {
         answer = admin.ask(Method::POST, "/explain", &body).await.map_err(|failure| match failure {
@@ -61,5 +62,5 @@ fn live(url: &str, words: &Words) -> Result<Value, String> {
         });
         0
     });
-    answer
+    answer.map_err(|why| (why, BAD))
 }

@@ -1,13 +1,42 @@
 //! What happens in the time of a scenario: changes of demand, and events: what a word needs, and what it stands for.
 
+use std::collections::BTreeMap;
+
 use super::read::{Frame, Reader, span, tick};
 use super::schema::{self, BELONGING, needs};
+use crate::model::config::Config;
+use crate::model::service::Group;
 use crate::model::target::Scaler;
 use crate::simulate::scenario::{Action, Change, Event};
+use crate::wire::flaw::quote;
 use crate::wire::path::Path;
 
 /// Shortest state of a member that flaps, in seconds.
 const LEAST_FLAP: f64 = 0.1;
+
+/// A group as the configuration has it.
+struct Crew<'a> {
+    group: &'a Group,
+    /// Services that use it.
+    users: Vec<usize>,
+    /// Members so far.
+    size: u32,
+}
+
+/// All groups, by name, zone and number of members: behind several numbers of a port an instance is several members, and
+/// a group another one.
+fn crews(config: &Config) -> BTreeMap<(&str, &str, usize), Crew<'_>> {
+    let mut crews = BTreeMap::new();
+    for (index, service) in config.services.iter().enumerate() {
+        for backend in &service.backends {
+            let (group, count) = (&*backend.group, backend.members.len());
+            let size = u32::try_from(count).unwrap_or(u32::MAX);
+            let first = || Crew { group, users: Vec::new(), size };
+            crews.entry((&*group.name, &*group.zone, count)).or_insert_with(first).users.push(index);
+        }
+    }
+    crews
+}
 
 impl Reader<'_> {
     /// A demand's changes; each is before the end, and later than the one before it.
@@ -85,6 +114,37 @@ impl Reader<'_> {
             turns.zip(states).map(|(at, action)| Event { at: tick(at), target: target.clone(), action });
         events.extend(flaps);
         events.push(Event { at: tick(until), target, action: Action::Back });
+    }
+
+    /// Members join and leave in the order of time, and no more leave a group than it has then. `events` are those of the
+    /// list, by number. Where an autoscaler is at work, it may have as many as that lets it have.
+    pub(super) fn moves(&mut self, mut events: Vec<(usize, Event)>, autoscalers: &[schema::Autoscaler]) {
+        events.sort_by_key(|(_, event)| event.at);
+        let mut crews = crews(self.config());
+        for (n, event) in events {
+            for Crew { group, users, size } in crews.values_mut() {
+                if !event.target.fits_group(group, users) {
+                    continue;
+                }
+                let scaled = autoscalers.iter().find(|one| one.group == *group.name);
+                let most = scaled.map_or(*size, |one| one.autoscaling_policy.max_num_replicas.max(*size));
+                match event.action {
+                    Action::Add(count) => *size = size.saturating_add(count),
+                    Action::Remove(count) if count > most => {
+                        let at = Path::Root.key("events");
+                        let message = format!("group {} has {most} members then", quote(&group.name));
+                        let expected = match most {
+                            0 => "no `REMOVE`: nobody is left by then".to_owned(),
+                            most => format!("a `count` of at most {most}"),
+                        };
+                        self.error(&at.item(n).key("count"), "out-of-range", message, expected);
+                        break;
+                    }
+                    Action::Remove(count) => *size = size.saturating_sub(count),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// What the word needs is there, and nothing else of that kind.

@@ -42,20 +42,38 @@ impl Reader<'_> {
                 None => drop(self.target(&target(node), &list.item(n))),
             }
         }
+        self.flawed_events(&frame);
+    }
+
+    /// Events and autoscalers. How many members there are at a time is known where all of them are sound.
+    fn flawed_events(&mut self, frame: &Frame) {
+        let root = self.root();
+        let (mut moves, mut autoscalers, mut are_sound) = (Vec::new(), Vec::new(), true);
         let list = Path::Root.key("events");
         for (n, node) in items(root, "events") {
-            match sound::<schema::Event>(node, &EVENT) {
-                Some(written) => self.event(&written, &frame, &list.item(n), &mut Vec::new()),
-                None => drop(self.target(&target(node), &list.item(n))),
+            if let Some(written) = sound::<schema::Event>(node, &EVENT) {
+                let mut events = Vec::new();
+                self.event(&written, frame, &list.item(n), &mut events);
+                moves.extend(events.into_iter().next().map(|event| (n, event)));
+            } else {
+                are_sound = false;
+                self.target(&target(node), &list.item(n));
             }
         }
         let list = Path::Root.key("autoscalers");
         for (n, node) in items(root, "autoscalers") {
-            match (sound::<schema::Autoscaler>(node, &AUTOSCALER), name(node, "group")) {
-                (Some(written), _) => drop(self.autoscaler(&written, &list.item(n))),
-                (None, Some(group)) => self.scaled_group(group, &list.item(n)),
-                (None, None) => {}
+            if let Some(written) = sound::<schema::Autoscaler>(node, &AUTOSCALER) {
+                self.autoscaler(&written, &list.item(n));
+                autoscalers.push(written);
+                continue;
             }
+            are_sound = false;
+            if let Some(group) = name(node, "group") {
+                self.scaled_group(group, &list.item(n));
+            }
+        }
+        if are_sound {
+            self.moves(moves, &autoscalers);
         }
     }
 

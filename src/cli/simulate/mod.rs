@@ -15,10 +15,10 @@ mod view;
 use std::io::Write as _;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Format, Simulate, SimulatedAs};
-use super::check::{BAD, GOOD, USAGE, render};
+use super::check::{self, BAD, GOOD, USAGE, render};
 use crate::engine::files;
 use crate::model::config::Config;
 use crate::model::problem::{Problem, Severity};
@@ -29,7 +29,7 @@ use crate::simulate::{self, Model, part};
 pub use read::scenario;
 pub use view::View;
 
-/// Plays and writes. Returns the exit code: 0 done, 1 a file is wrong, 2 a file cannot be read or written.
+/// Plays and writes. Returns the exit code: 0 done, 1 a file is wrong, 2 usage, or a file cannot be read or written.
 #[must_use]
 pub fn run(asked: &Simulate) -> u8 {
     match play(asked) {
@@ -39,6 +39,7 @@ pub fn run(asked: &Simulate) -> u8 {
 }
 
 fn play(asked: &Simulate) -> Result<(), u8> {
+    outputs_apart(asked)?;
     let text = read_file(&asked.file)?;
     let (resolved, _) = files::resolve(&text, &asked.file);
     let Some(config) = resolved.config else {
@@ -46,7 +47,7 @@ fn play(asked: &Simulate) -> Result<(), u8> {
     };
     let text = read_file(&asked.scenario)?;
     let scenario = scenario(&text, &config).map_err(|problems| refuse(&problems, &asked.scenario, &text))?;
-    let scenario = overridden(asked, scenario);
+    let scenario = overridden(asked, scenario)?;
     let model = match asked.model {
         SimulatedAs::Auto => Model::suited(&scenario),
         SimulatedAs::Requests => Model::Requests,
@@ -83,9 +84,8 @@ pub fn on_all_cores(config: &Config, scenario: &Scenario, model: Model) -> Recor
         std::iter::once(own).chain(joined).collect()
     });
     let mut by_core: Vec<_> = by_core.into_iter().map(Vec::into_iter).collect();
-    let records: Vec<_> =
-        (0..parts.len()).filter_map(|n| by_core.get_mut(n % cores).and_then(Iterator::next)).collect();
-    part::join(&parts, &records)
+    let records = (0..parts.len()).filter_map(|n| by_core.get_mut(n % cores).and_then(Iterator::next));
+    part::join(&parts, records.collect())
 }
 
 /// Every output of a run as text: the table, the CSV, the page and the summary.
@@ -96,22 +96,59 @@ pub fn outputs(config: &Config, scenario: &Scenario, model: Model) -> [String; 4
     [table::render(&view), csv::render(&view), html::render(&view), summary::render(&view)]
 }
 
+/// Each output goes to a file of its own, which is none of those that are read.
+fn outputs_apart(asked: &Simulate) -> Result<(), u8> {
+    let named = [
+        ("the configuration", Some(&asked.file)),
+        ("--scenario", Some(&asked.scenario)),
+        ("--csv", asked.csv.as_ref()),
+        ("--html", asked.html.as_ref()),
+    ];
+    let mut before: Vec<(&str, PathBuf)> = Vec::new();
+    for (what, path) in named {
+        let Some(path) = path else { continue };
+        let place = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+        let place = place.unwrap_or_else(|_| path.clone());
+        // A terminal or a pipe may well get both.
+        let is_special = std::fs::metadata(&place).is_ok_and(|of| !of.is_file() && !of.is_dir());
+        let is_output = matches!(what, "--csv" | "--html");
+        if let Some((other, _)) = before.iter().find(|other| is_output && !is_special && other.1 == place) {
+            return Err(complain(&format!("{other} and {what} are both {}", path.display())));
+        }
+        before.push((what, place));
+    }
+    Ok(())
+}
+
+/// The scenario with what the command line says instead.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn overridden(asked: &Simulate, scenario: Scenario) -> Scenario {
-    let row = asked.interval.map_or(scenario.row, |seconds| Span((seconds * 1e9) as u64));
-    Scenario { row: row.max(scenario.tick), seed: asked.seed.unwrap_or(scenario.seed), ..scenario }
+fn overridden(asked: &Simulate, scenario: Scenario) -> Result<Scenario, u8> {
+    let (least, most) = (scenario.tick.as_secs(), scenario.duration.as_secs());
+    let row = match asked.interval {
+        Some(seconds) if !(least..=most).contains(&seconds) => {
+            return Err(complain(&format!(
+                "--interval {seconds} is not between {least}, a tick, and {most} seconds, the whole run"
+            )));
+        }
+        Some(seconds) => Span((seconds * 1e9) as u64),
+        None => scenario.row,
+    };
+    Ok(Scenario { row: row.max(scenario.tick), seed: asked.seed.unwrap_or(scenario.seed), ..scenario })
 }
 
 fn read_file(path: &Path) -> Result<String, u8> {
-    std::fs::read_to_string(path).map_err(|error| complain("read", path, &error))
+    check::text(path).map_err(|(why, code)| {
+        let _ = std::io::stderr().write_all(why.as_bytes());
+        code
+    })
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), u8> {
-    std::fs::write(path, text).map_err(|error| complain("write", path, &error))
+    std::fs::write(path, text).map_err(|error| complain(&format!("cannot write {}: {error}", path.display())))
 }
 
-fn complain(what: &str, path: &Path, error: &std::io::Error) -> u8 {
-    let _ = writeln!(std::io::stderr(), "overspill: cannot {what} {}: {error}", path.display());
+fn complain(why: &str) -> u8 {
+    let _ = writeln!(std::io::stderr(), "overspill: {why}");
     USAGE
 }
 

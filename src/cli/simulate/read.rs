@@ -41,7 +41,8 @@ pub fn scenario(text: &str, config: &Config) -> Result<Scenario, Vec<Problem>> {
             Some,
         )
     });
-    let mut problems: Vec<_> = walk.flaws.into_vec().into_iter().map(Problem::from).collect();
+    let mut problems: Vec<_> =
+        walk.flaws.into_vec().into_iter().map(|flaw| Problem::from(of_scenario(flaw))).collect();
     if let Some(root) = &root {
         let (places, scaled) = (config.places.clone(), Vec::new());
         let mut reader = Reader { root, config, places, scaled, problems: Vec::new() };
@@ -60,6 +61,15 @@ pub fn scenario(text: &str, config: &Config) -> Result<Scenario, Vec<Problem>> {
     problems.sort_by_key(|problem| problem.position);
     problems.truncate(MAX_FLAWS);
     Err(problems)
+}
+
+/// Said of any document, and wanted of a scenario.
+fn of_scenario(flaw: Flaw) -> Flaw {
+    if flaw.code != "yaml-empty" {
+        return flaw;
+    }
+    let expected = "at least `durationSec: …` and `demand: [{rate: …}]`".to_owned();
+    Flaw { message: "the scenario is empty".into(), expected: Some(expected), ..flaw }
 }
 
 /// What fits the tables fits the structs; should it not, that is said too.
@@ -121,13 +131,17 @@ impl<'a> Reader<'a> {
         for (n, one) in written.members.iter().enumerate() {
             rules.push(self.rule(one, &members.item(n)));
         }
+        let mut moves = Vec::new();
         for (n, one) in written.events.iter().enumerate() {
+            let first = happening.len();
             self.event(one, &frame, &events.item(n), &mut happening);
+            moves.extend(happening.get(first).cloned().map(|event| (n, event)));
         }
         let at = Path::Root.key("autoscalers");
         let numbered = written.autoscalers.iter().enumerate();
         let autoscalers = numbered.map(|(n, one)| self.autoscaler(one, &at.item(n))).collect();
         happening.sort_by_key(|event| event.at);
+        self.moves(moves, &written.autoscalers);
         self.rows(&frame);
         if written.demand.is_empty() {
             self.no_demand();

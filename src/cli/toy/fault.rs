@@ -54,7 +54,7 @@ const HALF_OPEN: Duration = Duration::from_secs(1);
 impl Faults {
     /// The fault of the request numbered `number`: the same in every run.
     pub(super) fn of(&self, number: u64) -> Option<Fault> {
-        let mut point = spread(number, 0x9E37_79B9_7F4A_7C15);
+        let mut point = spread(number, GOLDEN);
         self.parts.iter().zip(ALL).find_map(|(part, (_, fault))| {
             let is_it = point < *part;
             point -= part;
@@ -69,8 +69,11 @@ impl Faults {
     }
 }
 
-/// 0 to 1, evenly over the numbers: steps of an irrational part of a turn.
-fn spread(number: u64, step: u64) -> f64 {
+/// The golden ratio, as a step.
+pub(super) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// 0 to 1, evenly over the numbers, and the same in every run: steps of an irrational part of a turn.
+pub(super) fn spread(number: u64, step: u64) -> f64 {
     f64::from(u16::try_from(number.wrapping_mul(step) >> 48).unwrap_or(0)) / 65536.0
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::Faults;
+use super::fault::{Faults, GOLDEN, spread};
 use super::report::Form;
 use crate::cli::words;
 
@@ -64,9 +64,7 @@ impl Settings {
         if !self.has_jitter {
             return self.latency;
         }
-        // Golden-ratio steps: evenly spread, and the same in every run.
-        let spread = f64::from(u16::try_from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48).unwrap_or(0));
-        self.latency.mul_f64(0.5 + spread / 65536.0)
+        self.latency.mul_f64(0.5 + spread(number, GOLDEN))
     }
 
     /// Applies the query of `/_set`, all or nothing.

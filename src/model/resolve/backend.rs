@@ -12,6 +12,7 @@ use crate::model::service::{Backend, EndpointType, Group, GroupKind, Member, Pro
 use crate::model::target::{Mode, Preference, Scaler};
 use crate::wire::backend as wire;
 use crate::wire::backend_service::BackendService;
+use crate::wire::loose::Loose;
 use crate::wire::path::Path;
 
 /// What backends need to know of their service.
@@ -22,6 +23,46 @@ pub(super) struct About<'a> {
     pub(super) groups: &'a Groups,
     /// The region of a regional service.
     pub(super) home: Option<&'a (Arc<str>, RegionId)>,
+}
+
+/// A backend as far as it can be read.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// The fields that are sound.
+    pub(super) fields: &'a wire::Backend,
+    /// Fields that stand there and cannot be used.
+    flawed: &'a [&'static str],
+    /// Fields that misspelt keys are probably meant to be.
+    meant: &'a [&'static str],
+}
+
+impl<'a> Written<'a> {
+    pub(super) const fn sound(fields: &'a wire::Backend) -> Self {
+        Self { fields, flawed: &[], meant: &[] }
+    }
+
+    pub(super) fn loose(fields: &'a wire::Backend, loose: &'a Loose) -> Self {
+        Self { fields, flawed: loose.flawed(), meant: loose.meant() }
+    }
+
+    pub(super) const fn is_sound(self) -> bool {
+        self.flawed.is_empty() && self.meant.is_empty()
+    }
+
+    /// Whether a field stands there, sound or not.
+    pub(super) fn has(self, field: &str, is_sound: bool) -> bool {
+        is_sound || self.flawed.contains(&field)
+    }
+
+    /// Whether something is said of a field that cannot be used.
+    pub(super) fn is_unsure(self, field: &str) -> bool {
+        self.flawed.contains(&field) || self.meant.contains(&field)
+    }
+
+    /// Whether one of the targets is probably meant by a misspelt key.
+    pub(super) fn means_target(self) -> bool {
+        target::targets(self.fields).iter().any(|(field, ..)| self.meant.contains(field))
+    }
 }
 
 /// The backends with their groups; no backends after a report, but all groups that were found.
@@ -40,7 +81,7 @@ pub(super) fn backends(
         let at = list.item(index);
         let group = about.groups.follow(&wire.group, &at.key("group"), report);
         once(group, &mut listed, &at, report);
-        let backend = backend(wire, group, about, &at, report);
+        let backend = backend(Written::sound(wire), group, about, &at, report);
         if let Some(roster) = group.and_then(|group| group.value.as_ref()) {
             agrees(roster, &rosters, &at, report);
             if let Some(home) = about.home {
@@ -89,7 +130,7 @@ pub(super) fn once<'g>(
 }
 
 /// No mixture of kinds [G 1.31].
-fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
+pub(super) fn agrees(roster: &Roster, before: &[Arc<Roster>], at: &Path<'_>, report: &mut Report<'_>) {
     let group = &roster.group;
     if let Some(other) = before.iter().find(|other| class(&other.group) != class(group)) {
         let shown = if other.group.kind == group.kind {
@@ -120,7 +161,7 @@ fn class(group: &Group) -> (GroupKind, Option<EndpointType>) {
 
 /// Checks what can be checked, even where the group is unknown or has problems of its own.
 pub(super) fn backend(
-    wire: &wire::Backend,
+    written: Written<'_>,
     group: Option<&Listed>,
     about: &About<'_>,
     at: &Path<'_>,
@@ -131,13 +172,14 @@ pub(super) fn backend(
         return None;
     }
     if let Some(group) = group.filter(|group| group.is_internet()) {
-        return unlimited(wire, group, about, (at, report));
+        return unlimited(written, group, about, (at, report));
     }
+    let wire = written.fields;
     let scaler = target::scaler(wire.capacity_scaler.unwrap_or(1.0), at, report);
     let group = group?;
     let of =
         target::Of { group: &group.name, kind: group.kind, scheme: about.scheme, protocol: about.protocol };
-    let mode = target::mode(wire, of, at, report);
+    let mode = target::mode(written, of, at, report);
     let preference = match wire.preference.as_deref() {
         Some("PREFERRED") => Preference::Preferred,
         _ => Preference::Default,
@@ -164,12 +206,12 @@ pub(super) fn backend(
 
 /// A group of internet endpoints: without mode, target, scaler and preference [G 1.5, 1.33].
 fn unlimited(
-    wire: &wire::Backend,
+    written: Written<'_>,
     group: &Listed,
     about: &About<'_>,
     (at, report): (&Path<'_>, &mut Report<'_>),
 ) -> Option<Backend> {
-    let before = report.errors();
+    let (wire, before) = (written.fields, report.errors());
     let fields = [
         ("balancingMode", wire.balancing_mode.is_some()),
         ("capacityScaler", wire.capacity_scaler.is_some()),
@@ -177,8 +219,9 @@ fn unlimited(
         ("customMetrics", wire.custom_metrics.as_ref().is_some_and(|metrics| !metrics.is_empty())),
         ("preference", wire.preference.as_deref() == Some("PREFERRED")),
     ];
-    let targets = target::given(wire).into_iter().map(|(field, _, is_given)| (field, is_given));
-    for (field, _) in fields.into_iter().chain(targets).filter(|(_, is_given)| *is_given) {
+    let fields = fields.into_iter().filter(|(field, is_sound)| written.has(field, *is_sound));
+    let targets = target::given(written).map(|(field, _)| field);
+    for field in fields.map(|(field, _)| field).chain(targets) {
         let message = format!("group `{}` holds internet endpoints, and has `{field}`", group.name);
         let expected = if field == "preference" {
             "DEFAULT, or none: internet endpoints cannot be preferred [G 1.33]"
@@ -187,7 +230,7 @@ fn unlimited(
         };
         report.error(&at.key(field), "forbidden-field", message, expected);
     }
-    let roster = group.value.as_ref().filter(|_| report.errors() == before)?;
+    let roster = group.value.as_ref().filter(|_| report.errors() == before && written.is_sound())?;
     Some(Backend {
         group: Arc::clone(&roster.group),
         mode: Mode::Unlimited,

@@ -182,6 +182,18 @@ fn at_field(field: &str, at: &Path<'_>, tell: impl FnOnce(&Path<'_>)) {
     }
 }
 
+/// The same for a chain and a key that both stand in files.
+pub(super) fn tell_of_files(
+    fault: Fault,
+    name: &str,
+    (chain, key): (&'static str, &'static str),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let (field, message, expected) = words(fault, &quote(name), chain, (key, key));
+    report.error(&at.key(field), "bad-certificate", message, expected);
+}
+
 /// Faults of inline keys are told at the name, since whoever shows a place shows the line that stands there.
 fn tell(
     fault: Fault,
@@ -190,10 +202,20 @@ fn tell(
     at: &Path<'_>,
     report: &mut Report<'_>,
 ) {
-    let name = quote(name);
     let is_file = key == "privateKeyFile";
     let key_field = if is_file { key } else { "name" };
-    let (field, message, expected) = match fault {
+    let (field, message, expected) = words(fault, &quote(name), chain, (key, key_field));
+    at_field(field, at, |at| report.error(at, "bad-certificate", message, expected));
+}
+
+/// Where a fault is, what it is, and what was expected.
+fn words(
+    fault: Fault,
+    name: &str,
+    chain: &'static str,
+    (key, key_field): (&'static str, &'static str),
+) -> (&'static str, String, String) {
+    match fault {
         Fault::NoCertificate => (
             chain,
             format!("there is no certificate in `{chain}` of {name}"),
@@ -225,6 +247,5 @@ fn tell(
             format!("the private key of {name} does not belong to its first certificate"),
             "the key that the certificate was made for, the server's own certificate first".to_owned(),
         ),
-    };
-    at_field(field, at, |at| report.error(at, "bad-certificate", message, expected));
+    }
 }

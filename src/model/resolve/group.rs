@@ -13,6 +13,7 @@ use super::report::Report;
 use super::source::{are_local, reporting, utilization};
 use crate::model::place::RegionId;
 use crate::model::service::{EndpointType, Group, GroupKind};
+use crate::wire::document::Node;
 use crate::wire::flaw::{nearest, quote};
 use crate::wire::group as wire;
 use crate::wire::path::Path;
@@ -71,14 +72,29 @@ pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Rep
     let list = Path::Root.key(instances.key);
     let vm = |_: &wire::InstanceGroup| EndpointType::VmIpPort;
     groups.list(instances, (GroupKind::InstanceGroup, vm), report, |index, group, report| {
-        instance_group(group, (index, &reporting, &machines), (&list.item(index), atlas, report))
+        let at = list.item(index);
+        let context = (&at, &mut *atlas, report);
+        match group {
+            Ok(group) => instance_group(group, (index, &reporting, &machines), context),
+            Err(node) => {
+                flawed::instance_group(node, context);
+                None
+            }
+        }
     });
     let list = Path::Root.key(endpoints.key);
     let kind = (GroupKind::NetworkEndpointGroup, neg::endpoint_type as fn(&_) -> _);
     groups.list(endpoints, kind, report, |index, group, report| {
-        let is_internet = neg::endpoint_type(group).is_internet();
-        let context = (&list.item(index), &mut *atlas, report);
-        if is_internet { None } else { neg::zonal(group, (index, &reporting), context) }
+        let at = list.item(index);
+        let context = (&at, &mut *atlas, report);
+        match group {
+            Ok(group) if neg::endpoint_type(group).is_internet() => None,
+            Ok(group) => neg::zonal(group, (index, &reporting), context),
+            Err(node) => {
+                flawed::endpoint_group(node, context);
+                None
+            }
+        }
     });
     groups
 }
@@ -89,17 +105,15 @@ impl Groups {
         of: &Collection<T>,
         (kind, endpoint_type): (GroupKind, fn(&T) -> EndpointType),
         report: &mut Report<'_>,
-        mut resolve: impl FnMut(usize, &T, &mut Report<'_>) -> Option<Roster>,
+        mut resolve: impl FnMut(usize, Result<&T, &Node>, &mut Report<'_>) -> Option<Roster>,
     ) {
         let list = Path::Root.key(of.key);
         let mut seen = BTreeSet::new();
         for (index, entry) in of.entries.iter().enumerate() {
             let errors = report.errors();
             let node = || report.root().get(of.key)?.items().get(index);
-            if let (None, GroupKind::InstanceGroup, Some(node)) = (&entry.value, kind, node()) {
-                flawed::instance_group(node, &list.item(index), report);
-            }
-            let value = entry.value.as_ref().and_then(|value| resolve(index, value, report));
+            let value = entry.value.as_ref().map(Ok).or_else(|| node().map(Err));
+            let value = value.and_then(|value| resolve(index, value, report));
             let value = value.filter(|_| report.errors() == errors).map(Arc::new);
             let Some(name) = &entry.name else { continue };
             // An instance group without a zone is a mistake that has been reported; internet endpoints have none.
@@ -243,15 +257,14 @@ fn instance_group(
     (at, atlas, report): Context<'_, '_, '_>,
 ) -> Option<Roster> {
     let zone = atlas.zone(&group.zone, &at.key("zone"), report);
-    let named_ports = named_ports(group, at, report);
+    let instances = group.instances.as_deref().unwrap_or_default();
+    let named_ports = group.named_ports.as_deref().unwrap_or_default();
+    let named_ports = self::named_ports(named_ports, (&group.name, instances.len()), at, report);
     let (list, mut seen) = (at.key("instances"), BTreeSet::new());
     let mut entries = Vec::new();
-    for (i, instance) in group.instances.iter().flatten().enumerate() {
+    for (i, instance) in instances.iter().enumerate() {
         let at = list.item(i);
-        if !seen.insert(&instance.name) {
-            let message = format!("group `{}` has an instance {} already", group.name, quote(&instance.name));
-            report.error(&at.key("name"), "duplicate-name", message, "a name of its own for each instance");
-        }
+        named_once(&instance.name, &group.name, &mut seen, &at, report);
         let ip = match &instance.ip_address {
             Some(text) => address(text, &at.key("ipAddress"), report),
             None => machines.address(&instance.name, zone.as_ref().map(|(zone, _)| &**zone), &at, report),
@@ -275,8 +288,27 @@ fn instance_group(
     Some(Roster { group: Arc::new(group), index, named_ports, entries })
 }
 
+/// No two instances of a group have the same name.
+pub(super) fn named_once(
+    name: &str,
+    group: &str,
+    seen: &mut BTreeSet<String>,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    if !seen.insert(name.to_owned()) {
+        let message = format!("group `{group}` has an instance {} already", quote(name));
+        report.error(&at.key("name"), "duplicate-name", message, "a name of its own for each instance");
+    }
+}
+
 /// `ports` replaces numbers behind the group's named ports; another name would be read by nobody.
-fn known_ports(ports: &BTreeMap<String, u16>, named: &NamedPorts, at: &Path<'_>, report: &mut Report<'_>) {
+pub(super) fn known_ports(
+    ports: &BTreeMap<String, u16>,
+    named: &NamedPorts,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
     if named.is_empty() {
         return;
     }
@@ -291,10 +323,15 @@ fn known_ports(ports: &BTreeMap<String, u16>, named: &NamedPorts, at: &Path<'_>,
 }
 
 /// A name may have several numbers: each instance then counts as that many members [G 1.34].
-fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'_>) -> NamedPorts {
+pub(super) fn named_ports(
+    ports: &[wire::NamedPort],
+    (group, instances): (&str, usize),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) -> NamedPorts {
     let list = at.key("namedPorts");
     let mut out = NamedPorts::new();
-    for (i, port) in group.named_ports.iter().flatten().enumerate() {
+    for (i, port) in ports.iter().enumerate() {
         let numbers = out.entry(port.name.clone()).or_default();
         if numbers.contains(&port.port) {
             let message = format!("named port `{}` has number {} twice", port.name, port.port);
@@ -304,10 +341,9 @@ fn named_ports(group: &wire::InstanceGroup, at: &Path<'_>, report: &mut Report<'
             numbers.push(port.port);
         }
     }
-    let (instances, most) =
-        (group.instances.as_ref().map_or(0, Vec::len), out.values().map(Vec::len).max().unwrap_or(1));
+    let most = out.values().map(Vec::len).max().unwrap_or(1);
     if instances * most > MAX_MEMBERS {
-        let message = format!("group `{}` has {instances} instances of {most} ports each", group.name);
+        let message = format!("group `{group}` has {instances} instances of {most} ports each");
         let expected =
             format!("at most {MAX_MEMBERS} members: instances times the numbers under one name [G 9]");
         report.error(&at.key("instances"), "too-many", message, expected);

@@ -3,6 +3,7 @@
 //! Bottom up, in the order in which resources refer to each other: places, health checks, groups, services, URL maps,
 //! forwarding rules. What has a problem becomes a name without a value, so that one mistake gives one message.
 
+mod admin;
 mod affinity;
 mod around;
 mod backend;
@@ -101,7 +102,7 @@ fn config(resources: &Resources, mut files: Files<'_>, report: &mut Report<'_>) 
     let tls = tls::Tls::new(resources, &mut files, report);
     let fronts = front::all(resources, front::Behind { maps: &maps, services: &services, tls: &tls }, report);
     let checked = proxy::Checked {
-        admin: proxy::admin(&resources.proxy, &fronts, report),
+        admin: admin::admin(&resources.proxy, &fronts, &mut files, report),
         access_log: proxy::access_log(&resources.proxy, report),
         trusted_proxies: proxy::trusted(&resources.proxy, report),
         session_key: proxy::session_key(&resources.proxy, report),

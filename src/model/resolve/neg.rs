@@ -38,14 +38,18 @@ pub(super) fn zonal(
     let is_local = !reporting.contains(group.name.as_str()) && are_local(&entries);
     let utilization = utilization(group.utilization.as_ref(), is_local, &at.key("utilization"), report);
     let Some(zone) = &group.zone else {
-        let message = "a network endpoint group has no `zone`";
-        let expected =
-            "`zone: …`, a name or a URL that ends in one; groups of internet endpoints alone have none";
-        report.error(at, "missing-field", message, expected);
+        no_zone(at, report);
         return None;
     };
     let place = atlas.zone(zone, &at.key("zone"), report)?;
     Some(roster(group, index, place, (entries, utilization)))
+}
+
+pub(super) fn no_zone(at: &Path<'_>, report: &mut Report<'_>) {
+    let message = "a network endpoint group has no `zone`";
+    let expected =
+        "`zone: …`, a name or a URL that ends in one; groups of internet endpoints alone have none";
+    report.error(at, "missing-field", message, expected);
 }
 
 /// A group on the internet: in its `region`, if it has one, else where the proxy is.
@@ -54,28 +58,49 @@ pub(super) fn internet(
     (index, home): (usize, Option<RegionId>),
     (at, atlas, report): Context<'_, '_, '_>,
 ) -> Option<Roster> {
-    let word = endpoint_type(group).as_str();
     let entries = entries(group, at, report);
-    for (field, is_given, expected) in [
-        ("zone", group.zone.is_some(), "none: internet endpoints stand in no zone [G 1.5]"),
-        ("utilization", group.utilization.is_some(), "none: internet endpoints are not limited [G 1.5]"),
-    ] {
-        if is_given {
-            let message = format!("group `{}` of type {word} has a `{field}`", group.name);
-            report.error(&at.key(field), "forbidden-field", message, expected);
-        }
-    }
-    let most = if group.region.is_some() { MAX_REGIONAL } else { MAX_GLOBAL };
-    if entries.len() > most {
-        let message = format!("group `{}` of type {word} has {} endpoints", group.name, entries.len());
-        let expected = "one endpoint in a global group, 256 in one with a `region` [G 9]";
-        report.error(&at.key("networkEndpoints"), "too-many", message, expected);
-    }
+    out_of_place(group, (group.zone.is_some(), group.utilization.is_some()), at, report);
+    too_many(group, entries.len(), at, report);
     let place = match &group.region {
         Some(region) => atlas.region_url(region, &at.key("region"), report),
         None => home.map(|home| ("global".into(), home)),
     };
     Some(roster(group, index, place?, (entries, UtilizationSource::OrcaHeader)))
+}
+
+/// What a group on the internet cannot have.
+pub(super) fn out_of_place(
+    group: &wire::NetworkEndpointGroup,
+    (has_zone, has_utilization): (bool, bool),
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    for (field, is_given, expected) in [
+        ("zone", has_zone, "none: internet endpoints stand in no zone [G 1.5]"),
+        ("utilization", has_utilization, "none: internet endpoints are not limited [G 1.5]"),
+    ] {
+        if is_given {
+            let word = endpoint_type(group).as_str();
+            let message = format!("group `{}` of type {word} has a `{field}`", group.name);
+            report.error(&at.key(field), "forbidden-field", message, expected);
+        }
+    }
+}
+
+/// As many endpoints as a group on the internet may have.
+pub(super) fn too_many(
+    group: &wire::NetworkEndpointGroup,
+    count: usize,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let most = if group.region.is_some() { MAX_REGIONAL } else { MAX_GLOBAL };
+    if count > most {
+        let word = endpoint_type(group).as_str();
+        let message = format!("group `{}` of type {word} has {count} endpoints", group.name);
+        let expected = "one endpoint in a global group, 256 in one with a `region` [G 9]";
+        report.error(&at.key("networkEndpoints"), "too-many", message, expected);
+    }
 }
 
 fn roster(
@@ -98,31 +123,50 @@ fn roster(
 /// Endpoints, each address and port once.
 fn entries(group: &wire::NetworkEndpointGroup, at: &Path<'_>, report: &mut Report<'_>) -> Vec<RosterEntry> {
     let (list, mut seen) = (at.key("networkEndpoints"), BTreeSet::new());
-    let mut out = Vec::new();
-    for (i, endpoint) in group.network_endpoints.iter().flatten().enumerate() {
-        let at = list.item(i);
-        let Some((ip, host)) = target(endpoint, endpoint_type(group), &at, report) else { continue };
-        let shown = host.clone().unwrap_or_else(|| ip.to_string());
-        let Some(port) = endpoint.port.or(group.default_port) else {
-            let message = format!("endpoint {} of group `{}` has no port", quote(&shown), group.name);
-            report.error(&at, "missing-field", message, "`port`, or `defaultPort` on the group");
-            continue;
-        };
-        let field = if host.is_some() { "fqdn" } else { "ipAddress" };
-        if !seen.insert((shown.clone(), port)) {
-            let message = format!("group `{}` has an endpoint {shown} port {port} already", group.name);
-            report.error(&at.key(field), "duplicate-member", message, "each address and port once");
-        }
-        let instance = endpoint.instance.as_deref().and_then(|instance| instance.rsplit('/').next());
-        let name = match (&host, instance) {
-            (Some(host), _) => format!("{host}:{port}"),
-            (None, Some(instance)) => instance.to_owned(),
-            (None, None) => SocketAddr::new(ip, port).to_string(),
-        };
-        let host = host.map(Into::into);
-        out.push(RosterEntry { name: name.into(), ip, host, ports: BTreeMap::new(), port: Some(port) });
+    let endpoints = group.network_endpoints.iter().flatten().enumerate();
+    endpoints.filter_map(|(i, one)| endpoint(one, group, &mut seen, (&list.item(i), report))).collect()
+}
+
+/// One endpoint; `None` after a report.
+pub(super) fn endpoint(
+    endpoint: &wire::NetworkEndpoint,
+    group: &wire::NetworkEndpointGroup,
+    seen: &mut BTreeSet<(String, u16)>,
+    (at, report): (&Path<'_>, &mut Report<'_>),
+) -> Option<RosterEntry> {
+    let (ip, host) = target(endpoint, endpoint_type(group), at, report)?;
+    let shown = host.clone().unwrap_or_else(|| ip.to_string());
+    let Some(port) = endpoint.port.or(group.default_port) else {
+        let message = format!("endpoint {} of group `{}` has no port", quote(&shown), group.name);
+        report.error(at, "missing-field", message, "`port`, or `defaultPort` on the group");
+        return None;
+    };
+    let field = if host.is_some() { "fqdn" } else { "ipAddress" };
+    if !seen.insert((shown.clone(), port)) {
+        let message = format!("group `{}` has an endpoint {shown} port {port} already", group.name);
+        report.error(&at.key(field), "duplicate-member", message, "each address and port once");
     }
-    out
+    let instance = endpoint.instance.as_deref().and_then(|instance| instance.rsplit('/').next());
+    let name = match (&host, instance) {
+        (Some(host), _) => format!("{host}:{port}"),
+        (None, Some(instance)) => instance.to_owned(),
+        (None, None) => SocketAddr::new(ip, port).to_string(),
+    };
+    let host = host.map(Into::into);
+    Some(RosterEntry { name: name.into(), ip, host, ports: BTreeMap::new(), port: Some(port) })
+}
+
+/// What can be said of a flawed endpoint: its address or host, as far as it belongs there.
+pub(super) fn alone(
+    endpoint: &wire::NetworkEndpoint,
+    of: EndpointType,
+    at: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let is_by_name = of == EndpointType::InternetFqdnPort;
+    if (if is_by_name { &endpoint.fqdn } else { &endpoint.ip_address }).is_some() {
+        target(endpoint, of, at, report);
+    }
 }
 
 /// An endpoint's address or, for INTERNET_FQDN_PORT, its host; `None` after a report.

@@ -3,78 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::front::Placed;
 use super::place::{PROXY, cidr};
 use super::report::Report;
-use crate::model::config::{
-    AccessLogTarget, Cidr, DEFAULT_ADMIN, Front, Http2Limits, ProcessLimits, ProxySettings, SessionKey,
-};
+use crate::model::admin::AdminAccess;
+use crate::model::config::{AccessLogTarget, Cidr, Http2Limits, ProcessLimits, ProxySettings, SessionKey};
 use crate::model::place::RegionId;
 use crate::model::unit::Span;
 use crate::wire::flaw::quote;
-use crate::wire::proxy::{Admin, AdminAddress, Http2, Proxy, Workers};
+use crate::wire::proxy::{Http2, Proxy, Workers};
 use crate::wire::read::Section;
-
-/// The admin listener's address. Loopback only, since it has no token yet; no address of a forwarding rule.
-pub(super) fn admin(
-    proxy: &Section<Proxy>,
-    fronts: &[Placed<Front>],
-    report: &mut Report<'_>,
-) -> Option<SocketAddr> {
-    let said = match proxy {
-        Section::Sound(proxy) => proxy.admin.as_ref(),
-        _ => None,
-    };
-    let admin = PROXY.key("admin");
-    let at = admin.key("address");
-    let address = match said {
-        None => DEFAULT_ADMIN,
-        Some(Admin::Off(_)) => return None,
-        Some(Admin::At(AdminAddress { address })) => match address.parse::<SocketAddr>() {
-            Ok(parsed) if parsed.ip().is_loopback() => parsed,
-            Ok(_) => {
-                let message = format!(
-                    "{} can be reached from other hosts, and the admin API asks for no token yet",
-                    quote(address)
-                );
-                report.error(
-                    &at,
-                    "admin-not-loopback",
-                    message,
-                    "an address of this host alone, such as 127.0.0.1:9901 or [::1]:9901",
-                );
-                return None;
-            }
-            Err(_) => {
-                let message = format!("{} is no address with a port", quote(address));
-                report.error(
-                    &at,
-                    "bad-address",
-                    message,
-                    "an address, a colon and a port, such as 127.0.0.1:9901",
-                );
-                return None;
-            }
-        },
-    };
-    if let Some(front) = fronts.iter().find(|front| front.value.address == address && address.port() != 0) {
-        let message = format!("forwarding rule `{}` and the admin API both want {address}", front.value.name);
-        let expected = "an address and a port of their own for both; the admin API has 127.0.0.1:9901 when proxy.admin is absent";
-        match said {
-            Some(_) => report.error(&at, "duplicate-listener", message, expected),
-            None => {
-                let list = crate::wire::path::Path::Root.key("forwardingRules");
-                report.error(
-                    &list.item(front.index).key("portRange"),
-                    "duplicate-listener",
-                    message,
-                    expected,
-                );
-            }
-        }
-    }
-    Some(address)
-}
 
 /// `trustedProxies`.
 pub(super) fn trusted(proxy: &Section<Proxy>, report: &mut Report<'_>) -> Vec<Cidr> {
@@ -144,9 +81,19 @@ pub(super) fn settings(
         Section::Sound(Proxy { workers: Some(Workers::Count(count)), .. }) => Some(*count),
         _ => None,
     };
-    let Checked { admin, access_log, trusted_proxies, session_key } = checked;
+    let Checked { admin: (admin, admin_access), access_log, trusted_proxies, session_key } = checked;
     let limits = limits(proxy);
-    ProxySettings { zone, region, workers, admin, access_log, trusted_proxies, session_key, limits }
+    ProxySettings {
+        zone,
+        region,
+        workers,
+        admin,
+        admin_access,
+        access_log,
+        trusted_proxies,
+        session_key,
+        limits,
+    }
 }
 
 fn limits(proxy: &Section<Proxy>) -> ProcessLimits {
@@ -179,7 +126,7 @@ fn http2(said: Http2) -> Http2Limits {
 
 /// The settings that can be wrong, checked.
 pub(super) struct Checked {
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: (Option<SocketAddr>, AdminAccess),
     pub(super) access_log: AccessLogTarget,
     pub(super) trusted_proxies: Vec<Cidr>,
     pub(super) session_key: SessionKey,

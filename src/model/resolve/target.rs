@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::backend::Written;
 use super::metrics;
 use super::report::Report;
 use crate::model::service::{GroupKind, Protocol, Scheme};
@@ -43,16 +44,19 @@ pub(super) enum Quantity {
 }
 
 /// A backend's mode with its targets; `None` after a report.
-pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Mode> {
-    let Some(word) = word(backend, of, at, report) else {
-        misnamed_alone(backend, of, at, report);
+pub(super) fn mode(written: Written<'_>, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) -> Option<Mode> {
+    let backend = written.fields;
+    let is_said = !written.is_unsure("balancingMode");
+    let word = if is_said { word(backend, of, at, report) } else { None };
+    let Some(word) = word.filter(|_| !written.is_unsure("trafficDuration")) else {
+        misnamed_alone(written, of, at, report);
         return None;
     };
     let is_long = backend.traffic_duration.as_deref() == Some("LONG");
     let before = report.errors();
     duration(backend, word, of, (at, report));
     let mut fitting = Vec::new();
-    for (field, quantity, _) in given(backend).into_iter().filter(|(.., is_given)| *is_given) {
+    for (field, quantity) in given(written) {
         let wrong = misplaced(quantity, word, is_long, of.protocol).map(str::to_owned);
         // What is only named after the wrong kind of member is a target all the same.
         if wrong.is_none() && quantity != Quantity::Utilization {
@@ -65,19 +69,22 @@ pub(super) fn mode(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Re
         }
     }
     let metrics = match word {
+        Word::CustomMetrics if written.is_unsure("customMetrics") => None,
         Word::CustomMetrics => metrics::of_backend(backend, of, at, report),
-        _ => no_metrics(backend, word, of, (at, report)),
+        _ => no_metrics(written, word, of, (at, report)),
     };
-    how_many(word, &fitting, of, (at, report));
-    if report.errors() > before {
+    if !fitting.is_empty() || !written.means_target() {
+        how_many(word, &fitting, of, (at, report));
+    }
+    if report.errors() > before || !written.is_sound() {
         return None;
     }
     built(backend, word, metrics?)
 }
 
 /// Where the mode was refused, names that fit no mode of such a group are wrong all the same.
-fn misnamed_alone(backend: &Backend, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) {
-    for (field, ..) in given(backend).into_iter().filter(|(.., is_given)| *is_given) {
+fn misnamed_alone(written: Written<'_>, of: Of<'_>, at: &Path<'_>, report: &mut Report<'_>) {
+    for (field, _) in given(written) {
         if let Some(expected) = misnamed(field, of.kind) {
             let message =
                 format!("backend `{}` is one of {} and has `{field}`", of.group, of.kind.collection());
@@ -139,13 +146,15 @@ fn built(backend: &Backend, word: Word, metrics: Arc<[CustomMetric]>) -> Option<
 
 /// No other mode has `customMetrics`.
 fn no_metrics(
-    backend: &Backend,
+    written: Written<'_>,
     word: Word,
     of: Of<'_>,
     (at, report): (&Path<'_>, &mut Report<'_>),
 ) -> Option<Arc<[CustomMetric]>> {
     let none: Arc<[CustomMetric]> = Arc::new([]);
-    if backend.custom_metrics.as_ref().is_none_or(Vec::is_empty) {
+    if !written
+        .has("customMetrics", written.fields.custom_metrics.as_ref().is_some_and(|list| !list.is_empty()))
+    {
         return Some(none);
     }
     let message = format!("backend `{}` is in mode {} and has `customMetrics`", of.group, word.as_str());
@@ -265,7 +274,13 @@ fn duration(backend: &Backend, word: Word, of: Of<'_>, (at, report): (&Path<'_>,
     report.error(&field, "forbidden-field", message, expected);
 }
 
-pub(super) const fn given(backend: &Backend) -> [(&'static str, Quantity, bool); 10] {
+/// The targets that stand there, flawed or not.
+pub(super) fn given(written: Written<'_>) -> impl Iterator<Item = (&'static str, Quantity)> {
+    let all = targets(written.fields).into_iter();
+    all.filter(move |(field, _, is_sound)| written.has(field, *is_sound)).map(|(field, of, _)| (field, of))
+}
+
+pub(super) const fn targets(backend: &Backend) -> [(&'static str, Quantity, bool); 10] {
     use Quantity::{Connections, InFlight, Rate, Utilization};
     [
         ("maxUtilization", Utilization, backend.max_utilization.is_some()),

@@ -266,6 +266,147 @@ healthChecks:
     assert_eq!(codes(text), wanted);
 }
 
+/// (line, code) of all problems.
+fn places(text: &str) -> Vec<(usize, &'static str)> {
+    let problems = document(text).problems.into_iter();
+    problems.map(|problem| (problem.position.unwrap().line, problem.code)).collect()
+}
+
+#[test]
+fn a_flaw_in_a_backend_hides_nothing_of_its_mode_and_targets() {
+    let text = "proxy: {zone: us-central1-a}
+backendServices:
+  - name: web
+    healthChecks: [basic]
+    backends:
+      - {group: a, balancingMode: CONNECTION, maxConnections: 5, capacityScaler: much}
+      - {group: b, balancingMode: RATE, maxRate: lots, maxUtilization: 0.5}
+      - {group: c, balancingMode: RATE, maxRate: -1, maxRatePerInstance: 5}
+      - {group: d, maxInFlightRequests: 5, maxRatePerEndpoint: 3, preference: LIKED}
+      - {group: e, balancingMode: RATED, maxRatePerEndpoint: 3}
+      - {group: f, balancingMode: RATE, maxRate: 5, customMetrics: [{name: 5}]}
+      - {group: g, balancingMode: IN_FLIGHT, maxInFlightRequests: 5, failover: true}
+      - {group: n, maxRatePerEndpoint: 3, capacityScaler: 0.05, preference: LIKED}
+      - {group: i, balancingMode: RATE, maxRate: many}
+GROUPSnetworkEndpointGroups:
+  - {name: n, zone: us-central1-a, networkEndpoints: [{ipAddress: 10.0.0.1, port: 80}]}
+  - {name: i, networkEndpointType: INTERNET_IP_PORT, networkEndpoints: [{ipAddress: 192.0.2.1, port: 80}]}
+healthChecks:
+  - {name: basic, type: TCP, tcpHealthCheck: {portSpecification: USE_SERVING_PORT}}
+";
+    let group = |name: &str| {
+        format!(
+            "  - {{name: {name}, zone: us-central1-a, namedPorts: [{{name: http, port: 80}}], instances: []}}\n"
+        )
+    };
+    let groups: String = ["a", "b", "c", "d", "e", "f", "g"].map(group).concat();
+    let text = text.replace("GROUPS", &format!("instanceGroups:\n{groups}"));
+    let wanted = [
+        (6, "forbidden-mode"),
+        (6, "wrong-type"),
+        (7, "wrong-type"),
+        (7, "forbidden-field"),
+        (8, "out-of-range"),
+        (8, "two-targets"),
+        (9, "forbidden-field"),
+        (9, "forbidden-field"),
+        (9, "unknown-value"),
+        (10, "unknown-value"),
+        (10, "forbidden-field"),
+        (11, "forbidden-field"),
+        (11, "wrong-type"),
+        (12, "missing-field"),
+        (12, "not-supported"),
+        (13, "missing-field"),
+        (13, "mixed-groups"),
+        (13, "out-of-range"),
+        (13, "unknown-value"),
+        (14, "mixed-groups"),
+        (14, "forbidden-field"),
+        (14, "wrong-type"),
+        (14, "forbidden-field"),
+    ];
+    assert_eq!(places(&text), wanted);
+}
+
+#[test]
+fn what_a_misspelt_key_may_mean_is_not_called_missing_in_a_backend() {
+    for (from, to) in [
+        ("maxRatePerInstance: 100", "maxRatePerInstnce: 100"),
+        ("maxRatePerInstance: 100", "maxRatePerInstance: many"),
+        ("balancingMode: RATE, maxRatePerInstance: 100", "balancinMode: IN_FLIGHT, maxInFlightRequests: 5"),
+        ("balancingMode: RATE, maxRatePerInstance: 100", "balancingMode: CUSTOM_METRICS, customMetrcs: []"),
+        (
+            "balancingMode: RATE, maxRatePerInstance: 100",
+            "balancingMode: IN_FLIGHT, trafficDuraton: LONG, maxInFlightRequests: 5",
+        ),
+    ] {
+        let text = with(from, to);
+        assert_eq!(codes(&text).len(), 1, "{to}: {:?}", codes(&text));
+    }
+}
+
+#[test]
+fn a_flaw_in_a_group_hides_nothing_else_of_it() {
+    let text = "proxy: {zone: us-central1-a}
+backendServices: []
+instanceGroups:
+  - name: a
+    zone: us-cental1-a
+    colour: green
+    namedPorts: [{name: http, port: 80}, {name: http, port: 80}]
+    utilization: {source: HTTP, cores: 2}
+    instances:
+      - {name: x, ipAddress: 10.0.0.1.1}
+      - {name: x, ipAddress: 10.0.0.2, ports: {htp: 5}}
+      - {name: x, ipAddress: 0.0.0.0, ports: 7}
+  - {name: b, zone: us-central1-a, namedPorts: [{name: http, port: 0}], instances: [{name: y, ipAddress: 10.0.0.1, ports: {http: 5}}]}
+networkEndpointGroups:
+  - name: c
+    zone: nowhere
+    defaultPort: 0
+    networkEndpoints:
+      - {ipAddress: 10.0.0.1}
+      - {ipAddress: 10.0.0.1, port: 80}
+      - {ipAddress: 10.0.0.1, port: 80}
+      - {ipAddress: 10.0.0.x, port: many}
+      - {fqdn: a.example, port: 80}
+  - {name: d, defaultPort: 99999, networkEndpoints: []}
+  - {name: e, networkEndpointType: INTERNET_FQDN_PORT, zone: us-central1-a, defaultPort: 0, networkEndpoints: [{fqdn: a_b, port: 80}, {fqdn: a.b, port: x}]}
+  - {name: f, networkEndpointType: INTERNET, networkEndpoints: [{ipAddress: 10.0.0.x, port: 80}]}
+";
+    let wanted = [
+        (5, "unknown-region"),
+        (6, "unknown-key"),
+        (7, "duplicate-name"),
+        (8, "forbidden-field"),
+        (10, "bad-address"),
+        (11, "duplicate-name"),
+        (11, "unknown-port-name"),
+        (12, "duplicate-name"),
+        (12, "bad-address"),
+        (12, "wrong-type"),
+        (13, "out-of-range"),
+        (16, "bad-zone"),
+        (17, "out-of-range"),
+        (21, "duplicate-member"),
+        (22, "bad-address"),
+        (22, "wrong-type"),
+        (23, "forbidden-field"),
+        (24, "missing-field"),
+        (24, "out-of-range"),
+        (25, "forbidden-field"),
+        (25, "out-of-range"),
+        (25, "too-many"),
+        (25, "bad-host"),
+        (25, "wrong-type"),
+        (26, "unknown-value"),
+        (26, "bad-address"),
+    ];
+    let found = places(text);
+    assert_eq!(found, wanted);
+}
+
 #[test]
 fn what_is_broken_is_not_called_missing() {
     let text = with("{name: basic, type: HTTP", "{name: basic, type: HTTP, colour: green");

@@ -42,6 +42,11 @@ impl Edit {
             Self::Set(name, value) | Self::Add(name, value) => Some((name, value)),
         }
     }
+
+    /// Whether it adds lines of that name.
+    fn adds(&self, name: &HeaderName) -> bool {
+        self.added().is_some_and(|(own, _)| own == name)
+    }
 }
 
 /// The values that have variables, in their order. Allocates nothing where there are none.
@@ -59,24 +64,29 @@ pub fn apply(edits: &[Edit], filled: Vec<HeaderValue>, headers: &mut HeaderMap) 
 /// is taken and the service's is ignored, as Google's page on custom headers has it.
 pub fn apply_beside(first: &[Edit], edits: &[Edit], filled: Vec<HeaderValue>, headers: &mut HeaderMap) {
     let mut filled = filled.into_iter();
+    // What is ignored takes its filled value all the same.
+    let mut line = |value: &Value| match value {
+        Value::Fixed(value) => value.clone(),
+        Value::Template(_) => filled.next().unwrap_or(HeaderValue::from_static("")),
+    };
+    let is_taken = |name: &HeaderName| first.iter().any(|other| other.adds(name));
     for edit in edits {
-        let Some((name, value)) = edit.added() else {
-            if let Edit::Remove(name) = edit {
+        match edit {
+            Edit::Remove(name) => {
                 headers.remove(name);
             }
-            continue;
-        };
-        let value = match value {
-            Value::Fixed(value) => value.clone(),
-            Value::Template(_) => filled.next().unwrap_or(HeaderValue::from_static("")),
-        };
-        if first.iter().any(|other| other.added().is_some_and(|(other, _)| other == name)) {
-            continue;
-        }
-        if matches!(edit, Edit::Set(..)) {
-            headers.insert(name, value);
-        } else {
-            headers.append(name, value);
+            Edit::Set(name, value) => {
+                let value = line(value);
+                if !is_taken(name) {
+                    headers.insert(name, value);
+                }
+            }
+            Edit::Add(name, value) => {
+                let value = line(value);
+                if !is_taken(name) {
+                    headers.append(name, value);
+                }
+            }
         }
     }
 }

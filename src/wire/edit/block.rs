@@ -21,9 +21,9 @@ impl Lines<'_> {
         let node = place.node;
         let mut block = self.style.block(value, place.under(self.source.text), Beside::of(node));
         let is_word = !value.is_collection();
-        if let (Kind::Scalar { style, .. }, true) = (&node.kind, is_word && block.lines.is_empty()) {
+        if let (Kind::Scalar { quotes, .. }, true) = (&node.kind, is_word && block.lines.is_empty()) {
             let around = if self.style.is_json { Around::Json } else { Around::Block };
-            block.head = scalar::line(value, around, Some(*style));
+            block.head = scalar::line(value, around, Some(*quotes));
         }
         let keeps_anchor = is_word && !node.has_tag && !matches!(node.kind, Kind::Alias(_));
         self.put(place, &block, keeps_anchor, patch);
@@ -158,8 +158,14 @@ impl Lines<'_> {
                 let mut to = next_line(text, child.end);
                 let is_blank_line = |at: usize| is_blank(text, at..line_end(text, at));
                 let is_blank_before = line_before(text, from).is_none_or(is_blank_line);
-                if is_blank_before && to < text.len() && is_blank_line(to) {
+                // The text before it may be one that takes all blank lines behind it.
+                let before = index.checked_sub(1).and_then(|before| node.nth(before));
+                let is_kept = before.is_some_and(|before| ends_with_kept_lines(text, before));
+                while (is_blank_before || is_kept) && to < text.len() && is_blank_line(to) {
                     to = next_line(text, to);
+                    if !is_kept {
+                        break;
+                    }
                 }
                 patch.put(from..to, "");
             }

@@ -36,7 +36,9 @@ impl Flow<'_> {
         let around = self.around(parent);
         let is_pretty = has_breaks(self.text, node.body..node.end) && node.form().is_some();
         let with = match &node.kind {
-            Kind::Scalar { style, .. } if !value.is_collection() => scalar::line(value, around, Some(*style)),
+            Kind::Scalar { quotes, .. } if !value.is_collection() => {
+                scalar::line(value, around, Some(*quotes))
+            }
             _ => {
                 let start = place.slot_start();
                 let spot = Spot {
@@ -70,11 +72,7 @@ impl Flow<'_> {
         let children = node.children();
         let around = self.around(Some(node));
         let beside = index.min(children.len().saturating_sub(1));
-        let sibling = match &node.kind {
-            Kind::List { items, .. } => items.get(beside).map(|item| &item.node),
-            Kind::Object { entries, .. } => entries.get(beside).map(|entry| &entry.node),
-            _ => None,
-        };
+        let sibling = node.nth(beside);
         let at = children.get(beside).map_or(node.body + 1, |child| child.start);
         let spread = is_spread(text, &children);
         let indent = if spread { column(text, at) } else { indentation(text, at) };

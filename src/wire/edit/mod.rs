@@ -8,6 +8,7 @@
 mod block;
 mod flow;
 mod place;
+mod read;
 mod scalar;
 mod share;
 mod source;
@@ -99,13 +100,13 @@ impl std::error::Error for Refused {}
 ///
 /// As [`Refused`] tells; the text is then as it was.
 pub fn apply(text: &str, edits: &[Edit]) -> Result<String, Refused> {
-    let mut tree = read(text)?;
+    let mut tree = meaning(text)?;
     let mut now = text.to_owned();
     for edit in edits {
         for change in plan(&tree, edit, yaml::MAX_DEPTH)? {
-            let before = tree.clone();
+            let had_nothing = matches!(&tree, Tree::Object(entries) if entries.is_empty());
             tree.edit(&change)?;
-            now = make(&now, &before, &change)?;
+            now = if had_nothing { begin(&now, &change)? } else { make(&now, &change)? };
             if now.len() > yaml::MAX_BYTES {
                 return Err(Refused::TooLarge("the text would be larger than 16 MiB".to_owned()));
             }
@@ -114,7 +115,7 @@ pub fn apply(text: &str, edits: &[Edit]) -> Result<String, Refused> {
     if now == text {
         return Ok(now);
     }
-    match read(&now) {
+    match meaning(&now) {
         Ok(result) if result.is(&tree) => Ok(now),
         Err(Refused::TooLarge(why)) => Err(Refused::TooLarge(why)),
         Ok(_) => Err(Refused::Internal("the edited text would mean something else".to_owned())),
@@ -136,7 +137,7 @@ pub(crate) fn show(at: &[Step]) -> String {
 }
 
 /// What a text means; a text without any value is an object without keys.
-fn read(text: &str) -> Result<Tree, Refused> {
+fn meaning(text: &str) -> Result<Tree, Refused> {
     let mut flaws = Flaws::default();
     let root = yaml::parse(text, &mut flaws);
     match (root, flaws.into_vec().first()) {
@@ -148,11 +149,8 @@ fn read(text: &str) -> Result<Tree, Refused> {
     }
 }
 
-/// Makes one change that `before`, the meaning of the text, allows.
-fn make(text: &str, before: &Tree, change: &Change) -> Result<String, Refused> {
-    if matches!(before, Tree::Object(entries) if entries.is_empty()) && !text.contains('{') {
-        return begin(text, change);
-    }
+/// Makes one change that the meaning of the text allows.
+fn make(text: &str, change: &Change) -> Result<String, Refused> {
     let mut text = text.to_owned();
     // Each round writes out the aliases on one more level of the way.
     for _ in 0..=yaml::MAX_DEPTH + 1 {
@@ -172,8 +170,11 @@ fn tangled() -> Refused {
     Refused::Internal("the text is written in a way that edits cannot follow".to_owned())
 }
 
-/// The first key of a text that holds no value.
+/// The first key of a text that holds no value, or an object without keys.
 fn begin(text: &str, change: &Change) -> Result<String, Refused> {
+    if Source::read(text).is_ok_and(|source| source.root.form().is_some()) {
+        return make(text, change);
+    }
     let Change::Set { at, value } = change else { return Err(tangled()) };
     let [Step::Key(key)] = at.as_slice() else { return Err(tangled()) };
     let source = Source::read("{}")?;

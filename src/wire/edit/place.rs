@@ -34,11 +34,7 @@ impl<'n> Place<'n> {
         {
             let children = place.node.children();
             let index = children.partition_point(|child| child.start <= start).checked_sub(1)?;
-            let node = match &place.node.kind {
-                Kind::List { items, .. } => &items.get(index)?.node,
-                Kind::Object { entries, .. } => &entries.get(index)?.node,
-                _ => return None,
-            };
+            let node = place.node.nth(index)?;
             if node.start > start {
                 return None;
             }

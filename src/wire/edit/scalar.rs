@@ -1,7 +1,6 @@
 //! Words and strings as YAML takes them for what they are.
 
-use saphyr_parser::ScalarStyle;
-
+use super::source::Quotes;
 use super::tree::Tree;
 use crate::wire::document::Scalar;
 
@@ -16,18 +15,18 @@ pub(super) enum Around {
 }
 
 /// A scalar on one line, in the style of what it replaces where that can be. Lists and objects: nothing.
-pub(super) fn line(tree: &Tree, around: Around, style: Option<ScalarStyle>) -> String {
+pub(super) fn line(tree: &Tree, around: Around, quotes: Option<Quotes>) -> String {
     let text = match tree {
         Tree::Null => return "null".to_owned(),
         Tree::Word(word) => return word.clone(),
         Tree::Text(text) => text,
         Tree::List(_) | Tree::Object(_) => return String::new(),
     };
-    match style {
-        Some(ScalarStyle::SingleQuoted) if around != Around::Json && text.chars().all(is_printable) => {
+    match quotes {
+        Some(Quotes::Single) if around != Around::Json && text.chars().all(is_printable) => {
             format!("'{}'", text.replace('\'', "''"))
         }
-        Some(ScalarStyle::DoubleQuoted) => double_quoted(text),
+        Some(Quotes::Double) => double_quoted(text),
         _ if around != Around::Json && may_be_plain(text, around) => text.clone(),
         _ => double_quoted(text),
     }

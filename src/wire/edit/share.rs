@@ -6,7 +6,7 @@ use super::block::Lines;
 use super::flow::Flow;
 use super::place::Place;
 use super::scalar;
-use super::source::{Form, Kind, Node, Source};
+use super::source::{Form, Kind, Node, Quotes, Source};
 use super::text::{Patch, line_end, skip_blanks};
 use super::tree::{Change, Tree, parent};
 use super::write::{Beside, Block, Style, Under};
@@ -53,7 +53,11 @@ pub(super) fn separate(source: &Source<'_>, style: &Style, change: &Change) -> P
     for id in shared {
         if let (Some(anchor), Some(alias)) = (anchors.get(&id), first.get(&id)) {
             writer.write_out(alias, Some(anchor), &mut patch);
-            writer.remove_anchor(anchor, &mut patch);
+            // What goes may still need the anchor while it is there.
+            let is_needed = aliases.iter().any(|(of, alias)| *of == id && is_gone(alias));
+            if !is_needed {
+                writer.remove_anchor(anchor, &mut patch);
+            }
         }
     }
     patch
@@ -95,9 +99,9 @@ impl Writer<'_> {
             None => self.style.block(&value, place.under(text), Beside::of(original)),
         };
         // Before the first key of an object an anchor would be the key's.
-        if let (false, Under::Dash(column), true) =
-            (name.is_empty(), place.under(text), !block.lines.is_empty())
+        if let (false, Under::Dash(column)) = (name.is_empty(), place.under(text))
             && value.is_collection()
+            && !block.head.starts_with(['[', '{'])
         {
             block.lines.insert(0, format!("{}{}", " ".repeat(column), block.head));
             block.head.clear();
@@ -114,7 +118,7 @@ impl Writer<'_> {
             is_simple &=
                 !matches!(node.kind, Kind::Alias(_)) && (node.anchor == 0 || node.start == original.start);
         });
-        let is_quoted = text.starts_with(['"', '\'']);
+        let is_quoted = matches!(original.kind, Kind::Scalar { quotes: Quotes::Single | Quotes::Double, .. });
         let has_brackets = original.form() == Some(Form::Flow);
         (is_simple && (is_quoted || has_brackets || matches!(value, Tree::Word(_)))).then(|| text.to_owned())
     }

@@ -2,7 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Edit, Refused, Step, apply};
+use std::ops::Range;
+
+use super::place::{self, Place};
+use super::source::{Form, Source};
+use super::text;
+use super::tree::{Tree, parent};
+use super::{Edit, Refused, Step, apply, meaning};
 
 fn way(path: &str) -> Vec<Step> {
     let parts = path.split(['.', '[']).filter(|part| !part.is_empty());
@@ -291,9 +297,10 @@ fn who_shares_an_anchor_keeps_the_old_value() {
         ),
         ("- &x\n  k: v\n- *x\n- *x\n", set("[0].k", json!("w")), "-\n  k: w\n- &x\n  k: v\n- *x\n"),
         ("a: {b: &x v, c: *x}\n", remove("a.b"), "a: {c: &x v}\n"),
-        ("a: {b: &x v, c: *x}\nd: *x\n", remove("a"), "d: v\n"),
+        ("a: {b: &x v, c: *x}\nd: *x\n", remove("a"), "d: &x v\n"),
         ("a: &x v\nb: 1\n", set("a", json!("w")), "a: &x w\nb: 1\n"),
         ("a: &x [&y v, *y]\nb: *x\nc: *y\n", set("a[0]", json!("w")), "a: [w, &y v]\nb: &x [v, v]\nc: *y\n"),
+        ("a: &x\n  'k': \"v\"\nb: *x\n", set("a.k", json!("w")), "a:\n  'k': \"w\"\nb: &x\n  k: v\n"),
         ("a: &k key\nb: {*k : 1}\n", set("a", json!("w")), "a: w\nb: {&k key : 1}\n"),
     ]);
 }
@@ -342,4 +349,423 @@ fn what_cannot_be_is_refused_with_a_sentence() {
         assert!(format!("{refused:?}").starts_with(is), "{edit:?} on {text:?}: {refused:?}");
         assert!(!refused.to_string().is_empty() && !matches!(refused, Refused::Internal(_)), "{refused:?}");
     }
+}
+
+/// Chance that a seed decides; the seed is printed with what fails.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.roll(of.len())]
+    }
+
+    fn is(&mut self, one_in: usize) -> bool {
+        self.roll(one_in) == 0
+    }
+}
+
+/// A document in odd styles.
+struct Author {
+    dice: Dice,
+    anchors: usize,
+    /// Names whose values have ended.
+    known: Vec<usize>,
+    has_anchors: bool,
+}
+
+impl Author {
+    fn document(seed: u64) -> String {
+        let mut dice = Dice(seed);
+        let has_anchors = dice.is(2);
+        let mut author = Self { dice, anchors: 0, known: Vec::new(), has_anchors };
+        let start = author.dice.one(&[
+            "",
+            "",
+            "",
+            "---\n",
+            "# the head\n",
+            "# the head\n\n",
+            "\u{feff}",
+            "%YAML 1.2\n---\n",
+        ]);
+        let root = if author.dice.is(8) { author.flow(0, 3, 0) } else { author.object(0, 3) };
+        let root = if root.starts_with(['[', '{']) { format!("{root}\n") } else { root };
+        let end = author.dice.one(&["", "", "", "\n", "# the end\n", "\n# the end\n", "...\n", "---\n"]);
+        let text = format!("{start}{}{end}", root.trim_start_matches('\n'));
+        match author.dice.roll(6) {
+            0 => text.replace('\n', "\r\n"),
+            1 => text.trim_end_matches('\n').to_owned(),
+            _ => text,
+        }
+    }
+
+    fn comment(&mut self) -> &'static str {
+        self.dice.one(&["", "", "", "", " # why", "   # ü: [x, {", "\t# tab"])
+    }
+
+    fn between(&mut self, indent: usize) -> String {
+        let pad = " ".repeat(indent);
+        match self.dice.roll(8) {
+            0 => "\n".to_owned(),
+            1 => format!("{pad}# about it\n"),
+            2 => format!("\n{pad}# about it\n{pad}# and more\n"),
+            3 => format!("{pad}# of none\n\n"),
+            _ => String::new(),
+        }
+    }
+
+    fn key(&mut self, number: usize) -> String {
+        match self.dice.roll(10) {
+            0 => format!("\"k {number}\""),
+            1 => format!("'k:{number}'"),
+            2 => format!("ké{number}"),
+            _ => format!("k{number}"),
+        }
+    }
+
+    /// Lines of an object in block style, each with its line break.
+    fn object(&mut self, indent: usize, depth: usize) -> String {
+        let mut out = String::new();
+        for number in 0..=self.dice.roll(4) {
+            out.push_str(&self.between(indent));
+            let key = self.key(number);
+            let value = self.value(indent, depth, false);
+            let pad = " ".repeat(indent);
+            let line = match self.dice.roll(12) {
+                0 if !value.starts_with('\n') => format!("{pad}? {key}\n{pad}:{value}"),
+                1 => format!("{pad}{key} :{value}"),
+                _ => format!("{pad}{key}:{value}"),
+            };
+            out.push_str(&line);
+        }
+        out
+    }
+
+    fn list(&mut self, indent: usize, depth: usize) -> String {
+        let mut out = String::new();
+        for _ in 0..=self.dice.roll(3) {
+            out.push_str(&self.between(indent));
+            let pad = " ".repeat(indent);
+            if depth > 0 && self.dice.is(3) {
+                // On the line of the dash.
+                let known = self.known.clone();
+                let gap = 1 + self.dice.roll(3);
+                let inner = indent + 1 + gap;
+                let lines =
+                    if self.dice.is(3) { self.list(inner, depth - 1) } else { self.object(inner, depth - 1) };
+                let lines = lines.trim_start_matches('\n');
+                if !lines.trim_start().starts_with('#') {
+                    out.push_str(&format!("{pad}-{}{}", " ".repeat(gap), lines.trim_start_matches(' ')));
+                    continue;
+                }
+                self.known = known;
+            }
+            let value = self.value(indent, depth, true);
+            out.push_str(&format!("{pad}-{value}"));
+        }
+        out
+    }
+
+    /// What stands behind the colon or the dash in this column, with its line break.
+    fn value(&mut self, indent: usize, depth: usize, is_item: bool) -> String {
+        if self.has_anchors && !self.known.is_empty() && self.dice.is(4) {
+            let name = self.known[self.dice.roll(self.known.len())];
+            return format!(" *a{name}{}\n", self.comment());
+        }
+        let anchor = (self.has_anchors && self.dice.is(4)).then(|| {
+            self.anchors += 1;
+            self.anchors
+        });
+        let name = anchor.map(|number| format!(" &a{number}")).unwrap_or_default();
+        let comment = self.comment();
+        let deeper = indent + 1 + self.dice.roll(4);
+        let body = match self.dice.roll(if depth > 0 { 9 } else { 6 }) {
+            0 => format!("{comment}\n"),
+            1 => {
+                let header = self.dice.one(&["|", "|-", "|+", ">", ">-"]);
+                let pad = " ".repeat(deeper);
+                let more = self.dice.one(&["", "two # lines\n", "\n"]);
+                let more = if more.starts_with('t') { format!("{pad}{more}") } else { more.to_owned() };
+                format!(" {header}{}\n{pad}one: [line\n{more}", comment.replace('\t', " "))
+            }
+            2 => format!(" {}{comment}\n", self.flow(0, depth, indent)),
+            3 => format!(" {}{comment}\n", self.flow(1, depth, indent)),
+            4 | 5 => format!(" {}{comment}\n", self.word(false, deeper)),
+            6 => format!("{comment}\n{}", self.object(deeper, depth - 1)),
+            7 if !is_item => format!("{comment}\n{}", self.list(indent, depth - 1)),
+            _ => format!("{comment}\n{}", self.list(deeper, depth - 1)),
+        };
+        self.known.extend(anchor);
+        format!("{name}{body}")
+    }
+
+    fn word(&mut self, in_flow: bool, indent: usize) -> String {
+        let pad = " ".repeat(indent);
+        match self.dice.roll(12) {
+            0 => "\"quoted \\\" # ü\"".to_owned(),
+            1 => "'it''s # x'".to_owned(),
+            2 => "~".to_owned(),
+            3 => "\"\"".to_owned(),
+            4 if !in_flow => format!("several\n{pad}lines"),
+            5 if !in_flow => format!("\"several\n{pad}lines\""),
+            6 => "!!str 12".to_owned(),
+            7 => "-1.5e3".to_owned(),
+            8 => "http://x/y?z#w".to_owned(),
+            9 => "yes".to_owned(),
+            _ => format!("w{}", self.dice.roll(100)),
+        }
+    }
+
+    /// In brackets: 0 on one line, 1 over several.
+    fn flow(&mut self, kind: usize, depth: usize, indent: usize) -> String {
+        let inner = indent + 2;
+        let (first, between, last) = if kind == 0 {
+            let pad = self.dice.one(&["", "", " "]);
+            (pad.to_owned(), self.dice.one(&[", ", ","]).to_owned(), pad.to_owned())
+        } else {
+            let pad = " ".repeat(inner);
+            let comment = self.dice.one(&["", "", " # of it"]);
+            (
+                format!("{comment}\n{pad}"),
+                format!(",{comment}\n{pad}"),
+                format!("{comment}\n{}", " ".repeat(indent + 1)),
+            )
+        };
+        let is_list = self.dice.is(2);
+        let mut parts = Vec::new();
+        for number in 0..self.dice.roll(4) {
+            let value = if depth > 0 && self.dice.is(4) {
+                self.flow(kind, depth - 1, inner)
+            } else if self.has_anchors && !self.known.is_empty() && self.dice.is(4) {
+                format!("*a{} ", self.known[self.dice.roll(self.known.len())])
+            } else {
+                self.word(true, inner)
+            };
+            let key = self.key(number);
+            parts.push(match (is_list, self.dice.roll(10)) {
+                (true, 0) => format!("{key}: {value}"),
+                (true, _) => value,
+                (false, 0) => format!("{key}: "),
+                (false, 1) => key,
+                (false, _) => format!("{key}: {value}"),
+            });
+        }
+        let inside = parts.join(&between);
+        let (open, close) = if is_list { ('[', ']') } else { ('{', '}') };
+        let comma = if !parts.is_empty() && self.dice.is(6) { "," } else { "" };
+        if parts.is_empty() {
+            format!("{open}{close}")
+        } else {
+            format!("{open}{first}{inside}{comma}{last}{close}")
+        }
+    }
+}
+
+fn value_of(tree: &Tree) -> Value {
+    match tree {
+        Tree::Null => Value::Null,
+        // Numbers are compared as they are written.
+        Tree::Word(word) => json!({"written": word}),
+        Tree::Text(text) => json!(text),
+        Tree::List(items) => items.iter().map(value_of).collect(),
+        Tree::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.clone(), value_of(value))).collect())
+        }
+    }
+}
+
+fn written(value: &Value) -> Value {
+    match value {
+        Value::Bool(_) | Value::Number(_) => json!({"written": value.to_string()}),
+        Value::Array(items) => items.iter().map(written).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.clone(), written(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn ways(tree: &Tree, at: &[Step], out: &mut Vec<Vec<Step>>) {
+    let below = |step: Step| at.iter().cloned().chain([step]).collect::<Vec<_>>();
+    match tree {
+        Tree::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                out.push(below(Step::Index(index)));
+                ways(item, &below(Step::Index(index)), out);
+            }
+        }
+        Tree::Object(entries) => {
+            for (key, value) in entries {
+                out.push(below(Step::Key(key.clone())));
+                ways(value, &below(Step::Key(key.clone())), out);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn any_value(dice: &mut Dice) -> Value {
+    let texts = [
+        "w",
+        "",
+        "no",
+        "a: b",
+        "[x",
+        "1",
+        "two\nlines\n",
+        "three\n\nlines",
+        " x\ny",
+        "\"'\\",
+        "é\u{7f}\u{2028}\u{1f600}",
+        "x #",
+        "a, b",
+    ];
+    match dice.roll(9) {
+        0 => json!(null),
+        1 => json!(17),
+        2 => json!(false),
+        3 => json!([]),
+        4 => json!({}),
+        5 => json!([dice.one(&texts), {"name": dice.one(&texts), "b": [1, {"c": dice.one(&texts)}]}]),
+        6 => {
+            json!({"k0": dice.one(&texts), "k1": {"x": [dice.one(&texts)]}, "w": "x".repeat(dice.roll(130))})
+        }
+        _ => json!(dice.one(&texts)),
+    }
+}
+
+fn any_edit(dice: &mut Dice, tree: &Tree) -> Option<Edit> {
+    let mut all = Vec::new();
+    ways(tree, &[], &mut all);
+    let at = (!all.is_empty()).then(|| all[dice.roll(all.len())].clone())?;
+    let (found, value) = (tree.find(&at)?, any_value(dice));
+    Some(match (dice.roll(3), found) {
+        (0, Tree::List(items)) => Edit::Insert { at, index: dice.roll(items.len() + 1), value },
+        (0, Tree::Null) => Edit::Insert { at, index: 0, value },
+        (0, Tree::Object(_)) => {
+            let key = dice.one(&["new", "new: key", "12", "é"]);
+            Edit::Set { at: at.into_iter().chain([Step::Key(key.to_owned())]).collect(), value }
+        }
+        (1, _) => Edit::Remove { at },
+        _ => Edit::Set { at, value },
+    })
+}
+
+/// The edit on the value, by other means than the module's.
+fn edited(mut root: Value, edit: &Edit) -> Value {
+    fn find<'v>(root: &'v mut Value, at: &[Step]) -> &'v mut Value {
+        at.iter().fold(root, |value, step| match step {
+            Step::Key(key) => &mut value[key.as_str()],
+            Step::Index(index) => &mut value[*index],
+        })
+    }
+    match edit {
+        Edit::Set { at, value } => *find(&mut root, at) = written(value),
+        Edit::Insert { at, index, value } => {
+            let list = find(&mut root, at);
+            if list.is_null() {
+                *list = json!([]);
+            }
+            list.as_array_mut().unwrap().insert(*index, written(value));
+        }
+        Edit::Remove { at } => {
+            let (last, parent) = at.split_last().unwrap();
+            let found = find(&mut root, parent);
+            let is_whole_collection =
+                parent.len() == 1 && found.as_array().is_some_and(|items| items.len() == 1);
+            match last {
+                _ if is_whole_collection && matches!(parent[0], Step::Key(_)) => {
+                    return edited(root, &Edit::Remove { at: parent.to_vec() });
+                }
+                Step::Key(key) => drop(found.as_object_mut().unwrap().remove(key)),
+                Step::Index(index) => drop(found.as_array_mut().unwrap().remove(*index)),
+            }
+        }
+    }
+    root
+}
+
+/// The lines that the edit may touch: those of the value, and of what it is in where that is in brackets or loses its
+/// last entry.
+fn touched(text: &str, edit: &Edit) -> Range<usize> {
+    let source = Source::read(text).unwrap();
+    let at = match edit {
+        Edit::Set { at, .. } | Edit::Remove { at } | Edit::Insert { at, .. } => at,
+    };
+    let Ok(mut place) = Place::find(&source, at).or_else(|_| Place::find(&source, parent(at))) else {
+        panic!("{edit:?}");
+    };
+    loop {
+        let start = place::with_comments(text, place.slot_start());
+        let range =
+            text::line_start(text, start)..text::next_line(text, place.node.end.max(place.slot_start()));
+        let Some((outer, _)) = place.parent() else { return range };
+        let stays = outer.node.form() == Some(Form::Block) && outer.node.children().len() > 1;
+        // The first key of an entry shares the line of its dash.
+        let shares_line = !text::is_first(text, place.slot_start());
+        if stays && !shares_line
+            || !matches!(edit, Edit::Remove { .. }) && outer.node.form() == Some(Form::Block)
+        {
+            return range;
+        }
+        place = outer;
+    }
+}
+
+fn check_random(text: &str, seed: u64) {
+    let dice = &mut Dice(seed);
+    // Some of what an author makes of chance is not YAML.
+    let Ok(before) = meaning(text) else { return };
+    let Some(edit) = any_edit(dice, &before) else { return };
+    let context = || format!("seed {seed}: {edit:?} on\n{text}");
+    let made = apply(text, std::slice::from_ref(&edit)).unwrap_or_else(|why| panic!("{why}: {}", context()));
+    let expected = edited(value_of(&before), &edit);
+    assert_eq!(value_of(&meaning(&made).unwrap()), expected, "{}", context());
+    // Where values are shared, other lines change.
+    if !Source::read(text).unwrap().anchors().is_empty() {
+        return;
+    }
+    let range = touched(text, &edit);
+    let (head, tail) = (&text[..range.start], text[range.end..].trim_start_matches(['\n', '\r']));
+    // At the end of a file a line break may be missing.
+    let tail_is_there = made.ends_with(tail) || tail.is_empty();
+    let is_new_at_root = matches!(&edit, Edit::Set { at, .. } if at.len() == 1);
+    assert!(
+        made.starts_with(head.trim_end_matches(['\n', '\r'])) && (tail_is_there || is_new_at_root),
+        "{}\nmade\n{made}",
+        context()
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_random_edit_means_what_it_says_and_leaves_the_other_lines_alone(seed in 0u64..u64::MAX) {
+        check_random(&Author::document(seed), seed);
+    }
+
+    #[test]
+    fn a_random_edit_of_an_example_leaves_the_other_lines_alone(seed in 0u64..u64::MAX) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        files.sort();
+        let file = &files[Dice(seed).roll(files.len())];
+        check_random(&std::fs::read_to_string(file).unwrap(), seed);
+    }
+}
+
+#[test]
+fn most_random_documents_can_be_read() {
+    let refused: Vec<_> =
+        (0..200).filter_map(|seed| Some((seed, meaning(&Author::document(seed)).err()?))).collect();
+    assert!(refused.len() < 20, "{refused:?}");
 }

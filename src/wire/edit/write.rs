@@ -1,9 +1,7 @@
 //! Values as text, in the style of the document that they join.
 
-use saphyr_parser::ScalarStyle;
-
 use super::scalar::{self, Around, double_quoted, literal, may_be_plain};
-use super::source::{Form, Kind, Node, Source};
+use super::source::{Form, Kind, Node, Quotes, Source};
 use super::text::{column, has_breaks};
 use super::tree::Tree;
 
@@ -83,24 +81,29 @@ impl Style {
                 style.pads_braces = text.get(node.body + 1..).is_some_and(|rest| rest.starts_with(' '));
                 knows_braces = true;
             }
-            for entry in entries {
-                let (outer, inner) = (column(text, entry.start), column(text, entry.node.body));
-                match (&entry.node.kind, form) {
-                    (Kind::List { form: Form::Block, .. }, Form::Block) if !knows_lists => {
+            if let (Form::Flow, Some(first)) = (form, entries.first())
+                && !knows_step
+                && has_breaks(text, node.body..first.start)
+                && column(text, first.start) > 0
+            {
+                style.step = column(text, first.start);
+                knows_step = true;
+            }
+            // Only in block style: a column is far from the start of a line that holds a whole document in brackets.
+            for entry in entries.iter().filter(|_| *form == Form::Block) {
+                let columns = || (column(text, entry.start), column(text, entry.node.body));
+                match &entry.node.kind {
+                    Kind::List { form: Form::Block, .. } if !knows_lists => {
+                        let (outer, inner) = columns();
                         style.indents_lists = inner > outer;
                         knows_lists = true;
                     }
-                    (Kind::Object { form: Form::Block, .. }, Form::Block) if !knows_step && inner > outer => {
-                        style.step = inner - outer;
+                    Kind::Object { form: Form::Block, .. } if !knows_step => {
+                        let (outer, inner) = columns();
+                        style.step = inner.saturating_sub(outer).max(1);
                         knows_step = true;
                     }
-                    (Kind::Object { form: Form::Flow, .. }, Form::Flow)
-                        if !knows_step && has_breaks(text, node.body..entry.start) && outer > 0 =>
-                    {
-                        style.step = outer;
-                        knows_step = true;
-                    }
-                    (Kind::Object { form: Form::Flow, entries }, Form::Block) if entries.len() > 1 => {
+                    Kind::Object { form: Form::Flow, entries } if entries.len() > 1 => {
                         style.has_short_objects = true;
                     }
                     _ => {}
@@ -279,7 +282,7 @@ pub(super) fn like(tree: Tree, beside: Option<&Node>) -> Tree {
 pub(super) fn is_json(node: &Node) -> bool {
     let (mut is_json, mut has_quotes) = (true, false);
     node.visit(&mut |node| match &node.kind {
-        Kind::Scalar { style: ScalarStyle::DoubleQuoted, .. } => has_quotes = true,
+        Kind::Scalar { quotes: Quotes::Double, .. } => has_quotes = true,
         Kind::Scalar { scalar, .. } => {
             is_json &= !matches!(Tree::of_scalar(scalar.clone()), Tree::Text(_));
         }
