@@ -111,7 +111,7 @@ impl Guard {
         !auth::is_change(method, path) || self.pace.takes(clock::now())
     }
 
-    fn allows_change(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    pub(super) fn allows_change(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
         let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("text/plain"));
         if kind.is_some_and(|kind| FORMS.contains(&essence(kind).as_str())) {
             let message = "A change comes as application/json, not as what a form can send";
