@@ -31,10 +31,9 @@ urlMaps:
 
 backendServices:
 # the one that earns the money
-- &web
-  name: web
+- name: web
   protocol: HTTP   # plain behind us
-  timeoutSec: 30     # seconds
+  timeoutSec: &slow 30     # seconds
   description: >-
     two lines
     that are one
@@ -45,8 +44,8 @@ backendServices:
       -   group: ig2
           balancingMode: RATE
           maxRate: 100
-- <<: *web
-  name: shadow
+- name: shadow
+  timeoutSec: *slow
 
 instanceGroups:
   - name: ig1
