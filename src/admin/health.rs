@@ -60,8 +60,14 @@ fn backend<'a>(service: &'a LiveService, reference: &str) -> Option<(&'a Group, 
     let asked: Vec<&str> = reference.split('/').filter(|part| !part.is_empty()).collect();
     let mut found = service.config.backends.iter().zip(&service.backends).filter(|(config, _)| {
         let group = &config.group;
-        let full = ["zones", &group.zone, group.kind.collection(), &group.name];
-        // As many of the last segments as were given, at most all four.
+        let full: &[&str] = match &*group.zone {
+            "global" => &["global", group.kind.collection(), &group.name],
+            _ if group.endpoint_type.is_internet() => {
+                &["regions", &group.zone, group.kind.collection(), &group.name]
+            }
+            zone => &["zones", zone, group.kind.collection(), &group.name],
+        };
+        // As many of the last segments as were given, at most all of them.
         let length = asked.len().min(full.len());
         length > 0 && asked.iter().rev().zip(full.iter().rev()).take(length).all(|(a, b)| a == b)
     });

@@ -24,9 +24,10 @@ pub(super) async fn change(
     asking: &Asking,
 ) -> Result<Arc<Operation>, ApiError> {
     let name = target.place.kind.verbs.iter().find(|rule| rule.verb == verb).map_or("", |rule| rule.name);
+    let project = target.place.project.clone();
     modify(compute, (name, target), asking, |stored, catalog| {
         let mut wanted = stored.whole.clone();
-        apply(verb, &mut wanted, &body, (stored, catalog))?;
+        apply(verb, &mut wanted, &body, (stored, catalog, &project))?;
         Ok(wanted)
     })
     .await
@@ -36,11 +37,11 @@ fn apply(
     verb: Verb,
     wanted: &mut Json,
     body: &Json,
-    (stored, catalog): (&Stored, &Catalog),
+    (stored, catalog, project): (&Stored, &Catalog, &str),
 ) -> Result<(), ApiError> {
     // Fields of the body that become fields of the resource.
     let fields: &[&str] = match verb {
-        Verb::AddInstances => return add_instances(wanted, body, (stored, catalog)),
+        Verb::AddInstances => return add_instances(wanted, body, (stored, catalog, project)),
         Verb::RemoveInstances => return remove_instances(wanted, body, stored),
         Verb::AttachNetworkEndpoints => return attach(wanted, body, (stored, catalog)),
         Verb::DetachNetworkEndpoints => return detach(wanted, body, (stored, catalog)),
@@ -118,11 +119,11 @@ fn instances(body: &Json) -> Result<Vec<&str>, ApiError> {
 fn add_instances(
     wanted: &mut Json,
     body: &Json,
-    (stored, catalog): (&Stored, &Catalog),
+    (stored, catalog, project): (&Stored, &Catalog, &str),
 ) -> Result<(), ApiError> {
     let members = entries(wanted, "instances")?;
     for name in instances(body)? {
-        let path = format!("{}/instances/{name}", stored.id.scope);
+        let path = format!("projects/{project}/{}/instances/{name}", stored.id.scope);
         if members.iter().any(|member| member["name"] == name) {
             let why = format!("Instance '{path}' is already a member of '{}'.", stored.id.path());
             return Err(ApiError::invalid(why).at("instances"));
@@ -226,7 +227,7 @@ urlMaps: [{name: m}, {name: n}]
         let id = catalog.everything().map(|(id, _)| id).find(|id| id.path() == path).unwrap();
         let stored = Stored::find(id, &catalog).unwrap();
         let mut wanted = stored.whole.clone();
-        apply(verb, &mut wanted, &body, (&stored, &catalog)).map(|()| wanted)
+        apply(verb, &mut wanted, &body, (&stored, &catalog, "p")).map(|()| wanted)
     }
 
     const IG: &str = "zones/z-a/instanceGroups/ig";

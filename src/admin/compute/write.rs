@@ -198,11 +198,21 @@ fn keep(wanted: &mut Json, stored: &Stored, manner: Manner) {
             None => wanted.remove(key),
         };
     }
+    silence(wanted, whole);
     if manner == Manner::Update && stored.id.collection == "backendServices" {
         for (key, value) in whole.iter().filter(|(key, _)| !EDITED.contains(&key.as_str())) {
             wanted.entry(key.as_str()).or_insert_with(|| value.clone());
         }
     }
+}
+
+/// A client that turns the log off echoes how it was sampled, which Google takes and `check` does not.
+fn silence(wanted: &mut Map<String, Json>, whole: &Map<String, Json>) {
+    let (Some(wanted), Some(was)) = (wanted.get_mut("logConfig"), whole.get("logConfig")) else { return };
+    let Some(wanted) = wanted.as_object_mut().filter(|log| log.get("enable") == Some(&json!(false))) else {
+        return;
+    };
+    wanted.retain(|key, value| key == "enable" || was.get(key) != Some(value));
 }
 
 /// Any change of one resource: `wanted` says in canonical form what it should be.

@@ -154,7 +154,7 @@ impl Lines<'_> {
                 patch.put(from..to, "");
             }
             _ => {
-                let from = with_comments(text, child.start);
+                let mut from = with_comments(text, child.start);
                 let mut to = next_line(text, child.end);
                 let is_blank_line = |at: usize| is_blank(text, at..line_end(text, at));
                 let is_blank_before = line_before(text, from).is_none_or(is_blank_line);
@@ -166,6 +166,11 @@ impl Lines<'_> {
                     if !is_kept {
                         break;
                     }
+                }
+                // The blank line that stood between it and the one before has nothing to part any more.
+                let blank = line_before(text, from).filter(|at| is_blank_line(*at));
+                if let Some(blank) = blank.filter(|_| to == text.len() && index > 0 && !is_kept) {
+                    from = blank;
                 }
                 patch.put(from..to, "");
             }

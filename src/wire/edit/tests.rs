@@ -265,7 +265,9 @@ fn what_is_removed_takes_its_own_lines_and_comments_along() {
         ("a: [x, # x\n  y]\n", remove("a[1]"), "a: [x # x\n  ]\n"),
         ("a: [b: c, d]\n", remove("a[0].b"), "a: [{}, d]\n"),
         ("? a\n: x\nb: 1\n", remove("a"), "b: 1\n"),
-        ("a: |+\n  x\n\nb: 1\n\nc: 2\n", remove("c"), "a: |+\n  x\n\nb: 1\n\n"),
+        ("a: 1\n\nb:\n  - x\n", remove("b[0]"), "a: 1\n"),
+        ("a: 1\n\n# about b\nb: 2\n", remove("b"), "a: 1\n"),
+        ("a: |+\n  x\n\nb: 1\n\nc: 2\n", remove("c"), "a: |+\n  x\n\nb: 1\n"),
     ]);
 }
 
