@@ -42,6 +42,8 @@ pub enum Command {
     Cert(Cert),
     /// Put a new binary into a running proxy's place, without losing a request
     Upgrade(Upgrade),
+    /// Make one configuration of what gcloud prints: describe, list or export
+    Import(super::import::Import),
     /// Look at the backend services of a running proxy
     #[command(subcommand)]
     BackendServices(BackendServices),

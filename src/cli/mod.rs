@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod check;
+pub mod import;
 pub mod load;
 pub mod simulate;
 pub mod toy;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         }
         Command::Cert(Cert::Dev(asked)) => cert::dev(&asked),
         Command::Upgrade(ask) => upgrade::run(&ask),
+        Command::Import(ask) => import::run(&ask),
         Command::BackendServices(BackendServices::GetHealth(ask)) => get_health::run(&ask),
     })
 }
