@@ -3,7 +3,7 @@
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
-//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services`
+//! what is wrong with it. [`import`] makes one of what gcloud prints. `cert` makes certificates for development. `backend` is the [`toy`] alone. `backend-services`
 //! asks a running process over its admin address, and `upgrade` makes it give its sockets to a new binary. `systemd`
 //! is told of all that.
 

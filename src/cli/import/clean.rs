@@ -53,7 +53,7 @@ pub(super) fn fit(node: &mut Node, table: &Table, label: &str, said: &mut Said) 
         let _ = walk.object(node, table, &Path::Root);
         let flaws = walk.flaws.into_vec();
         if flaws.is_empty() {
-            settle(node, table);
+            settle(node, table, label, said);
             return true;
         }
         let doomed = doomed(&flaws);
@@ -103,7 +103,9 @@ fn reason(flaw: &Flaw, place: &str, node: &Node) -> String {
         why.push_str(&format!("; `{place}` is left out"));
     } else if flaw.code == "missing-field" {
         why.push_str("; left out");
-    } else if let Some(text) = word(node, place).filter(|_| flaw.code == "not-supported") {
+    } else if let Some(text) =
+        word(node, place).filter(|text| flaw.code == "not-supported" && !why.contains(text))
+    {
         why.push_str(&format!(" (it was {})", shown(text)));
     }
     why
@@ -169,15 +171,37 @@ fn strip(node: &mut Node, table: &Table) {
     });
 }
 
-/// What is refused in general and still stands has a value that means "not in use".
-fn settle(node: &mut Node, table: &Table) {
+/// What is refused in general and still stands has a value that means "not in use". Of what is for people alone, and
+/// may look as it will, the empty goes too.
+fn settle(node: &mut Node, table: &Table, label: &str, said: &mut Said) {
     each_object(node, table, &mut |node, table| {
         let Value::Object(entries) = &mut node.value else { return };
-        let is_off = |key: &str| {
-            table.find(key).is_some_and(|field| matches!(field.kind, Kind::Later(..) | Kind::Never(..)))
-        };
-        entries.retain(|entry| !is_off(&entry.key));
+        entries.retain(|entry| match table.find(&entry.key).map(|field| &field.kind) {
+            Some(Kind::Later(..) | Kind::Never(..)) => false,
+            Some(Kind::Note | Kind::LimitedNote(_)) if is_empty(&entry.node) => false,
+            Some(Kind::Note) if !is_modest(&entry.node, NOTE_DEPTH) => {
+                said.lose(&at(label, &entry.key), "nested too deeply, or with too long a key");
+                false
+            }
+            _ => true,
+        });
     });
+}
+
+/// Levels of what is for people alone; Google's have two.
+const NOTE_DEPTH: usize = 8;
+
+/// Whether it can be written: YAML has shorter keys than JSON, and a configuration fewer levels.
+fn is_modest(node: &Node, levels: usize) -> bool {
+    const LONGEST_KEY: usize = 256;
+    match &node.value {
+        Value::Scalar(_) => true,
+        _ if levels == 0 => false,
+        Value::List(items) => items.iter().all(|item| is_modest(item, levels - 1)),
+        Value::Object(entries) => {
+            entries.iter().all(|entry| entry.key.len() <= LONGEST_KEY && is_modest(&entry.node, levels - 1))
+        }
+    }
 }
 
 /// Every object of which the tables know the fields, the outer ones first.
@@ -196,7 +220,7 @@ fn each_object(node: &mut Node, table: &Table, act: &mut impl FnMut(&mut Node, &
 }
 
 /// The values that a kind of list, or of free keys, is about.
-pub(super) fn inside(node: &mut Node, kind: &Kind, act: &mut dyn FnMut(&mut Node, &Kind)) {
+fn inside(node: &mut Node, kind: &Kind, act: &mut dyn FnMut(&mut Node, &Kind)) {
     match (kind, &mut node.value) {
         (Kind::List(of, _), Value::List(items)) => items.iter_mut().for_each(|item| inside(item, of, act)),
         (Kind::Map(of), Value::Object(entries)) => {

@@ -57,7 +57,7 @@ pub(super) fn of(node: &Node, fallback: Option<&'static str>) -> What {
 
 /// `compute#backendService` and the like.
 fn by_kind(kind: &str) -> What {
-    let name = kind.rsplit('#').next().unwrap_or(kind);
+    let Some(name) = kind.strip_prefix("compute#") else { return foreign(kind) };
     if name.ends_with("List") {
         return What::Holder;
     }
@@ -84,6 +84,18 @@ pub(super) fn ours(collection: &str) -> Option<&'static str> {
 fn foreign(collection: &str) -> What {
     let why = FOREIGN.iter().find(|(known, _)| *known == collection).map(|(_, why)| *why);
     What::Foreign(collection.to_owned(), why.unwrap_or("there is nothing like it here"))
+}
+
+/// Why there is no collection such as a reference is to; `None` if there is.
+pub(super) fn why_not(reference: &str) -> Option<&'static str> {
+    let collection = reference.rsplit('/').nth(1)?;
+    match ours(collection) {
+        Some(_) => None,
+        None => match foreign(collection) {
+            What::Foreign(_, why) => Some(why),
+            _ => None,
+        },
+    }
 }
 
 /// REST's lists, and objects whose keys are collections, as aggregated lists have them.
@@ -257,6 +269,8 @@ mod tests {
         assert_eq!(what("{instance: https://h/a, status: RUNNING}"), What::Instance);
         assert_eq!(what("{networkEndpoint: {ipAddress: 10.0.0.1, port: 1}}"), What::Endpoint);
         assert_eq!(what("{backend: https://h/a, status: {}}"), What::Health);
-        assert!(matches!(what("kind: compute#firewall"), What::Foreign(..)));
+        for other in ["compute#firewall", "sql#instance"] {
+            assert!(matches!(what(&format!("kind: {other}")), What::Foreign(..)), "{other}");
+        }
     }
 }

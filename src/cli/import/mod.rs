@@ -95,7 +95,7 @@ pub(super) fn run(import: &Import) -> u8 {
 
 fn attempt(import: &Import) -> Result<u8, (Vec<String>, u8)> {
     let usage = |why: String| (vec![why], check::USAGE);
-    let inputs = inputs(import).map_err(usage)?;
+    let inputs = inputs(import).map_err(|(why, code)| (vec![why], code))?;
     let wishes = Wishes { listen: import.listen.clone(), zone: import.zone.clone(), kind: import.kind };
     let made = make(&inputs, &wishes).map_err(|why| (why, check::BAD))?;
     let shown = match &import.output {
@@ -152,13 +152,16 @@ fn shorten(mut resources: Vec<stock::Resource>, said: &mut Said) -> Vec<stock::R
 /// The zone of the first group.
 fn first_zone(resources: &[stock::Resource], said: &mut Said) -> Option<String> {
     let groups = resources.iter().filter(|resource| resource.collection.ends_with("Groups"));
-    let zone = groups.filter_map(|group| node::last(&group.node, "zone")).next()?;
+    let Some(zone) = groups.filter_map(|group| node::last(&group.node, "zone")).next() else {
+        said.miss("proxy.zone", "where the proxy stands; `--zone` says it");
+        return None;
+    };
     said.note("proxy.zone", &format!("{}, as the first group; `--zone` says another", said::shown(zone)));
     Some(zone.to_owned())
 }
 
 /// The texts of all files that were named.
-fn inputs(import: &Import) -> Result<Vec<Input>, String> {
+fn inputs(import: &Import) -> Result<Vec<Input>, (String, u8)> {
     let plain = import.files.iter().map(|file| (None, file));
     let lists = import.instances_of.iter().chain(&import.endpoints_of);
     let all = plain.chain(lists.map(|(group, file)| (Some(group.clone()), file)));
@@ -168,8 +171,8 @@ fn inputs(import: &Import) -> Result<Vec<Input>, String> {
         } else {
             (file.display().to_string(), std::fs::File::open(file).and_then(read))
         };
-        let bytes = bytes.map_err(|error| format!("cannot read {name}: {error}"))?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8 text"))?;
+        let bytes = bytes.map_err(|error| (format!("cannot read {name}: {error}"), check::USAGE))?;
+        let text = String::from_utf8(bytes).map_err(|_| (format!("{name} is not UTF-8 text"), check::BAD))?;
         Ok(Input { name, text, members_of })
     })
     .collect()

@@ -8,32 +8,38 @@ use crate::wire::document::Node;
 /// Fields of a machine that mean something here.
 const MACHINE: &[&str] = &["name", "zone", "description", "networkInterfaces"];
 
-/// False when nothing is left of it; that is said.
-pub(super) fn resource(resource: &mut Resource, said: &mut Said) -> bool {
+/// Changes what is other here.
+pub(super) fn resource(resource: &mut Resource, said: &mut Said) {
     let label = resource.label();
     match resource.collection {
         "instances" => machine(&mut resource.node, said),
         "instanceGroups" => group(resource, &label, said),
         "forwardingRules" => rule(&mut resource.node),
+        "backendServices" => service(&mut resource.node),
         "sslCertificates" => certificate(resource, &label, said),
         _ => {}
     }
-    if !matches!(resource.collection, "backendServices" | "networkEndpointGroups" | "instanceGroups")
-        && let Some(region) = region(&resource.node)
-    {
-        said.note(&label, &format!("stood in region {}, and is global here", shown(&region)));
-    }
-    true
 }
 
-/// The region of a resource, by its field or its name; not of zonal ones.
-fn region(node: &Node) -> Option<String> {
+/// The region that a resource loses by being global here.
+pub(super) fn lost_region(resource: &Resource) -> Option<String> {
+    if matches!(resource.collection, "backendServices" | "networkEndpointGroups" | "instanceGroups") {
+        return None;
+    }
+    let node = &resource.node;
     let field = last(node, "region").map(str::to_owned);
     field.or_else(|| {
         let name = word(node, "name").filter(|name| name.contains('/'))?;
         let mut segments = name.split('/').skip_while(|segment| *segment != "locations").skip(1);
         segments.next().filter(|place| *place != "global").map(str::to_owned)
     })
+}
+
+/// The port that servers add beside a name for it.
+fn service(node: &mut Node) {
+    if word(node, "portName").is_some() {
+        node::remove(node, "port");
+    }
 }
 
 fn machine(node: &mut Node, said: &mut Said) {

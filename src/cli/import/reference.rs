@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clean::inside;
+use super::kind;
 use super::node;
 use super::said::{Said, shown};
 use super::stock::Resource;
-use crate::wire::document::{Node, Value};
+use crate::wire::document::{Node, Scalar, Value};
 use crate::wire::read::table;
 use crate::wire::schema::{Kind, REFERENCE, Table};
 
@@ -81,8 +81,8 @@ pub(super) fn shorten(resource: &mut Resource, index: &Index<'_>, said: &mut Sai
             }
             let (short, missing) = index.shorten(text);
             if let Some(missing) = missing {
-                let why = format!("`{}` is not among the inputs", shown(&missing));
-                said.miss(&format!("{at}.{key}"), &why);
+                let why = kind::why_not(&missing).unwrap_or("it is not among the inputs");
+                said.miss(at, &format!("what `{}` stands for: {why}", shown(&missing)));
             }
             short
         });
@@ -98,17 +98,26 @@ type Shorten<'s> = dyn FnMut(&str, &str, &str) -> String + 's;
 fn object(node: &mut Node, table: &Table, at: &str, shorten: &mut Shorten<'_>) {
     let Value::Object(entries) = &mut node.value else { return };
     for entry in entries {
-        let Some(field) = table.find(&entry.key) else { continue };
-        let key = entry.key.as_str();
-        inside(&mut entry.node, &field.kind, &mut |node, kind| match kind {
-            Kind::Object(table) => object(node, table, &format!("{at}.{key}"), shorten),
-            Kind::Text(most) if matches!(REFERENCE, Kind::Text(longest) if longest == *most) => {
-                if let Value::Scalar(scalar) = &mut node.value {
-                    scalar.text = shorten(at, key, &scalar.text);
-                }
+        if let Some(field) = table.find(&entry.key) {
+            value(&mut entry.node, &field.kind, (&format!("{at}.{}", entry.key), &entry.key), shorten);
+        }
+    }
+}
+
+/// A value, where it stands, and the key that it is of.
+fn value(node: &mut Node, kind: &Kind, (at, key): (&str, &str), shorten: &mut Shorten<'_>) {
+    match (kind, &mut node.value) {
+        (Kind::Object(table), _) => object(node, table, at, shorten),
+        (Kind::List(of, _), Value::List(items)) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                value(item, of, (&format!("{at}[{index}]"), key), shorten);
             }
-            _ => {}
-        });
+        }
+        (Kind::Text(most), Value::Scalar(scalar)) if matches!(REFERENCE, Kind::Text(longest) if longest == *most) =>
+        {
+            *scalar = Scalar { text: shorten(at, key, &scalar.text), is_plain: false };
+        }
+        _ => {}
     }
 }
 

@@ -113,12 +113,14 @@ impl Stock {
     fn resource(&mut self, collection: &'static str, node: Node, from: &str) {
         let mut resource = Resource::new(collection, node, from);
         let label = resource.label();
-        if !prepare::resource(&mut resource, &mut self.said) {
-            return;
-        }
+        let lost_region = prepare::lost_region(&resource);
+        prepare::resource(&mut resource, &mut self.said);
         let Some(table) = table(collection) else { return };
         if !clean::fit(&mut resource.node, table, &label, &mut self.said) {
             return;
+        }
+        if let Some(region) = lost_region {
+            self.said.note(&label, &format!("stood in region {}, and is global here", shown(&region)));
         }
         // Names are unique in a collection here, whatever the scope; those of groups and machines in a zone.
         let is_zonal = matches!(collection, "instanceGroups" | "networkEndpointGroups" | "instances");

@@ -1,7 +1,6 @@
 //! The configuration as text: collections in the order of a request's way, a line for what is short, and comments.
 
 use super::input::Input;
-use super::node::last;
 use super::stock::Resource;
 use crate::wire::document::{Entry, Node, Scalar, Value};
 use crate::wire::read::COLLECTIONS;
@@ -18,10 +17,8 @@ pub(super) fn text(resources: &[Resource], inputs: &[Input], zone: Option<&str>)
         out.push_str(&format!("  zone: {}\n", word(zone, false)));
     }
     for collection in COLLECTIONS {
-        let mut of: Vec<_> = resources.iter().filter(|resource| resource.collection == *collection).collect();
-        // Groups of one zone, and regions, stand together; else the order of the inputs.
-        of.sort_by_key(|resource| last(&resource.node, "zone"));
-        if !of.is_empty() {
+        let mut of = resources.iter().filter(|resource| resource.collection == *collection).peekable();
+        if of.peek().is_some() {
             out.push_str(&format!("\n{collection}:\n"));
         }
         let mut from = "";
@@ -202,7 +199,10 @@ fn literal(text: &str) -> Option<(&'static str, Vec<&str>)> {
         Some(body) => ("|", body),
         None => ("|-", text),
     };
-    let is_odd = body.starts_with([' ', '\n']) || body.ends_with('\n') || body.is_empty();
+    let is_odd = body.starts_with([' ', '\n'])
+        || body.ends_with('\n')
+        || body.is_empty()
+        || body.split('\n').any(|line| line.ends_with(' '));
     let may_stand = |c: char| matches!(c, ' '..='~' | '\n');
     (text.contains('\n') && !is_odd && body.chars().all(may_stand))
         .then(|| (header, body.split('\n').collect()))
