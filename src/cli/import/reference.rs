@@ -56,10 +56,7 @@ impl<'a> Index<'a> {
         match kin.iter().filter(exact).collect::<Vec<_>>().as_slice() {
             [_] if kin.len() == 1 => ((*name).to_owned(), None),
             [] => (short(), Some(short())),
-            [(_, place)] => match place {
-                Some(zone) => (format!("zones/{zone}/{collection}/{name}"), None),
-                None => (short(), None),
-            },
+            [(_, Some(zone))] => (format!("zones/{zone}/{collection}/{name}"), None),
             _ => (short(), None),
         }
     }
