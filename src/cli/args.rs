@@ -47,6 +47,8 @@ pub enum Command {
     Cert(Cert),
     /// Put a new binary into a running proxy's place, without losing a request
     Upgrade(Upgrade),
+    /// Make one configuration of what gcloud prints: describe, list or export
+    Import(super::import::Import),
     /// Write what a shell needs to complete these commands
     Completion(Completion),
     /// Write manual pages

@@ -3,12 +3,13 @@
 //! [`args`] says what can be typed. `serve` starts an engine, the admin server and the watch over the file; `run`
 //! writes the file that its targets stand for and does the same; `demo` does the same again over toy backends, with
 //! an open-loop [`load`]. [`simulate`] plays the same balancing without sockets. [`check`] resolves a file and draws
-//! what is wrong with it. `cert` makes certificates for development. `backend` is the [`toy`] alone. `compute` has
+//! what is wrong with it; [`import`] makes one of what gcloud prints. `cert` makes certificates for development. `backend` is the [`toy`] alone. `compute` has
 //! gcloud's commands, which ask a running process over its admin address; `upgrade` makes it give its sockets to a new
 //! binary. `systemd` is told of all that. `manual` writes completions and manual pages from [`args`].
 
 pub mod args;
 pub mod check;
+pub mod import;
 pub mod load;
 pub mod simulate;
 pub mod toy;
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         }
         Command::Cert(Cert::Dev(asked)) => cert::dev(&asked),
         Command::Upgrade(ask) => upgrade::run(&ask),
+        Command::Import(ask) => import::run(&ask),
         Command::Completion(asked) => manual::completion(asked.shell),
         Command::Man(asked) => manual::pages(&asked.out),
         Command::Compute(asked) => compute::run(&asked),

@@ -11,6 +11,7 @@
 mod configuration;
 mod cookie;
 mod edit;
+mod import;
 mod mutate;
 mod proxy_header;
 mod report;
