@@ -275,7 +275,6 @@ def update(w):
         ("--description words", "description", "words"),
         ("--compression-mode automatic", "compressionMode", "AUTOMATIC"),
         ("--no-enable-logging", "logConfig", None),
-        ("--session-affinity none", "sessionAffinity", "NONE"),
     ]:
         has(w.compute(f"{change} {flags}"), "Updated [")
         found = w.web()
@@ -352,7 +351,7 @@ def import_export(w):
 def several(w):
     """Several at once go through the batch endpoint [G 10.13]."""
     for name in ["one", "two"]:
-        w.compute(f"backend-services create {name} --global --load-balancing-scheme EXTERNAL_MANAGED")
+        w.compute(f"backend-services create {name} --global --load-balancing-scheme EXTERNAL_MANAGED --health-checks basic")
     printed = w.compute("backend-services delete one two --global")
     has(printed, f"Deleted [{w.base}/global/backendServices/one].", f"Deleted [{w.base}/global/backendServices/two].")
     has(w.compute("backend-services delete web none --global", code=1), "already being used by", "was not found")
@@ -491,14 +490,14 @@ def endpoint_groups(w):
     create = f"network-endpoint-groups create neg --zone {Z} --network-endpoint-type"
     has(w.compute(f"{create} gce-vm-ip-port --default-port 8080"), "Created [", "Created network endpoint group [neg].")
     change = f"network-endpoint-groups update neg --zone {Z}"
-    has(w.compute(f"{change} --add-endpoint instance=vm3,ip={w.host},port={two}"), "Attached 1 network endpoints")
+    has(w.compute(f"{change} --add-endpoint instance=vm3,ip={w.host},port={two}"), "Attaching 1 endpoints to [neg]")
     printed = w.compute(f"network-endpoint-groups list-network-endpoints neg --zone {Z}")
     has(printed, "INSTANCE", "IP_ADDRESS", "PORT", "vm3", w.host, str(two))
-    has(w.compute(f"{change} --add-endpoint instance=vm2,ip={w.host},port={one}"), "Attached 1 network endpoints")
+    has(w.compute(f"{change} --add-endpoint instance=vm2,ip={w.host},port={one}"), "Attaching 1 endpoints to [neg]")
     filtered = f"network-endpoint-groups list-network-endpoints neg --zone {Z} --filter=networkEndpoint.port={one}"
     found = w.json(filtered)
     assert [e["networkEndpoint"]["port"] for e in found] == [one], found
-    has(w.compute(f"{change} --remove-endpoint instance=vm2,ip={w.host},port={one}"), "Detached 1 network endpoints")
+    has(w.compute(f"{change} --remove-endpoint instance=vm2,ip={w.host},port={one}"), "Detaching 1 endpoints from [neg]")
     assert w.json(f"network-endpoint-groups describe neg --zone {Z}")["size"] == 1
     has(w.compute("network-endpoint-groups list"), "ENDPOINT_TYPE", "SIZE", "neg", "GCE_VM_IP_PORT")
     w.compute("backend-services create ends --global --health-checks basic --load-balancing-scheme EXTERNAL_MANAGED")

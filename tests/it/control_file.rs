@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use overspill::cli::toy::ToyBackend;
 use serde_json::{Value, json};
 
 use crate::support::backend::toy;
@@ -14,7 +15,7 @@ use crate::support::{own_address, wait_until};
 
 /// A file as people write them, odd on purpose. `FRONT_IP`, `FRONT_PORT` and the two ports are filled in.
 const ODD: &str = r#"# Our edge.   Ask before you touch it.
-%odd
+#   (odd)
 proxy:   {zone: us-central1-a,   accessLog: {path: none}}   # where we are
 
 
@@ -46,19 +47,20 @@ backendServices:
           maxRate: 100
 - name: shadow
   timeoutSec: *slow
+  healthChecks: [basic]
 
 instanceGroups:
   - name: ig1
     zone: us-central1-a
     namedPorts: &ports
       - {name: http, port: 1}
-    instances: [{name: a, ipAddress: 127.0.0.1, ports: {http: PORT_A}}]
+    instances: [{name: a, ipAddress: IP_A, ports: {http: PORT_A}}]
   - name: ig2
     zone: us-central1-b
     namedPorts: *ports
     instances:
     - name: b
-      ipAddress: 127.0.0.1
+      ipAddress: IP_B
       ports:
         http: PORT_B
 
@@ -80,12 +82,12 @@ struct Served {
 }
 
 impl Served {
-    fn start(name: &str, ports: [u16; 2]) -> Self {
+    fn start(name: &str, toys: [&ToyBackend; 2]) -> Self {
         let (front, admin) = (own_address(), own_address());
         let folder = std::env::temp_dir().join(format!("overspill-it-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("overspill.yaml");
-        std::fs::write(&file, odd(front, ports)).unwrap();
+        std::fs::write(&file, odd(front, toys)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_overspill"))
             .args(["serve", "-c", file.to_str().unwrap(), "--admin", &admin.to_string(), "--workers", "2"])
             .stdout(Stdio::null())
@@ -139,11 +141,12 @@ impl Drop for Served {
     }
 }
 
-fn odd(front: SocketAddr, [a, b]: [u16; 2]) -> String {
-    let text = ODD.replace("%odd\n", "#   (odd)\n");
-    let text = text.replace("FRONT_IP", &front.ip().to_string());
+fn odd(front: SocketAddr, toys: [&ToyBackend; 2]) -> String {
+    let text = ODD.replace("FRONT_IP", &front.ip().to_string());
     let text = text.replace("FRONT_PORT", &front.port().to_string());
-    text.replace("PORT_A", &a.to_string()).replace("PORT_B", &b.to_string())
+    let [a, b] = toys.map(ToyBackend::address);
+    let text = text.replace("IP_A", &a.ip().to_string()).replace("IP_B", &b.ip().to_string());
+    text.replace("PORT_A", &a.port().to_string()).replace("PORT_B", &b.port().to_string())
 }
 
 /// The lines of the one that the other has not, both ways.
@@ -157,8 +160,7 @@ fn difference(before: &str, after: &str) -> (Vec<String>, Vec<String>) {
 #[test]
 fn one_field_that_is_changed_leaves_every_other_line_as_it_was() {
     let (a, b) = (toy("a"), toy("b"));
-    let ports = [a.address().port(), b.address().port()];
-    let served = Served::start("lines", ports);
+    let served = Served::start("lines", [&a, &b]);
     wait_until("both serve", || {
         let got: BTreeSet<_> =
             (0..8).map(|_| Client::to(served.front).get("/").backend().to_owned()).collect();
@@ -224,7 +226,7 @@ fn one_field_that_is_changed_leaves_every_other_line_as_it_was() {
 #[test]
 fn an_anchor_that_others_share_still_serves_them_what_they_had() {
     let (a, b) = (toy("a"), toy("b"));
-    let served = Served::start("anchor", [a.address().port(), b.address().port()]);
+    let served = Served::start("anchor", [&a, &b]);
     let shadow = || served.call("GET", "backendServices/shadow", &Value::Null).1;
     let before = shadow();
     assert_eq!((&before["timeoutSec"], &before["protocol"]), (&json!(30), &json!("HTTP")), "{before:#}");
@@ -238,7 +240,7 @@ fn an_anchor_that_others_share_still_serves_them_what_they_had() {
 #[test]
 fn what_is_refused_leaves_the_file_and_what_serves_untouched() {
     let (a, b) = (toy("a"), toy("b"));
-    let served = Served::start("refused", [a.address().port(), b.address().port()]);
+    let served = Served::start("refused", [&a, &b]);
     let (text, generation) = (served.text(), served.generation());
     let number = || std::fs::metadata(&served.file).unwrap().modified().unwrap();
     let written = number();
@@ -284,7 +286,7 @@ fn what_is_refused_leaves_the_file_and_what_serves_untouched() {
 #[test]
 fn an_edit_of_the_file_at_the_same_moment_is_not_lost() {
     let (a, b) = (toy("a"), toy("b"));
-    let served = Served::start("both", [a.address().port(), b.address().port()]);
+    let served = Served::start("both", [&a, &b]);
     for round in 1..=10 {
         // Nobody has read the edit when the change comes.
         let edited = served.text().replace("# the end\n", &format!("# edit {round}\n# the end\n"));

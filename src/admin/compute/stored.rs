@@ -78,6 +78,7 @@ impl Stored {
             }
         });
         conceal(&mut shown);
+        quote(&mut shown);
         let created = self.created.as_deref().unwrap_or(since);
         let Some(fields) = shown.as_object_mut() else { return shown };
         let mut set = |key: &str, value: Json| {
@@ -154,6 +155,24 @@ fn conceal(json: &mut Json) {
         Json::Object(fields) => {
             fields.remove("privateKey");
             fields.values_mut().for_each(conceal);
+        }
+        _ => {}
+    }
+}
+
+/// Integers of 64 bits are words in JSON [G 10.8].
+fn quote(json: &mut Json) {
+    match json {
+        Json::Array(items) => items.iter_mut().for_each(quote),
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Json::Number(number) if matches!(key.as_str(), "seconds" | "minimumRingSize") => {
+                        *value = Json::from(number.to_string());
+                    }
+                    value => quote(value),
+                }
+            }
         }
         _ => {}
     }

@@ -261,7 +261,8 @@ fn health_check(
         return None;
     }
     let Some(reference) = reference else {
-        if is_internet {
+        // Without a backend it is not known yet what they will be: clients make the service first.
+        if is_internet || service.backends.as_ref().is_none_or(Vec::is_empty) {
             return Some(None);
         }
         // A group that was not found could be one of internet endpoints, and has been reported.
