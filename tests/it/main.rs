@@ -13,6 +13,7 @@ mod breakers;
 mod chaos;
 mod client_gone;
 mod compression;
+mod control_random;
 mod corpus;
 mod custom_headers;
 mod custom_metrics;
@@ -51,6 +52,9 @@ mod timeouts;
 mod tls_front;
 mod tls_http2;
 mod tls_load;
+#[path = "../../benches/control/torture/mod.rs"]
+#[allow(dead_code)]
+mod torture;
 mod upgrade;
 mod utilization;
 mod websocket;
