@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::api::Api;
 use super::calls::{Body, Expected};
+use super::editor::{outcomes, write};
 use super::process::Server;
 use super::wrk::Wrk;
-use super::{LOOK, PATIENCE, Text, Torture, Wanted, check, outcomes, same, write};
+use super::{LOOK, PATIENCE, Text, Torture, Wanted, check, same};
 
 impl Torture {
     /// Starts the process on the file and waits until it serves.

@@ -89,7 +89,7 @@ impl Shared {
     /// Requests on one connection, as long as it is of this era.
     fn connection(&self, front: SocketAddr, pause: Duration) {
         let era = self.era.load(SeqCst);
-        if era % 2 == 0 {
+        if era.is_multiple_of(2) {
             return;
         }
         let mut reader = match api::connect(front) {
