@@ -92,13 +92,8 @@ fn is_flat(samples: &[(f64, usize)]) -> Result<(), String> {
     let mean =
         |part: &[(f64, usize)]| part.iter().map(|sample| sample.0).sum::<f64>() / part.len().max(1) as f64;
     let most = |part: &[(f64, usize)]| part.iter().map(|sample| sample.1).max().unwrap_or(0);
-    println!(
-        "resident {:.0} KiB, then {:.0} KiB; at most {} descriptors, then {}",
-        mean(first),
-        mean(second),
-        most(first),
-        most(second)
-    );
+    let fifths: Vec<_> = warm.chunks(warm.len().div_ceil(5).max(1)).map(|part| mean(part).round()).collect();
+    println!("resident KiB {fifths:?}; at most {} descriptors, then {}", most(first), most(second));
     if mean(second) > mean(first) * MOST_GROWTH.0 + MOST_GROWTH.1
         || most(second) > most(first) + MOST_DESCRIPTORS
     {

@@ -195,7 +195,8 @@ pub(crate) fn entries(text: &str, collection: &str) -> Result<Vec<Entry>, String
         let mut end = starts.get(index + 1).copied().or(end).unwrap_or(lines.len() + 1);
         let is_outside = |line: &str| {
             let inner = line.trim_start();
-            inner.is_empty() || inner.starts_with('#') && line.len() - inner.len() <= column
+            // One of blanks alone is of a literal text.
+            line.is_empty() || inner.starts_with('#') && line.len() - inner.len() <= column
         };
         while end > start + 1 && is_outside(lines[end - 2]) {
             end -= 1;
