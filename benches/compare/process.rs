@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen, and to give a right answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 
 /// A folder of our own below the system's temporary one, removed at the end.
@@ -113,6 +113,12 @@ impl Server {
         pids
     }
 
+    /// As a crash would end it.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn wait_for(&mut self, address: SocketAddr) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect_timeout(&address, STEP).is_err() {
@@ -129,6 +135,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let pids = self.pids();
         // Asked first, so that nginx ends its worker; then made to, each by its id.
         signal("TERM", &pids[..1]);

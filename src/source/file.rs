@@ -70,6 +70,7 @@ pub type Forced = oneshot::Sender<()>;
 /// Files that it names are followed with it: when one has changed, the whole is applied once more.
 pub async fn follow(store: Store, mut watch: Watch, mut force: mpsc::Receiver<Forced>) {
     let mut beside = Beside::default();
+    watch.store = Some(store.clone());
     loop {
         let (seen, cause, done) = tokio::select! {
             seen = watch.changed() => (seen, Cause::Edit, None),
@@ -118,6 +119,8 @@ pub struct Watch {
     last: Option<u64>,
     stamp: Option<Stamp>,
     trouble: Option<String>,
+    /// Rewrites the file as well: what was handed out last may be what somebody has gone back to since.
+    store: Option<Store>,
 }
 
 /// Equal stamps, equal contents: device, inode, length, changes of data and of attributes in nanoseconds.
@@ -142,8 +145,16 @@ impl Watch {
             .ok();
         let last = Some(hash(text));
         let path = path.to_owned();
-        let mut watch =
-            Self { path, watcher, watched: BTreeMap::new(), events, last, stamp: None, trouble: None };
+        let mut watch = Self {
+            path,
+            watcher,
+            watched: BTreeMap::new(),
+            events,
+            last,
+            stamp: None,
+            trouble: None,
+            store: None,
+        };
         watch.watch_way();
         watch
     }
@@ -198,7 +209,9 @@ impl Watch {
         let seen = self.read_anew().await;
         self.stamp = stamp.filter(|_| matches!(seen, Seen::Text(_)));
         let is_new = match &seen {
-            Seen::Text(_) => self.last != last,
+            Seen::Text(text) => {
+                self.last != last || self.store.as_ref().is_some_and(|store| !store.knows(text))
+            }
             Seen::Unreadable(why) => trouble.as_ref() != Some(why),
         };
         is_new.then_some(seen)

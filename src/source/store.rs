@@ -284,6 +284,11 @@ impl Store {
         self.apply(text, Cause::Edit).await.map_err(Stop::FileIsBroken)
     }
 
+    /// Whether the text is what serves, or was refused last.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        *self.text() == *text || self.shared.refused.load().as_deref().is_some_and(|refused| refused == text)
+    }
+
     /// For the watcher: what it has seen is applied, unless that is what serves.
     pub(super) async fn take(&self, seen: Seen, cause: Cause) {
         let _turn = self.turn().await;

@@ -14,6 +14,7 @@ mod chaos;
 mod client_gone;
 mod compression;
 mod control_file;
+mod control_random;
 mod corpus;
 mod custom_headers;
 mod custom_metrics;
@@ -56,6 +57,9 @@ mod timeouts;
 mod tls_front;
 mod tls_http2;
 mod tls_load;
+#[path = "../../benches/control/torture/mod.rs"]
+#[allow(dead_code)]
+mod torture;
 mod upgrade;
 mod utilization;
 mod websocket;

@@ -400,6 +400,22 @@ async fn the_watcher_takes_our_own_rename_for_no_edit_and_edits_and_signals_for_
 }
 
 #[tokio::test]
+async fn an_edit_back_to_the_text_that_the_watcher_saw_last_is_an_edit() {
+    let stage = Stage::new().await;
+    let (_force, forced) = mpsc::channel(1);
+    let follower = tokio::spawn(follow(stage.store.clone(), Watch::new(&stage.file, &document(10)), forced));
+    for timeout in [30, 31] {
+        stage.set(timeout).await.unwrap();
+        // Before the watcher has looked, or after: what it read last is not what serves.
+        fs::write(&stage.file, document(10)).unwrap();
+        until("the edit serves", || stage.timeout() == 10).await;
+        assert_eq!(&*stage.store.text(), document(10));
+    }
+    follower.abort();
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_watcher_that_comes_late_with_an_older_text_changes_nothing() {
     let stage = Stage::new().await;
     stage.set(30).await.unwrap();
