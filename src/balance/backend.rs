@@ -12,7 +12,7 @@ use super::plan::{BackendSample, Figures, Limits, MAX_METRICS, MetricFigures, Ne
 use super::reading::Reader;
 use super::utilization::Governor;
 use super::{capacity, hash};
-use crate::model::service::{self, Service};
+use crate::model::service::{self, Service, UtilizationSource};
 use crate::model::target::Mode;
 use crate::model::unit::{PerSecond, Ratio, Span, Tick};
 
@@ -27,6 +27,16 @@ const FEW: f64 = 80.0;
 /// Ticks that fit the window; more often than every 10 ms is not looked.
 const MAX_HISTORY: usize = 128;
 
+/// How long after the first traffic a report is due that tells of it: with the first answers, or when it was asked for.
+const fn first_report(source: &UtilizationSource) -> Span {
+    match source {
+        UtilizationSource::OrcaHeader => Span::ZERO,
+        UtilizationSource::Http { interval, .. }
+        | UtilizationSource::Prometheus { interval, .. }
+        | UtilizationSource::LocalProcess { interval, .. } => *interval,
+    }
+}
+
 /// State of a backend in the planner. Lives as long as the service names the backend; a reload adopts it.
 #[derive(Debug)]
 pub(super) struct Backend {
@@ -37,6 +47,8 @@ pub(super) struct Backend {
     count: Option<u64>,
     /// Target utilization × scaler; `None` where reports do not count.
     utilization: Option<Ratio>,
+    /// Within so long of the first traffic a report tells of it.
+    due: Span,
     members: Members,
     /// Healthy members at the last tick, and those of them that were never judged.
     healthy: usize,
@@ -84,12 +96,18 @@ impl Backend {
             rate: capacity::of_backend(config),
             count: capacity::count_of_backend(config),
             utilization: capacity::utilization(config),
+            due: first_report(&config.group.utilization),
             members: Members::new(service, config),
             healthy: 0,
             undecided: 0,
             hears: (false, !service.policies.fails_open),
             learned: Learned::new(&config.mode),
         }
+    }
+
+    /// A first report that tells of traffic is due in so long, whatever the configuration says of its source.
+    pub(super) const fn report_is_due_in(&mut self, due: Span) {
+        self.due = due;
     }
 
     /// What it is called over reloads, and in the rendezvous of session keys.
@@ -246,6 +264,7 @@ impl Backend {
             None => &sample.members,
         };
         let look = self.learned.reader.look(now, members, news);
+        self.learned.governor.report_is_due_in(self.due);
         self.learned.governor.update(look, target, sample.overfilled);
         let limit = self.learned.governor.limit(self.healthy)?;
         let room = self.learned.chance.room(now, fresh, limit);

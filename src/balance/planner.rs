@@ -19,7 +19,7 @@ use super::plan::{BackendSample, Figures, Limits, MemberSample, Plan, Sample, Us
 use super::tiers::{Layout, Standing};
 use crate::model::place::Places;
 use crate::model::service::{self, Service};
-use crate::model::unit::Tick;
+use crate::model::unit::{Span, Tick};
 
 /// A measured weight that moves by less than this part does not make a new plan.
 const WEIGHT_STEP: f64 = 0.05;
@@ -84,6 +84,12 @@ impl ServicePlanner {
             published: None,
             service,
         }
+    }
+
+    /// From now on a first report that tells of traffic is due in so long, whatever the configuration says of where
+    /// reports come from: for members that are modelled.
+    pub fn reports_are_due_in(&mut self, due: Span) {
+        self.backends.iter_mut().for_each(|backend| backend.report_is_due_in(due));
     }
 
     /// The service that is planned for.

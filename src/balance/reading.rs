@@ -52,6 +52,8 @@ pub(super) enum Look {
         rate: f64,
         /// Since the reading before.
         seconds: f64,
+        /// Most of them failed: nothing that would report.
+        is_failing: bool,
     },
     /// New reports.
     Known(Reading),
@@ -90,7 +92,7 @@ impl Reader {
             // What comes after an idle time is not spread over it.
             self.start(now, members);
             self.shown = self.shown.filter(|_| fresh > 0);
-            return Look::Unknown { rate: 0.0, seconds: period.as_secs() };
+            return Look::Unknown { rate: 0.0, seconds: period.as_secs(), is_failing: false };
         }
         if fresh > 0 && (new == 0 || (new < fresh && period < MAX_PERIOD)) {
             let latest = healthy().filter_map(|(_, member)| member.report).map(|report| report.at).max();
@@ -108,7 +110,8 @@ impl Reader {
         self.shown = (known > 0.0).then(|| Ratio::new(sum / known));
         match self.shown {
             Some(utilization) if fresh > 0 => Look::Known(Reading { utilization, rate, grain, seconds }),
-            _ => Look::Unknown { rate, seconds },
+            // Of members without a report, only those that fail are known.
+            known => Look::Unknown { rate, seconds, is_failing: known.is_some() },
         }
     }
 
@@ -204,7 +207,7 @@ mod tests {
         assert_eq!(reader.look(Tick(3 * SECOND), &members, News::Anything), Look::Wait);
         assert_eq!(
             reader.look(Tick(12 * SECOND), &members, News::Anything),
-            Look::Unknown { rate: 0.0, seconds: 11.0 }
+            Look::Unknown { rate: 0.0, seconds: 11.0, is_failing: false }
         );
         assert_eq!(reader.shown(), None);
     }

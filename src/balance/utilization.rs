@@ -21,34 +21,23 @@
 //! What finds no room anywhere is placed above it, before anything is refused or placed above limits that are known:
 //! as far as the last reading lets cost be thought in proportion, and no further than `GROWTH` times what was seen.
 //!
-//! Start: `START` per member, until readings at known rates say more. **Unknown means not limited**, but a first report
-//! may be on its way for long: after `PATIENCE` the limit rises slowly, so that what it tells comes in time, and after
-//! `SILENT` the backend is open. So late as the first report came the others may be, too: such lags are believed until a
-//! step in the rate says otherwise, and the limit, which goes up to the least of all rates only, waits for what it does
-//! to show. Reports that still say what they said without any traffic are of the time before, and tell nothing yet.
+//! Start: `START` per member, until readings at known rates say more; see [`start`] for how long. So late as the first
+//! report came the others may be, too: such lags are believed until a step in the rate says otherwise, and the limit,
+//! which goes up to the least of all rates only, waits for what it does to show.
 //! When reports stop, the last limit stays and is not raised.
 //! Rates are per healthy member here: when one fails, the limit falls with the number of members at once.
 
 mod curve;
 mod history;
 mod scatter;
+mod start;
 
 use self::curve::{Curve, Lag};
 use self::history::{History, Rates};
 use self::scatter::Scatter;
+use self::start::{START, Start};
 use super::reading::{Look, Reading};
-use crate::model::unit::{PerSecond, Ratio};
-
-/// Requests per second and member before anything is known.
-const START: f64 = 40.0;
-
-/// Seconds with traffic and without any report after which the limit rises, and in how many it doubles then: a report
-/// that is on its way finds it no higher than that.
-const PATIENCE: f64 = 5.0;
-const DOUBLES: f64 = 20.0;
-
-/// Seconds with traffic and without any report after which the backend is not limited.
-const SILENT: f64 = 60.0;
+use crate::model::unit::{PerSecond, Ratio, Span};
 
 /// The most by which a limit exceeds a rate whose cost is known.
 const GROWTH: f64 = 4.0;
@@ -83,9 +72,6 @@ const SATURATED: f64 = 0.97;
 /// Part of the capacity that a saturated backend gets.
 const DRAIN: f64 = 0.85;
 
-/// Up to such a multiple of it, and so much above it, a utilization is the same as without traffic.
-const SAME: (f64, f64) = (1.05, 0.002);
-
 /// A utilization counts as at least this: less cannot be told from nothing.
 const LEAST: f64 = 0.002;
 
@@ -93,10 +79,7 @@ const LEAST: f64 = 0.002;
 #[derive(Debug, Clone)]
 pub struct Governor {
     limit: Admitted,
-    /// Seconds with traffic until a report first told of it: reports may well be so late.
-    waited: f64,
-    /// Utilization without traffic, before there was any.
-    idle: Option<f64>,
+    start: Start,
     /// What the first report said that told of traffic.
     first: Option<f64>,
     /// From here on a load says no more what a request costs; `None` where there is no such point.
@@ -124,9 +107,9 @@ pub struct Governor {
 /// Requests per second and healthy member that are admitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Admitted {
-    /// No report yet.
+    /// No report has told of traffic yet.
     Start(f64),
-    /// No report in a long time, and never one before.
+    /// None did for longer than one can take.
     Open,
     /// By reports.
     Learned(f64),
@@ -158,8 +141,7 @@ impl Governor {
     pub fn new(saturated: Option<f64>) -> Self {
         Self {
             limit: Admitted::Start(START),
-            waited: 0.0,
-            idle: None,
+            start: Start::default(),
             first: None,
             saturated,
             history: History::default(),
@@ -173,6 +155,11 @@ impl Governor {
             possible: f64::INFINITY,
             is_asked: false,
         }
+    }
+
+    /// From when there is traffic, a report that tells of it is due in so long. Zero (the default): with the first answers.
+    pub(super) fn report_is_due_in(&mut self, due: Span) {
+        self.start.due = due.as_secs();
     }
 
     /// Requests per second that `members` healthy members may get; `None` = not limited.
@@ -227,9 +214,11 @@ impl Governor {
         self.is_asked = true;
         match look {
             Look::Wait => {}
-            Look::Unknown { rate, seconds } => {
+            Look::Unknown { rate, seconds, is_failing } => {
                 self.history.push(seconds, rate);
-                self.wait(rate, seconds);
+                if !is_failing {
+                    self.wait(rate, seconds);
+                }
             }
             Look::Known(reading) => {
                 self.history.push(reading.seconds, reading.rate);
@@ -247,33 +236,15 @@ impl Governor {
         }
     }
 
-    /// Whether a report can be of a time with traffic. Those that say what they said before there was any are not.
+    /// Whether a report can be of a time with traffic.
     fn tells(&mut self, reading: Reading) -> bool {
-        if !matches!(self.limit, Admitted::Start(_)) {
-            return true;
-        }
-        let utilization = reading.utilization.get();
-        if reading.rate <= 0.0 && self.waited <= 0.0 {
-            self.idle = Some(utilization);
-            return false;
-        }
-        let tells = self.idle.is_none_or(|idle| utilization > idle * SAME.0 + SAME.1);
-        if tells {
-            self.waited += reading.seconds;
-        }
-        tells
+        !matches!(self.limit, Admitted::Start(_)) || self.start.tells(reading)
     }
 
     fn wait(&mut self, rate: f64, seconds: f64) {
-        let Admitted::Start(limit) = &mut self.limit else { return };
-        if rate > 0.0 {
-            self.waited += seconds;
-        }
-        if self.waited >= SILENT {
-            self.limit = Admitted::Open;
-        } else if self.waited >= PATIENCE && rate >= USED * *limit {
-            *limit *= (seconds / DOUBLES).exp2();
-        }
+        let Admitted::Start(limit) = self.limit else { return };
+        let next = self.start.wait(limit, (rate, rate >= USED * limit), seconds);
+        self.limit = next.map_or(Admitted::Open, Admitted::Start);
     }
 
     fn learn(&mut self, reading: Reading, target: f64) {
@@ -298,7 +269,7 @@ impl Governor {
             self.curves.iter_mut().for_each(Curve::forget_level);
             let rates = self.history.rates();
             // What is late tells of the rates of before it was cut: it is not cut again for them.
-            let before = rates.slots.iter().take(expected(self.waited, rates.length));
+            let before = rates.slots.iter().take(expected(self.start.waited, rates.length));
             let most = rates.readings.iter().chain(before).fold(0.0_f64, |most, rate| most.max(*rate));
             limit.min(most * target * DRAIN)
         } else {
@@ -323,7 +294,7 @@ impl Governor {
     /// Teaches the curves, and asks those that explain what was seen.
     fn estimate(&mut self, reading: Reading, target: f64) -> Option<Estimate> {
         let rates = self.history.rates();
-        let expected = expected(self.waited, rates.length);
+        let expected = expected(self.start.waited, rates.length);
         let likeliest = |one: &&Curve, other: &&Curve| one.cost(expected).total_cmp(&other.cost(expected));
         let is_within = |curve: &&Curve| curve.is_within(rates);
         let is_idle = !self.curves.iter().filter(is_within).min_by(likeliest)?.has_traffic(rates);
@@ -476,7 +447,7 @@ mod tests {
         governor.update(Look::Wait, Ratio::ONE, 0);
         assert!(governor.is_learned());
         for _ in 0..120 {
-            governor.update(Look::Unknown { rate: 5.0, seconds: 0.5 }, Ratio::ONE, 0);
+            governor.update(Look::Unknown { rate: 5.0, seconds: 0.5, is_failing: false }, Ratio::ONE, 0);
         }
         assert!(!governor.is_learned() && governor.limit(3).is_none(), "silent means not limited");
     }

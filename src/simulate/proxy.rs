@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::fleet::{Fleet, Site};
 use super::gate::Gate;
 use super::machine::Machine;
+use super::scenario::{Reports, Scenario};
 use crate::balance::pick::{Live, Room};
 use crate::balance::plan::{BackendSample, Conduct, Figures, MAX_METRICS, MemberSample, News, Plan, Sample};
 use crate::balance::planner::ServicePlanner;
-use crate::model::place::Places;
 use crate::model::policy::Locality;
 use crate::model::service::{Backend, Service};
 use crate::model::target::Mode;
@@ -113,9 +113,9 @@ fn count(streak: &mut u32, runs: &mut u64, fails: bool, full: u32) {
 impl Served {
     /// Before its first tick.
     #[must_use]
-    pub(super) fn new(service: &Arc<Service>, places: &Places) -> Self {
+    pub(super) fn new(service: &Arc<Service>, scenario: &Scenario) -> Self {
         Self {
-            planner: ServicePlanner::new(Arc::clone(service), places, None),
+            planner: planner(service, scenario, None),
             plan: Arc::default(),
             gates: vec![Gate::default(); service.backends.len()],
             tallies: vec![Vec::new(); service.backends.len()],
@@ -130,8 +130,8 @@ impl Served {
     }
 
     /// A new configuration takes over, with what was learned.
-    pub(super) fn reload(&mut self, service: &Arc<Service>, places: &Places) {
-        self.planner = ServicePlanner::new(Arc::clone(service), places, Some(&self.planner));
+    pub(super) fn reload(&mut self, service: &Arc<Service>, scenario: &Scenario) {
+        self.planner = planner(service, scenario, Some(&self.planner));
         self.seen = 0;
         self.full = full(service);
     }
@@ -205,6 +205,14 @@ impl Served {
             }
         }
     }
+}
+
+/// The source that a configuration names is not modelled: reports come as the scenario says.
+fn planner(service: &Arc<Service>, scenario: &Scenario, old: Option<&ServicePlanner>) -> ServicePlanner {
+    let Reports { interval, delay, .. } = scenario.reports;
+    let mut planner = ServicePlanner::new(Arc::clone(service), &scenario.places, old);
+    planner.reports_are_due_in(Span(interval.0.saturating_add(delay.0)));
+    planner
 }
 
 fn full(service: &Service) -> (u32, u32) {

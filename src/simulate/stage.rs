@@ -54,7 +54,7 @@ impl<'a> Stage<'a> {
     #[must_use]
     pub(super) fn new(services: &[Arc<Service>], scenario: &'a Scenario, grain: Grain) -> Self {
         let fleet = Fleet::new(services, &scenario.rules, grain);
-        let served = |_| services.iter().map(|service| Served::new(service, &scenario.places)).collect();
+        let served = |_| services.iter().map(|service| Served::new(service, scenario)).collect();
         let counts = |service: &Arc<Service>| ServiceCounts {
             backends: vec![Counts::default(); service.backends.len()],
             origins: vec![Counts::default(); scenario.places.origins.len()],
@@ -87,7 +87,7 @@ impl<'a> Stage<'a> {
         for index in changed {
             let Some(service) = self.fleet.services.get(index) else { continue };
             for served in self.proxies.iter_mut().filter_map(|proxy| proxy.get_mut(index)) {
-                served.reload(service, &self.scenario.places);
+                served.reload(service, self.scenario);
             }
         }
     }

@@ -324,6 +324,12 @@ impl Lab {
 
     /// A tick of the planner, now.
     pub(crate) fn tick(&mut self) {
+        // Those that report with every answer do so as configured.
+        if let Some(Reporting { interval, lag, .. }) =
+            self.reporting.as_ref().filter(|_| self.answers.is_none())
+        {
+            self.planner.reports_are_due_in(Span(interval.0 * (*lag as u64 + 1)));
+        }
         let sample = self.sample();
         let decision = self.planner.tick(self.now, &sample);
         for (gate, limits) in self.gates.iter_mut().zip(decision.limits) {

@@ -335,8 +335,7 @@ fn late_from_the_start(interval: u32, delay: u32, demand: &str) -> Vec<f64> {
     record.rows.iter().map(|row| row.services[0].backends[0].traffic.rate() / 480.0).collect()
 }
 
-/// Nobody knows how late the first report will be. Until it comes the limit rises so slowly that what it tells comes in
-/// time; then nothing rises faster than so late a report can tell.
+/// Until the first report is due nothing is raised; then nothing rises faster than so late a report can tell.
 #[test]
 fn reports_that_are_late_or_rare_from_the_start_overshoot_nothing_and_settle() {
     for (interval, delays) in
@@ -351,6 +350,35 @@ fn reports_that_are_late_or_rare_from_the_start_overshoot_nothing_and_settle() {
                 assert!(parts.iter().all(|part| *part <= 1.05), "above the target");
                 assert!(parts[settled..].iter().all(|part| *part >= 0.95), "not settled");
             }
+        }
+    }
+}
+
+/// Members that take from less than the start to five times as much: nothing is above the target but the start itself,
+/// and that only until the first report, which is of all the time until then.
+#[test]
+fn reports_that_are_rare_from_the_start_overshoot_nothing_but_by_the_start_itself() {
+    for each in [20.0, 30.0, 38.0, 42.0, 50.0, 75.0, 200.0] {
+        for (interval, delay) in [(10, 0), (15, 0), (20, 3), (30, 0)] {
+            let text = format!(
+                "{{durationSec: {}, rowSec: 1, reports: {{intervalSec: {interval}, delaySec: {delay}}},
+                  demand: [{{region: us-central1, arrivals: EVEN, rate: {}}}],
+                  members: [{{serviceMs: 30, cpuMs: {}, times: CONSTANT}}, {{group: far, serviceMs: 1, cpuMs: 0}}]}}",
+                12 * interval + 4 * delay,
+                12.0 * each,
+                600.0 / each
+            );
+            let config = config(|text| text);
+            let record = run(&config.services, &scenario(&text, &config).unwrap(), Model::Fluid);
+            let parts: Vec<_> = record
+                .rows
+                .iter()
+                .map(|row| row.services[0].backends[0].traffic.rate() / 4.0 / each)
+                .collect();
+            println!("{each}/s each, every {interval} s, {delay} s late: {parts:.2?}");
+            let due = (interval + delay) as usize;
+            assert!(parts[..due + 2].iter().all(|part| *part <= f64::max(1.0, 40.0 / each) * 1.05));
+            assert!(parts[due + 2..].iter().all(|part| *part <= 1.05), "above the target");
         }
     }
 }

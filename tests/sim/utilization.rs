@@ -6,7 +6,7 @@ use std::sync::Arc;
 use overspill::model::unit::{Span, Tick};
 
 use crate::fleet::{backend, group_rate, places, scaled, service, utilization};
-use crate::lab::{Curve, Lab, Reporting};
+use crate::lab::{Curve, Lab, Reporting, Window};
 
 const TARGET: f64 = 0.8;
 const MEMBERS: u16 = 3;
@@ -171,17 +171,60 @@ fn a_member_that_fails_fast_does_not_attract_traffic() {
     assert!((before - 150.0).abs() < 7.5 && after < before, "its idle CPU is not taken for room");
 }
 
+/// Reports so far apart, so many of them late: one that tells of traffic is due after both; 5 s later it is overdue.
 #[test]
-fn a_backend_that_never_reports_gets_more_and_more_and_is_not_limited_after_a_minute() {
+fn a_backend_that_never_reports_is_not_limited_5_s_after_a_report_was_due() {
+    for (interval, lag) in [(1, 0), (1, 3), (20, 0)] {
+        let interval = Span::secs(interval);
+        let mut lab = lab(Reporting { most: f64::INFINITY, interval, lag, ..proportional(50.0) }, 3);
+        lab.members[0].iter_mut().for_each(|member| member.reports = false);
+        let due = interval.as_secs() * (lag as f64 + 1.0);
+        lab.even(2000.0, due + 10.0);
+        let rates: Vec<_> =
+            (0..due as u32 + 10).map(|at| lab.rate(0, f64::from(at), f64::from(at + 1))).collect();
+        println!("due after {due} s: {rates:?}");
+        assert!(
+            rates[1..due as usize + 4].iter().all(|rate| (rate - 120.0).abs() < 3.0),
+            "40 for each member"
+        );
+        assert!(rates[due as usize + 7..].iter().all(|rate| *rate > 1999.0));
+        assert!(lab.gates[0].limits.rate.is_open());
+    }
+}
+
+#[test]
+fn a_backend_that_is_to_report_with_its_answers_and_does_not_is_not_limited_after_5_s() {
     let mut lab = lab(Reporting { most: f64::INFINITY, ..proportional(50.0) }, 3);
+    lab.answers = Some(Window::Slots(10));
     lab.members[0].iter_mut().for_each(|member| member.reports = false);
-    lab.even(2000.0, 66.0);
-    let before: Vec<_> = [3.0, 24.0, 44.0].map(|at| lab.rate(0, at, at + 1.0)).into();
-    println!("{before:?}");
-    assert!((before[0] - 120.0).abs() < 3.0, "40 for each member");
-    assert!(before[1..].iter().zip(&before).all(|(after, before)| (after / before - 2.0).abs() < 0.15));
-    assert!(lab.gates[0].limits.rate.is_open());
-    assert!(lab.rate(0, 64.0, 66.0) > 1999.0);
+    lab.advance(Tick(0) + Span::secs(30));
+    lab.even(2000.0, 15.0);
+    assert!((lab.rate(0, 31.0, 34.5) - 120.0).abs() < 3.0, "waiting without traffic is no waiting");
+    assert!(lab.rate(0, 37.0, 45.0) > 1999.0);
+}
+
+/// What fails reports nothing, and is not taken for what merely does not report.
+#[test]
+fn a_backend_that_fails_all_its_requests_from_the_start_stays_limited() {
+    let mut lab = lab(Reporting { most: f64::INFINITY, ..proportional(50.0) }, 3);
+    lab.members[0].iter_mut().for_each(|member| (member.reports, member.fails_fast) = (false, true));
+    lab.even(2000.0, 90.0);
+    assert!((lab.rate(0, 60.0, 90.0) - 120.0).abs() < 3.0);
+}
+
+/// The load is what it was without traffic, whatever comes.
+#[test]
+fn a_backend_whose_reports_say_nothing_new_gets_more_and_more_and_is_not_limited_after_a_minute() {
+    let reporting = Reporting { curve: Arc::new(|_| 0.2), most: f64::INFINITY, ..proportional(50.0) };
+    let mut lab = lab(reporting, 3);
+    lab.advance(Tick(0) + Span::secs(10));
+    lab.even(2000.0, 67.0);
+    let rates: Vec<_> = [13.0, 35.0, 55.0].map(|at| lab.rate(0, at, at + 1.0)).into();
+    println!("{rates:?}");
+    assert!((rates[0] - 120.0).abs() < 3.0, "40 for each member");
+    assert!(rates[1..].iter().zip(&rates).all(|(after, before)| (after / before - 2.0).abs() < 0.15));
+    println!("{:.0?}", (66..77).map(|at| lab.rate(0, f64::from(at), f64::from(at + 1))).collect::<Vec<_>>());
+    assert!(lab.rate(0, 74.0, 77.0) > 1999.0);
 }
 
 #[test]
