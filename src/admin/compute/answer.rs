@@ -256,7 +256,7 @@ fn masked(body: Json, mask: Option<&str>) -> Json {
     let Some(mask) = mask.filter(|mask| *mask != "*") else { return body };
     // A field within a field counts as the whole: the body has what it should be.
     let names = mask.split(',').filter_map(|path| path.split('.').next()).filter(|name| !name.is_empty());
-    let value = |name: &str| body.get(&camel(name)).cloned().unwrap_or_default();
+    let value = |name: &str| body.get(camel(name)).cloned().unwrap_or_default();
     Json::Object(names.map(|name| (camel(name), value(name))).collect())
 }
 
