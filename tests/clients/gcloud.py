@@ -284,7 +284,6 @@ def update(w):
     assert found["timeoutSec"] == 45 and len(found["backends"]) == 2
     has(w.compute(f"{change} --no-custom-request-headers --no-custom-response-headers"), "Updated [")
     assert not w.web().get("customRequestHeaders")
-    has(w.compute(f"{change} --no-locality-lb-policy"), "Updated [")
     strong = "--session-affinity strong_cookie_affinity --affinity-cookie-name S --affinity-cookie-ttl 60"
     has(w.compute(f"{change} {strong}"), "Updated [")
     cookie = w.web()["strongSessionAffinityCookie"]

@@ -215,7 +215,11 @@ fn one_field_that_is_changed_leaves_every_other_line_as_it_was() {
         assert_eq!(served.text(), before, "{path}");
     }
     // A resource that is new, and gone again.
-    let (status, answer) = served.call("POST", "healthChecks", &json!({"name": "more", "type": "TCP"}));
+    let (status, answer) = served.call(
+        "POST",
+        "healthChecks",
+        &json!({"name": "more", "type": "TCP", "tcpHealthCheck": {"port": 80}}),
+    );
     assert_eq!(status, 200, "{answer:#}");
     let (was, _) = difference(&before, &served.text());
     assert_eq!(was, Vec::<String>::new());
