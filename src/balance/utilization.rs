@@ -258,8 +258,10 @@ impl Governor {
             self.estimate(reading, target);
             return;
         }
-        if reading.rate > 0.0 {
-            self.possible = reading.rate * target / utilization.max(LEAST);
+        // Where reports are rare, a reading is the end of the time that its report is of.
+        let rate = self.history.rates().readings.first().copied().unwrap_or(reading.rate);
+        if rate > 0.0 {
+            self.possible = rate * target / utilization.max(LEAST);
         }
         let is_saturated = |point: f64| utilization >= point && target < point;
         let next = if self.saturated.is_some_and(is_saturated) {
@@ -274,7 +276,7 @@ impl Governor {
             limit.min(most * target * DRAIN)
         } else {
             match self.estimate(reading, target) {
-                Some(estimate) => self.follow(limit, reading.rate, target, estimate),
+                Some(estimate) => self.follow(limit, rate, target, estimate),
                 None => limit,
             }
         };
