@@ -290,7 +290,7 @@ def update(w):
     assert (cookie["name"], cookie["ttl"]["seconds"]) == ("S", "60"), cookie
     has(w.compute(f"{change} --session-affinity none"), "Updated [")
     assert "strongSessionAffinityCookie" not in w.web()
-    has(w.compute(f"{change} --timeout 0", code=1), "timeoutSec")
+    has(w.compute(f"{change} --custom-request-header 'Bad Name: x'", code=1), "customRequestHeaders")
     has(w.compute("backend-services update none --global --timeout 5", code=1), "was not found")
 
 
