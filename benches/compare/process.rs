@@ -114,6 +114,7 @@ impl Server {
     }
 
     /// As a crash would end it.
+    #[allow(dead_code, reason = "`control`, which shares this file, kills; `compare` does not")]
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
