@@ -21,7 +21,7 @@
 //! What finds no room anywhere is placed above it, before anything is refused or placed above limits that are known:
 //! as far as the last reading lets cost be thought in proportion, and no further than `GROWTH` times what was seen.
 //!
-//! Start: `START` per member, until readings at known rates say more; see [`start`] for how long. So late as the first
+//! Start: `START` per member, until readings at known rates say more; see `start` for how long. So late as the first
 //! report came the others may be, too: such lags are believed until a step in the rate says otherwise, and the limit,
 //! which goes up to the least of all rates only, waits for what it does to show.
 //! When reports stop, the last limit stays and is not raised.

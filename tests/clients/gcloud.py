@@ -1,9 +1,10 @@
 """The real gcloud, unmodified, drives Overspill end to end on live traffic [G 10].
 
-    python3 tests/clients/gcloud.py [path of the overspill binary] [--transcript FILE] [--quick]
+    python3 tests/clients/gcloud.py [path of the overspill binary] [--transcript FILE] [--quick] [--own]
 
 `--transcript`: what was typed and printed goes there. `--quick`: the commands that differ most in what they send, for
-runs that must not take long (a command takes a second). Prints `N passed, N failed`; exits 1 when one failed.
+runs that must not take long (a command takes a second). `--own`: the same with our own command line, which has gcloud's
+flags, messages and exit codes. Prints `N passed, N failed`; exits 1 when one failed.
 """
 
 import argparse
@@ -22,9 +23,10 @@ WEB = 8080
 
 
 class World:
-    """Overspill and a gcloud that knows nothing but its address."""
+    """Overspill and a gcloud that knows nothing but its address, or our own command line in its place."""
 
-    def __init__(self, overspill, folder, transcript):
+    def __init__(self, overspill, folder, transcript, own=None):
+        self.own = own
         self.overspill, self.host, self.folder = overspill, overspill.host, folder
         self.transcript = transcript
         self.api = f"http://{overspill.admin}/compute/v1"
@@ -45,8 +47,9 @@ class World:
 
     def gcloud(self, line, code=0, environment=None, typed=""):
         """Runs a command; what it printed, both streams. `code`: how it must end. `typed`: answers to its questions."""
+        words = shlex.split(line)
         done = subprocess.run(
-            ["gcloud", *shlex.split(line)],
+            self.in_own_words(words) if self.own else ["gcloud", *words],
             env={**self.environment, **(environment or {})},
             input=typed,
             stdout=subprocess.PIPE,
@@ -59,6 +62,12 @@ class World:
             print(f"$ gcloud {line}\n{printed}", file=self.transcript, flush=True)
         assert done.returncode == code, f"gcloud {line}\nended with {done.returncode}:\n{printed}"
         return printed
+
+    def in_own_words(self, words):
+        """Our command line has neither products nor locations."""
+        if words[0] == "network-services":
+            words = [word for word in words if word not in ("--location", "global")]
+        return [self.own, *words[1:], "--admin", f"http://{self.overspill.admin}", "--project", P, "--quiet"]
 
     def compute(self, line, **more):
         return self.gcloud(f"compute {line}", **more)
@@ -619,11 +628,12 @@ def main():
     parser.add_argument("binary", nargs="?", default="target/debug/overspill")
     parser.add_argument("--transcript")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--own", action="store_true")
     arguments = parser.parse_args()
     cases = Cases()
     transcript = open(arguments.transcript, "w", encoding="utf-8") if arguments.transcript else None
     with tempfile.TemporaryDirectory() as folder, Overspill(arguments.binary, EMPTY, toys=3) as overspill:
-        world = World(overspill, folder, transcript)
+        world = World(overspill, folder, transcript, own=arguments.binary if arguments.own else None)
         for case in QUICK if arguments.quick else ALL:
             cases.run(case.__name__.replace("_", " "), case, world)
     cases.end()

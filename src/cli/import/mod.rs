@@ -1,8 +1,8 @@
 //! `overspill import FILE…`: what gcloud prints of load balancers, as one configuration.
 //!
-//! [`input`] reads texts into objects, [`kind`] tells what each is, [`stock`] keeps every resource once. [`prepare`] and
-//! [`clean`] make it fit the schema and say what they take out. [`members`] puts machines into groups, [`front`] gives
-//! forwarding rules addresses of this machine, [`reference`] makes names of URLs, and [`write`] writes it all down. The
+//! `input` reads texts into objects, `kind` tells what each is, `stock` keeps every resource once. `prepare` and
+//! `clean` make it fit the schema and say what they take out. `members` puts machines into groups, `front` gives
+//! forwarding rules addresses of this machine, `reference` makes names of URLs, and `write` writes it all down. The
 //! result is then checked as any configuration is.
 
 mod clean;
