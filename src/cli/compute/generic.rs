@@ -122,7 +122,7 @@ pub(super) async fn show_all(
     let scopes = if scopes.is_empty() { vec![Scope::Global] } else { scopes };
     for scope in scopes {
         let path = session.target(kind, scope, "").collection_path();
-        found.extend(entries(session, &path, &rows, kind.collection).await?);
+        found.extend(entries(session, &path, &rows, kind).await?);
     }
     let shown = rows.chosen(found, Asked::WithFilter);
     print(session, &shown, &columns(kind)?)
@@ -144,15 +144,15 @@ async fn entries(
     session: &Session<'_>,
     path: &str,
     rows: &Rows,
-    collection: &str,
+    kind: &Kind,
 ) -> Result<Vec<Value>, Fault> {
     let mut query: Vec<(&str, String)> =
         rows.for_server().map(|filter| ("filter", filter)).into_iter().collect();
-    query.extend(rows.size(Asked::WithFilter));
+    query.extend(rows.size(Asked::WithFilter).map(|(_, size)| (kind.size_parameter(), size)));
     let mut found = Vec::new();
     for page in pages(session, path, &query, rows.enough(Asked::WithFilter)).await? {
         // The networkservices API names the list after the collection.
-        let items = page["items"].as_array().or_else(|| page[collection].as_array());
+        let items = page["items"].as_array().or_else(|| page[kind.collection].as_array());
         found.extend(items.into_iter().flatten().cloned());
     }
     Ok(found)

@@ -186,6 +186,11 @@ impl Kind {
         self.collection == "serviceLbPolicies"
     }
 
+    /// What a list calls the length of its pages.
+    pub(super) fn size_parameter(&self) -> &'static str {
+        if self.is_of_network_services() { "pageSize" } else { "maxResults" }
+    }
+
     /// Whether there is a list of all places; kinds that are only global have none, nor have projects' zones and regions.
     pub(super) fn has_aggregated_list(&self) -> bool {
         self.places != [Place::Global]

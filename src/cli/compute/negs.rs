@@ -74,7 +74,9 @@ pub(super) async fn run(session: &mut Session<'_>, verb: &str, matches: &ArgMatc
             let mut body = json!({"name": target.name, "networkEndpointType": "GCE_VM_IP_PORT"});
             flag::fill(&mut body, FLAGS, matches, session, &target.scope);
             flag::compact(&mut body);
-            generic::create(session, KIND, &target, &body).await
+            generic::create(session, KIND, &target, &body).await?;
+            session.notes += &format!("Created network endpoint group [{}].\n", target.name);
+            Ok(())
         }
         "update" => update(session, &target, matches).await,
         "list-network-endpoints" => {
