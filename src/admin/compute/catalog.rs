@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::path::Scope;
 use crate::wire::document::{Node, Value};
 use crate::wire::flaw::Flaws;
+use crate::wire::read::COLLECTIONS;
 use crate::wire::yaml;
 
 /// Which resource: collection of the file, scope and name.
@@ -121,28 +122,6 @@ fn scope_of(collection: &str, node: &Node) -> Scope {
 pub(super) fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
-
-/// Collections of resources that a document may hold.
-pub(super) const COLLECTIONS: &[&str] = &[
-    "forwardingRules",
-    "targetHttpProxies",
-    "targetHttpsProxies",
-    "targetTcpProxies",
-    "targetSslProxies",
-    "sslCertificates",
-    "sslPolicies",
-    "serverTlsPolicies",
-    "trustConfigs",
-    "urlMaps",
-    "backendServices",
-    "serviceLbPolicies",
-    "instanceGroups",
-    "instances",
-    "networkEndpointGroups",
-    "healthChecks",
-    "httpHealthChecks",
-    "httpsHealthChecks",
-];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

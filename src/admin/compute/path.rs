@@ -7,6 +7,7 @@ use axum::http::Method;
 
 use super::error::ApiError;
 use super::kinds::{self, About, Kind, ScopeKind, Verb, VerbRule, can};
+use crate::wire::schema::is_name;
 
 /// Longest path that is read, in bytes.
 const LONGEST: usize = 2048;
@@ -356,16 +357,6 @@ fn name(field: &str, text: &str) -> Result<String, ApiError> {
     }
     let why = "Must be a match of regex '[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19}'";
     Err(ApiError::invalid_field(field, text, why))
-}
-
-/// Whether this may be the name of a resource: `[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?` [G 12.7].
-pub(crate) fn is_name(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = text.as_bytes();
-    bytes.len() <= 63
-        && bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes.last().copied().is_some_and(plain)
-        && bytes.iter().all(|b| plain(*b) || *b == b'-')
 }
 
 fn is_id(text: &str) -> bool {

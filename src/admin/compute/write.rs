@@ -10,10 +10,11 @@ use super::compute::{Asking, Compute, Plan};
 use super::error::ApiError;
 use super::merge::merge;
 use super::operation::Operation;
-use super::path::{Place, Resource, Scope, is_name};
+use super::path::{Place, Resource, Scope};
 use super::reference;
 use super::stored::{Stored, requested};
 use crate::wire::edit::{Edit, Step};
+use crate::wire::schema::is_name;
 
 /// What an editing gcloud sends of a backend service; a field that it leaves out is to go [G 10b]. All others stay.
 const EDITED: &[&str] = &[

@@ -140,12 +140,7 @@ fn scopes(kind: &Kind, matches: &ArgMatches) -> Vec<Scope> {
 }
 
 /// Entries of one collection, filtered by the server where it can.
-async fn entries(
-    session: &Session<'_>,
-    path: &str,
-    rows: &Rows,
-    kind: &Kind,
-) -> Result<Vec<Value>, Fault> {
+async fn entries(session: &Session<'_>, path: &str, rows: &Rows, kind: &Kind) -> Result<Vec<Value>, Fault> {
     let mut query: Vec<(&str, String)> =
         rows.for_server().map(|filter| ("filter", filter)).into_iter().collect();
     query.extend(rows.size(Asked::WithFilter).map(|(_, size)| (kind.size_parameter(), size)));
