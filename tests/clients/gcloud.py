@@ -8,6 +8,7 @@ flags, messages and exit codes. Prints `N passed, N failed`; exits 1 when one fa
 """
 
 import argparse
+import http.client
 import json
 import os
 import shlex
@@ -106,9 +107,18 @@ def has(printed, *words):
 def machines(w):
     """gcloud makes machines of images; here they are there already."""
     for name in ["vm1", "vm2", "vm3"]:
-        body = {"name": name, "networkInterfaces": [{"networkIP": w.host}]}
-        status, answer = w.overspill.rest("POST", f"/compute/v1/projects/{P}/zones/{Z}/instances", body)
-        assert status == 200, answer
+        machine_made(w, name)
+
+
+def machine_made(w, name):
+    body = {"name": name, "networkInterfaces": [{"networkIP": w.host}]}
+    status, answer = w.overspill.rest("POST", f"/compute/v1/projects/{P}/zones/{Z}/instances", body)
+    assert status == 200, answer
+
+
+def machine_gone(w, name):
+    status, answer = w.overspill.rest("DELETE", f"/compute/v1/projects/{P}/zones/{Z}/instances/{name}")
+    assert status == 200, answer
 
 
 def health_checks(w):
@@ -247,6 +257,68 @@ def effects(w):
             has(w.compute(f"{update} {flags}"), "Updated [")
             eventually(f"{flags}: {wanted:.2f} go there", lambda wanted=wanted: abs(share() - wanted) < 0.05)
     assert not load.failures, load.failures[:5]
+
+
+def connections(w):
+    """CONNECTION: as many connections as update-backend says, the rest shared in proportion [G 1a, 2.6]."""
+    w.compute("health-checks create tcp alive --use-serving-port --check-interval 1s --timeout 1s")
+    w.compute(
+        "backend-services create relay --global --protocol TCP --port-name http --health-checks alive"
+        " --load-balancing-scheme EXTERNAL_MANAGED"
+    )
+    # A group has one mode in all services, and a machine is in one group that is balanced [G 1.27, 1.29].
+    for group, machine, port in zip(["tcp1", "tcp2"], ["vm4", "vm5"], w.overspill.toys):
+        machine_made(w, machine)
+        w.compute(f"instance-groups unmanaged create {group} --zone {Z}")
+        w.compute(f"instance-groups unmanaged add-instances {group} --zone {Z} --instances {machine}")
+        w.compute(f"instance-groups set-named-ports {group} --zone {Z} --named-ports http:{port}")
+        w.compute(
+            f"backend-services add-backend relay --global --instance-group {group} --instance-group-zone {Z}"
+            " --balancing-mode CONNECTION --max-connections 4"
+        )
+    has(w.compute("target-tcp-proxies create relay-proxy --backend-service relay"), "Created [")
+    w.compute(
+        f"forwarding-rules create relay-rule --global --load-balancing-scheme EXTERNAL_MANAGED --address {w.host}"
+        " --target-tcp-proxy relay-proxy --ports 8099"
+    )
+    eventually("the relay answers", lambda: status_of(f"{w.host}:8099", "/") == 200)
+    update = f"backend-services update-backend relay --global --instance-group tcp2 --instance-group-zone {Z}"
+    for flags, wanted in [
+        ("--max-connections 12", 12),
+        ("--max-connections-per-instance 4", 4),
+        ("--capacity-scaler 0.5", 2),
+        ("--capacity-scaler 1", 4),
+    ]:
+        has(w.compute(f"{update} {flags}"), "Updated [")
+
+        def taken(wanted=wanted):
+            """Of as many connections as both take together, those that the second has."""
+            held = [http.client.HTTPConnection(f"{w.host}:8099", timeout=10) for _ in range(4 + wanted)]
+            try:
+                return sum(who(connection) == f"backend-{w.overspill.toys[1]}" for connection in held) == wanted
+            finally:
+                for connection in held:
+                    connection.close()
+
+        eventually(f"{flags}: {wanted} connections", taken)
+    for line in [
+        "forwarding-rules delete relay-rule --global",
+        "target-tcp-proxies delete relay-proxy",
+        "backend-services delete relay --global",
+        f"instance-groups unmanaged delete tcp1 tcp2 --zone {Z}",
+        "health-checks delete alive --global",
+    ]:
+        has(w.compute(line), "Deleted [")
+    for machine in ["vm4", "vm5"]:
+        machine_gone(w, machine)
+
+
+def who(connection):
+    """The backend at the other end of a connection that stays open."""
+    connection.request("GET", "/", headers={"Host": "any.example"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.getheader("x-backend")
 
 
 def update_backend(w):
@@ -613,8 +685,7 @@ def nothing_left(w):
         has(w.compute(line), "Deleted [")
     w.overspill.rest("DELETE", f"/compute/v1/projects/{P}/global/httpHealthChecks/lhc")
     for name in ["vm1", "vm2", "vm3"]:
-        status, answer = w.overspill.rest("DELETE", f"/compute/v1/projects/{P}/zones/{Z}/instances/{name}")
-        assert status == 200, answer
+        machine_gone(w, name)
     left = w.overspill.now()
     assert left == EMPTY, f"the file is not what it was:\n{left!r}\n{EMPTY!r}"
 
@@ -630,6 +701,7 @@ ALL = [
     front,
     drain,
     effects,
+    connections,
     update_backend,
     custom_metrics,
     update,
