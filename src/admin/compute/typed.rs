@@ -32,7 +32,9 @@ fn value(node: &Node, kind: &Kind) -> Json {
         ),
         (Kind::WordOr(word, other), Value::Scalar(scalar)) if scalar.text != *word => value(node, other),
         (Kind::Flag, Value::Scalar(scalar)) => scalar.flag().map_or_else(|| text(scalar), Json::from),
-        (Kind::Integer(..), Value::Scalar(scalar)) => integer(scalar).unwrap_or_else(|| text(scalar)),
+        (Kind::Integer(..), Value::Scalar(scalar)) => {
+            integer(scalar).or_else(|| whole(scalar)).unwrap_or_else(|| text(scalar))
+        }
         (Kind::Number(..), Value::Scalar(scalar)) => number(scalar).unwrap_or_else(|| text(scalar)),
         (
             Kind::Name
@@ -83,6 +85,13 @@ fn text(scalar: &Scalar) -> Json {
 
 fn integer(scalar: &Scalar) -> Option<Json> {
     scalar.integer().and_then(|n| i64::try_from(n).ok()).map(Json::from)
+}
+
+/// A whole number that a client writes with a fraction of nothing: `30.0`.
+fn whole(scalar: &Scalar) -> Option<Json> {
+    let (digits, fraction) = scalar.text.split_once('.')?;
+    let is_whole = !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0');
+    digits.parse::<i64>().ok().filter(|_| is_whole).map(Json::from)
 }
 
 /// Infinite ones have no form in JSON.
@@ -162,6 +171,20 @@ backends:
         });
         assert_eq!(service(text), expected);
         assert_eq!(from_request(&expected, &BACKEND_SERVICE), expected);
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_fraction_of_nothing() {
+        for (written, expected) in
+            [(json!(30.0), json!(30)), (json!("30.00"), json!(30)), (json!(1e6), json!(1_000_000))]
+        {
+            let typed = from_request(&json!({"timeoutSec": written}), &BACKEND_SERVICE);
+            assert_eq!(typed["timeoutSec"], expected);
+        }
+        for odd in [json!(30.5), json!("30."), json!(".0")] {
+            let typed = from_request(&json!({"timeoutSec": odd}), &BACKEND_SERVICE);
+            assert!(!typed["timeoutSec"].is_i64(), "{typed}");
+        }
     }
 
     #[test]
