@@ -134,6 +134,21 @@ resource! {
     }
 }
 
+/// What an editing gcloud sends of a backend service; a field that it leaves out is to go [G 10b]. All others stay.
+pub const EDITED: &[&str] = &[
+    "backends",
+    "customRequestHeaders",
+    "customResponseHeaders",
+    "description",
+    "enableCDN",
+    "healthChecks",
+    "iap",
+    "port",
+    "portName",
+    "protocol",
+    "timeoutSec",
+];
+
 /// Fields of a backend service.
 pub static BACKEND_SERVICE: Table = Table {
     noun: "a backend service",

@@ -13,23 +13,9 @@ use super::operation::Operation;
 use super::path::{Place, Resource, Scope};
 use super::reference;
 use super::stored::{Stored, requested};
+use crate::wire::backend_service::EDITED;
 use crate::wire::edit::{Edit, Step};
 use crate::wire::schema::is_name;
-
-/// What an editing gcloud sends of a backend service; a field that it leaves out is to go [G 10b]. All others stay.
-const EDITED: &[&str] = &[
-    "backends",
-    "customRequestHeaders",
-    "customResponseHeaders",
-    "description",
-    "enableCDN",
-    "healthChecks",
-    "iap",
-    "port",
-    "portName",
-    "protocol",
-    "timeoutSec",
-];
 
 /// A new resource. `name`: from the query, as the Network Services API has it.
 pub(super) async fn insert(

@@ -15,6 +15,7 @@ use super::generic;
 use super::kind::{BACKEND_SERVICES, HEALTH_CHECKS};
 use super::place::Target;
 use super::session::Session;
+use crate::wire::backend_service::EDITED;
 
 const KIND: &super::kind::Kind = &BACKEND_SERVICES;
 
@@ -50,19 +51,7 @@ const CLEARED: Cleared = Cleared {
 };
 
 pub(super) const SHEET: Sheet = Sheet {
-    fields: &[
-        "backends",
-        "customRequestHeaders",
-        "customResponseHeaders",
-        "description",
-        "enableCDN",
-        "healthChecks",
-        "iap",
-        "port",
-        "portName",
-        "protocol",
-        "timeoutSec",
-    ],
+    fields: EDITED,
     example: r#"{
         "backends": [
             {"balancingMode": "RATE", "capacityScaler": 1.0, "maxRatePerInstance": 100.0,
