@@ -366,6 +366,10 @@ def custom_metrics(w):
     flag = "--description queued --custom-metrics name=queue,maxUtilization=0.6,dryRun=false"
     has(w.compute(f"{update} {flag}"), "Updated [")
     assert abs(w.backend("ig2")["customMetrics"][0]["maxUtilization"] - 0.6) < 1e-6
+    # At least one decides something [G 1.37].
+    dry = "--description dry --custom-metrics name=queue,maxUtilization=0.6,dryRun=true"
+    has(w.compute(f"{update} {dry}", code=1), "no metric but on a dry run", "dryRun: false")
+    assert abs(w.backend("ig2")["customMetrics"][0]["maxUtilization"] - 0.6) < 1e-6
     has(w.compute(f"{update} --balancing-mode RATE --max-rate-per-instance 100 --clear-custom-metrics"), "Updated [")
     assert not w.backend("ig2").get("customMetrics")
 

@@ -215,7 +215,7 @@ impl Compute {
         };
         let operation = self.operations(|all| all.keep(done, clock::wall()));
         let (method, path) = (&asking.method, &*asking.path);
-        let change = audit::Change { method, path, operation: &operation.name, texts };
+        let change = audit::Change { method, path, operation: &operation.name, texts: Some(texts) };
         audit::record(&asking.caller, &change);
         operation
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::catalog::{Catalog, Id, NETWORK_SERVICES, last};
 use super::change::edits;
 use super::compute::{Asking, Compute, Plan};
+use super::defaults;
 use super::error::ApiError;
 use super::merge::merge;
 use super::operation::Operation;
@@ -79,6 +80,9 @@ fn id_of(resource: &Resource) -> Result<Id, ApiError> {
 
 /// What the URL says of a new resource, and what Google's servers fill in that is not ours by default.
 fn complete(entry: &mut Json, id: &Id) {
+    if id.collection == "healthChecks" {
+        defaults::complete_check(entry);
+    }
     let Some(fields) = entry.as_object_mut() else { return };
     fields.insert("name".to_owned(), json!(id.name));
     if let Some((key, name)) = id.place() {
@@ -160,6 +164,9 @@ pub(super) async fn update(
         };
         let mut wanted = requested(&wanted, stored.id.collection, catalog);
         keep(&mut wanted, stored, manner);
+        if stored.id.collection == "healthChecks" {
+            defaults::complete_check(&mut wanted);
+        }
         Ok(wanted)
     })
     .await

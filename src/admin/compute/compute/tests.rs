@@ -149,3 +149,39 @@ async fn a_change_that_nobody_waits_for_any_more_leaves_its_operation_all_the_sa
     }
     compute.handle().stop().await;
 }
+
+#[tokio::test]
+async fn g_4a_a_health_check_of_a_type_alone_has_the_defaults_of_that_type() {
+    let compute = compute().await;
+    for (word, body, port) in [
+        ("HTTP", "httpHealthCheck", 80),
+        ("HTTPS", "httpsHealthCheck", 443),
+        ("HTTP2", "http2HealthCheck", 443),
+        ("TCP", "tcpHealthCheck", 80),
+        ("SSL", "sslHealthCheck", 443),
+    ] {
+        let name = word.to_lowercase();
+        ask(&compute, (Method::POST, PLACE), json!({"name": name, "type": word}), None).await.unwrap();
+        let id = Id { collection: "healthChecks", scope: Scope::Global, name };
+        let whole = Stored::find(&id, &compute.catalog()).unwrap().whole;
+        assert_eq!(
+            (&whole[body]["port"], &whole[body]["proxyHeader"]),
+            (&json!(port), &json!("NONE")),
+            "{word}"
+        );
+    }
+    // Its port goes never without saying [G 4b].
+    for word in ["GRPC", "GRPC_WITH_TLS"] {
+        let error =
+            ask(&compute, (Method::POST, PLACE), json!({"name": "g", "type": word}), None).await.unwrap_err();
+        assert!(error.message.contains("port"), "{}", error.message);
+    }
+    // Two bodies are none of its type: what a change of the type leaves behind is told, not dropped.
+    let path = format!("{PLACE}/tcp");
+    let error = ask(&compute, (Method::PATCH, &path), json!({"type": "HTTP"}), None).await.unwrap_err();
+    assert!(error.body().to_string().contains("has `tcpHealthCheck`"), "{}", error.body());
+    ask(&compute, (Method::PATCH, &path), json!({"type": "HTTP", "tcpHealthCheck": null}), None)
+        .await
+        .unwrap();
+    compute.handle().stop().await;
+}
