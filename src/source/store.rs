@@ -22,7 +22,7 @@ use outcome::Stop;
 pub use outcome::{ChangeError, Changed};
 
 use super::file::{self, Cause, LIMIT, Render, SETTLE, SETTLE_AT_MOST, Seen};
-use super::replace::{self, Moment, Obstacle, Staged, Swapped};
+use super::replace::{self, Moment, Names, Obstacle, Staged, Swapped};
 use crate::engine::files;
 use crate::engine::handle::{Applied, Handle, Refused};
 use crate::engine::upgrade::Phase;
@@ -56,6 +56,7 @@ struct Shared {
     old_files: Arc<Semaphore>,
     /// Until a text that is being written is whole.
     settle: Duration,
+    names: Names,
     #[cfg(test)]
     probe: std::sync::Mutex<Option<tests::Probe>>,
 }
@@ -98,6 +99,7 @@ impl Store {
             turn: Arc::new(Semaphore::new(1)),
             old_files: Arc::new(Semaphore::new(late::OLD_FILES)),
             settle: SETTLE,
+            names: Names::default(),
             #[cfg(test)]
             probe: std::sync::Mutex::default(),
         };
@@ -230,8 +232,9 @@ impl Store {
     /// Stage, apply, rename.
     async fn commit_to_file(&self, before: Arc<str>, after: Arc<str>) -> Result<Applied, Stop> {
         let (path, base, new) = (self.shared.origin.clone(), before.clone(), after.clone());
+        let names = self.shared.names;
         let staged = aside(move || {
-            let staged = Staged::write(&path, &base, &new)?;
+            let staged = Staged::write(&path, &base, &new, names)?;
             Ok(staged.is_due().then_some(staged))
         });
         let staged = staged.await?.ok_or(Stop::Again)?;
