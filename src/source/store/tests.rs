@@ -267,10 +267,10 @@ async fn an_edit_at_each_of(steps: &[Step], names: Names) {
 #[tokio::test]
 async fn where_a_file_is_mounted_by_itself_nothing_changes_and_what_would_be_right_is_told() {
     // What kernels answer that do not tell of the mount before.
-    let answers: [fn(&Path, &Path) -> Result<(), Errno>; 2] =
-        [|_, _| Err(Errno::BUSY), |_, _| Err(Errno::XDEV)];
-    for exchange in answers {
-        let stage = Stage::on(Names { exchange, ..Names::default() }).await;
+    let busy = Names { exchange: |_, _| Err(Errno::BUSY), ..Names::default() };
+    let elsewhere = Names { exchange: |_, _| Err(Errno::XDEV), ..Names::default() };
+    for names in [busy, elsewhere] {
+        let stage = Stage::on(names).await;
         let refused = stage.set(30).await;
         assert!(
             matches!(&refused, Err(ChangeError::ReadOnly(why)) if why.contains("mount its folder instead")),
