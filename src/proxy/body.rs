@@ -14,10 +14,10 @@ use hyper::body::Incoming;
 use super::compress::{Compressed, Encoder};
 use super::floor::Floor;
 use super::hold::Hold;
-use super::http3;
 use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
+use super::{http1, http3};
 use crate::clock;
 use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
@@ -37,8 +37,10 @@ pub(crate) enum RequestBody {
 
 /// Where a client's body comes from.
 pub(crate) enum Source {
-    /// A connection of HTTP/1 or HTTP/2.
-    Hyper(Incoming),
+    /// A connection of HTTP/1.
+    Http1(http1::inbound::Body),
+    /// A stream of HTTP/2.
+    Http2(Incoming),
     /// A stream of HTTP/3.
     Http3(Box<http3::Body>),
 }
@@ -48,14 +50,15 @@ pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
 
 impl From<Incoming> for Source {
     fn from(incoming: Incoming) -> Self {
-        Self::Hyper(incoming)
+        Self::Http2(incoming)
     }
 }
 
 impl Source {
     fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         match self {
-            Self::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Http1(body) => body.poll_frame(cx).map_err(Into::into),
+            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -63,14 +66,16 @@ impl Source {
     /// Nothing is left.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
             Self::Http3(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(incoming) => incoming.size_hint(),
             Self::Http3(body) => body.size_hint(),
         }
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use super::body::{Forwarded, ResponseBody};
 use super::breaker;
@@ -21,7 +20,8 @@ use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::route_action::Ordered;
 use super::session::{self, Claim};
-use super::{compress, respond, retry, upgrade};
+use super::upgrade::{self, ClientSide};
+use super::{compress, respond, retry};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
 use crate::balance::weights;
 use crate::clock;
@@ -64,7 +64,7 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) upgrade: Upgrade,
     /// The client's side of a tunnel.
-    pub(crate) tunnel: Option<OnUpgrade>,
+    pub(crate) tunnel: Option<ClientSide>,
     /// What the route does to the answer's headers.
     pub(crate) edits: Option<Arc<HeaderEdits>>,
     /// What was written down for the answer's headers when the request came.
