@@ -20,7 +20,7 @@ use super::guard::{MAX_HEAD, MAX_HEAD_CLASSIC, Phase, Refusal};
 use super::handle::handle;
 use super::handshake::Secured;
 use super::headers::Hop;
-use super::http1::inbound::{End, Inbound, Reins, Talk};
+use super::http1::inbound::{Bring, End, Inbound, Reins, Talk};
 use super::upgrade::ClientSide;
 use super::watch::{NEVER, Watched};
 use super::{http2, http3, record, respond};
@@ -68,7 +68,7 @@ pub(crate) struct Client {
 
 /// What brings a client's requests.
 enum Link {
-    Connection(Rc<Talk>),
+    Connection(Rc<dyn Bring>),
     Stream(http2::Stream),
     /// Nobody: a copy of a request is sent to another service.
     Copy,
@@ -188,19 +188,19 @@ impl Client {
 
     /// Why the body of the request under way is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<StatusDetail> {
-        self.talk()?.refusal().map(|refusal| refusal.answer().1)
+        self.connection()?.talk().refusal().map(|refusal| refusal.answer().1)
     }
 
     /// Whether a connection of HTTP/1 still owes a part of the request's body. Answered now, it must end: nobody reads
     /// the rest.
     pub(super) fn owes_body(&self) -> bool {
-        self.talk().is_some_and(|talk| talk.phase() == Phase::Body)
+        self.connection().is_some_and(|connection| connection.owes_body())
     }
 
     /// The client's side of a tunnel, for after the answer to this request.
     pub(super) fn tunnel(&self, head: &mut request::Parts) -> Option<ClientSide> {
-        match self.talk() {
-            Some(talk) => Some(ClientSide::Connection(talk.tunnel())),
+        match self.connection() {
+            Some(connection) => Some(ClientSide::Connection(connection.talk().tunnel())),
             None => head.extensions.remove::<OnUpgrade>().map(ClientSide::Stream),
         }
     }
@@ -267,9 +267,9 @@ impl Client {
         self.keep_alive.set(keep_alive);
     }
 
-    const fn talk(&self) -> Option<&Rc<Talk>> {
+    const fn connection(&self) -> Option<&Rc<dyn Bring>> {
         match &self.link {
-            Link::Connection(talk) => Some(talk),
+            Link::Connection(connection) => Some(connection),
             Link::Stream(_) | Link::Quic | Link::Stream3(_) | Link::Copy => None,
         }
     }
@@ -318,8 +318,8 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
     drop(world);
     let is_agreed = ends.secured.is_some_and(|secured| secured.is_http2);
     let inbound = Inbound::new(stream, max_head);
-    let talk = inbound.talk().clone();
-    let client = Rc::new(Client::of_connection(open, ends, (Link::Connection(talk), place), keep_alive));
+    let link = (Link::Connection(inbound.clone()), place);
+    let client = Rc::new(Client::of_connection(open, ends, link, keep_alive));
     client.watched.set_deadline(clock::now() + keep_alive);
     if !is_agreed {
         let end = drive(&client, &inbound).await;
@@ -364,6 +364,8 @@ async fn part_with<S: Channel>(client: &Client, inbound: &Inbound<S>, end: End) 
         // TLS has a message for an end in good order; without it, a client may think that it was cut off.
         let _ = tokio::time::timeout(LINGER.to_std(), inbound.shut_down()).await;
     }
+    // Whatever else may still know the connection, its socket ends here.
+    drop(inbound.take_rest());
 }
 
 pub(super) fn max_head(front: Option<&Front>) -> usize {

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use self::answer::{Asked, Framing};
-pub(crate) use self::body::Body;
+pub(crate) use self::body::{Body, Bring};
 use self::out::Out;
 use self::wire::{Arrival, Wire};
 use crate::clock;
@@ -102,7 +102,7 @@ impl Talk {
 /// A connection, for its loop and for the bodies of its requests.
 pub(crate) struct Inbound<S> {
     wire: RefCell<Wire<S>>,
-    talk: Rc<Talk>,
+    talk: Talk,
 }
 
 /// How a connection has ended.
@@ -148,11 +148,7 @@ impl Reins<'_> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     /// A fresh connection. A head may be `max_head` bytes long.
     pub(crate) fn new(io: S, max_head: usize) -> Rc<Self> {
-        Rc::new(Self { wire: RefCell::new(Wire::new(io, max_head)), talk: Rc::new(Talk::new()) })
-    }
-
-    pub(crate) fn talk(&self) -> &Rc<Talk> {
-        &self.talk
+        Rc::new(Self { wire: RefCell::new(Wire::new(io, max_head)), talk: Talk::new() })
     }
 
     /// The socket, and what was read from it and not used; for once, and not after a 101.

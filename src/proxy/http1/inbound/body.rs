@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Inbound;
+use super::{Inbound, Talk};
+use crate::proxy::guard::Phase;
 
 /// See the module. It ends before its connection goes on to the next request, or with the connection.
 pub(crate) struct Body {
@@ -19,13 +20,27 @@ pub(crate) struct Body {
 }
 
 /// A connection, whatever it runs over.
-pub(super) trait Bring {
+pub(crate) trait Bring {
+    fn talk(&self) -> &Talk;
+
+    /// The next piece of the body under way; `None` at its end.
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>>;
+
+    /// Whether a part of the body under way has not come yet. Nobody reads it from here on.
+    fn owes_body(&self) -> bool;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Bring for Inbound<S> {
+    fn talk(&self) -> &Talk {
+        &self.talk
+    }
+
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         self.wire.borrow_mut().poll_piece(cx, &self.talk)
+    }
+
+    fn owes_body(&self) -> bool {
+        self.talk.phase() == Phase::Body && !self.wire.borrow_mut().skip_held(&self.talk)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The loop with a handler of few words, on a pipe in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::convert::Infallible;
-
 use http_body_util::Full;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -36,7 +34,7 @@ type Waiting = Rc<RefCell<Option<oneshot::Receiver<Socket>>>>;
 
 async fn handle(
     request: Request<Body>,
-    talk: Rc<Talk>,
+    talk: Rc<dyn Bring>,
     script: Script,
     tunnel: Waiting,
 ) -> Response<Full<Bytes>> {
@@ -46,7 +44,7 @@ async fn handle(
     }
     let (status, body) = match collect(request.into_body()).await {
         Ok(_) if is_upgrade => {
-            *tunnel.borrow_mut() = Some(talk.tunnel());
+            *tunnel.borrow_mut() = Some(talk.talk().tunnel());
             (StatusCode::SWITCHING_PROTOCOLS, Bytes::new())
         }
         Ok(_) => (StatusCode::OK, script.body),
@@ -58,9 +56,9 @@ async fn handle(
 }
 
 /// Serves one connection as its owner does: the loop first, then our answer to a refused head; a tunnel echoes.
-async fn serve(socket: DuplexStream, script: Script) -> Rc<Talk> {
+async fn serve(socket: DuplexStream, script: Script) -> Rc<dyn Bring> {
     let (inbound, watched) = (Inbound::new(socket, MAX_HEAD), Watched::new(0));
-    let (talk, tunnel) = (inbound.talk().clone(), Waiting::default());
+    let (talk, tunnel): (Rc<dyn Bring>, _) = (inbound.clone(), Waiting::default());
     let reins = Reins { watched: &watched, is_over: &|| false };
     let end =
         inbound.serve(&reins, |request| handle(request, talk.clone(), script.clone(), tunnel.clone())).await;
@@ -72,7 +70,7 @@ async fn serve(socket: DuplexStream, script: Script) -> Rc<Talk> {
         io.write_all(&seen).await.unwrap();
     } else if end == End::Refused {
         let (mut io, _) = inbound.take_rest().unwrap();
-        let (status, detail) = talk.refusal().unwrap().answer();
+        let (status, detail) = talk.talk().refusal().unwrap().answer();
         let answer = format!("HTTP/1.1 {status} No\r\nx-by: guard\r\nx-detail: {}\r\n\r\n", detail.as_str());
         io.write_all(answer.as_bytes()).await.unwrap();
     }
@@ -84,7 +82,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Sends the pieces, ends, and gives all that came back.
-async fn exchange_with(pieces: impl Iterator<Item = &[u8]>, script: Script) -> (String, Rc<Talk>) {
+async fn exchange_with(pieces: impl Iterator<Item = &[u8]>, script: Script) -> (String, Rc<dyn Bring>) {
     let (mut client, server) = tokio::io::duplex(MAX_HEAD * 2);
     let is_open_ended = script.is_open_ended;
     let talk = async {
@@ -197,7 +195,7 @@ fn bad_request_waits_for_a_slow_answer_before_it() {
             assert_eq!(answers(&text), [("200", "handler"), ("400", "guard")]);
         };
         let ((), shared) = tokio::join!(talk, serve(server, script));
-        assert!(matches!(shared.refusal(), Some(Refusal::FailedParsing(_))));
+        assert!(matches!(shared.talk().refusal(), Some(Refusal::FailedParsing(_))));
     });
 }
 
@@ -230,7 +228,7 @@ fn bytes_after_a_last_request_get_no_answer() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n(garbage)\r\n\r\n";
     let (text, shared) = block_on(exchange_with(std::iter::once(text.as_bytes()), Script::default()));
     assert_eq!(answers(&text), [("200", "handler")]);
-    assert_eq!(shared.refusal(), None);
+    assert_eq!(shared.talk().refusal(), None);
 }
 
 #[test]
@@ -241,7 +239,7 @@ fn bad_body_is_answered_by_the_handler_alone() {
         for step in [1 << 20, 1] {
             let (text, shared) = block_on(exchange_with(text.as_bytes().chunks(step), Script::default()));
             assert_eq!(answers(&text), [("400", "handler")], "{body:?}");
-            assert!(matches!(shared.refusal(), Some(Refusal::InvalidChunkFraming(_))));
+            assert!(matches!(shared.talk().refusal(), Some(Refusal::InvalidChunkFraming(_))));
         }
     }
 }
@@ -262,7 +260,7 @@ fn tunnel_gets_what_the_client_sent_early() {
         let (text, shared) = block_on(exchange_with(text.as_bytes().chunks(step), Script::default()));
         assert_eq!(answers(&text), [("101", "handler")]);
         assert!(text.ends_with(&format!("\r\n\r\n{frames}")), "{text}");
-        assert_eq!(shared.refusal(), None);
+        assert_eq!(shared.talk().refusal(), None);
     }
 }
 

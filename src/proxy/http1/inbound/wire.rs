@@ -181,7 +181,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks whether the rest of a body that nobody wants is here already.
+    /// Passes over what is here of a body that nobody wants. Whether that was the rest of it.
+    pub(super) fn skip_held(&mut self, talk: &Talk) -> bool {
+        while !self.held.is_empty() && self.phase() == Phase::Body {
+            if self.pass(talk).is_err() {
+                return false;
+            }
+        }
+        self.phase() != Phase::Body
+    }
+
+    /// The same, and looks whether more has come.
     pub(super) fn skip_body(&mut self, cx: &mut Context<'_>, talk: &Talk) -> bool {
         self.promise = &[];
         while let Poll::Ready(Ok(piece)) = self.poll_piece(cx, talk) {
