@@ -38,6 +38,7 @@ pub mod handle;
 mod handshake;
 pub mod headers;
 mod hold;
+mod http1;
 mod http2;
 pub mod http3;
 pub mod https;
