@@ -1,6 +1,6 @@
 //! HTTP/1 on the wire, by an engine of our own: no task, no channel and no lock between the one who asks and the socket.
 //!
-//! [`chunked`] reads and writes bodies that come in chunks.
+//! [`chunked`] reads and writes bodies that come in chunks; [`member`] is a connection to a member.
 
-#[allow(dead_code)]
 pub(crate) mod chunked;
+pub(crate) mod member;

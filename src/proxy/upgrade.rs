@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 
+use super::arriving::Arriving;
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
 use super::http2;
@@ -38,7 +38,7 @@ const BUFFER: usize = 16 * 1024;
 /// Answers with the member's 101 and starts the tunnel.
 pub(crate) fn open(
     record: Box<Record>,
-    mut response: Response<Incoming>,
+    mut response: Response<Arriving>,
     upstream: Box<Upstream>,
     client_side: Option<OnUpgrade>,
 ) -> Response<ResponseBody> {
@@ -59,11 +59,8 @@ pub(crate) fn open(
     answer
 }
 
-async fn run(mut record: Box<Record>, client_side: OnUpgrade, mut upstream: Box<Upstream>) {
+async fn run(mut record: Box<Record>, client_side: OnUpgrade, upstream: Box<Upstream>) {
     record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
-    // Hyper's own hand-over would have to be asked for before the member has answered; it ends with a 101 either way
-    // and leaves the socket open.
-    poll_fn(|cx| upstream.poll_end(cx)).await;
     let Ok(client_side) = client_side.await else { return };
     let Some((member_side, early, _held)) = upstream.into_socket() else { return };
     record.detail = Some(StatusDetail::WebsocketClosed);
