@@ -74,9 +74,9 @@ impl Outbound {
 
     /// The next attempt's request; `None` when it cannot be sent again. A request without body leaves a copy, since it
     /// may have to be retried [G 5.7].
-    pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
+    pub(crate) fn next(&mut self) -> Option<Box<Request<RequestBody>>> {
         let Some(request) = self.request.take() else {
-            let mut request = self.copy.as_ref()?.request()?;
+            let mut request = Box::new(self.copy.as_ref()?.request()?);
             if let Some(kept) = self.kept() {
                 *request.body_mut() = RequestBody::Kept(Some(kept));
             }
@@ -88,12 +88,12 @@ impl Outbound {
         if let Some(mirror) = self.mirror.take() {
             mirror.launch(&request, self.progress.as_ref().and_then(|progress| progress.copying.get()));
         }
-        Some(*request)
+        Some(request)
     }
 
     /// The same for a stream of HTTP/2: the member may say that it did nothing with the request, and then it is sent
     /// again whatever its method.
-    pub(crate) fn next_of_any(&mut self) -> Option<Request<RequestBody>> {
+    pub(crate) fn next_of_any(&mut self) -> Option<Box<Request<RequestBody>>> {
         if self.progress.is_none() && self.copy.is_none() {
             self.copy = self.request.as_deref().map(Copy::of);
         }

@@ -13,13 +13,12 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
-
 use tokio::sync::oneshot;
 
+use super::arriving::Arriving;
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
 use super::http1::inbound::Socket;
@@ -42,7 +41,7 @@ const BUFFER: usize = 16 * 1024;
 /// Answers with the member's 101 and starts the tunnel.
 pub(crate) fn open(
     record: Box<Record>,
-    mut response: Response<Incoming>,
+    mut response: Response<Arriving>,
     upstream: Box<Upstream>,
     client_side: Option<ClientSide>,
 ) -> Response<ResponseBody> {
@@ -62,11 +61,8 @@ pub(crate) fn open(
     answer
 }
 
-async fn run(mut record: Box<Record>, client_side: ClientSide, mut upstream: Box<Upstream>) {
+async fn run(mut record: Box<Record>, client_side: ClientSide, upstream: Box<Upstream>) {
     record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
-    // Hyper's own hand-over would have to be asked for before the member has answered; it ends with a 101 either way
-    // and leaves the socket open.
-    poll_fn(|cx| upstream.poll_end(cx)).await;
     let Some(Socket { io: client_side, early: from_early }) = client_side.ready().await else { return };
     let Some((member_side, early, _held)) = upstream.into_socket() else { return };
     record.detail = Some(StatusDetail::WebsocketClosed);

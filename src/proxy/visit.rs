@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::body::{Forwarded, ResponseBody};
 use super::breaker;
 use super::custom_headers::{self, Edits, Filled};
@@ -79,7 +79,7 @@ pub(crate) struct Session {
 
 /// An answer's head, and the connection that brings the rest.
 struct Reached {
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     upstream: Box<Upstream>,
 }
 
@@ -261,7 +261,7 @@ impl Visit {
     /// What never went out may go out again.
     fn settle(
         &mut self,
-        sent: Result<Response<Incoming>, Failed>,
+        sent: Result<Response<Arriving>, Failed>,
         upstream: Box<Upstream>,
     ) -> Result<Reached, Failure> {
         sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
@@ -318,8 +318,8 @@ impl Visit {
             record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
         }
         let encoder = session.wanted.and_then(|wanted| compress::begin(wanted, &record, &mut response));
-        let (head, incoming) = response.into_parts();
-        let forwarded = Forwarded::new(incoming, upstream, record, outbound.into_progress());
+        let (head, arriving) = response.into_parts();
+        let forwarded = Forwarded::new(arriving, upstream, record, outbound.into_progress());
         let mut answer = Response::new(ResponseBody::forwarded(forwarded, encoder));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -329,7 +329,7 @@ impl Visit {
     /// Why an answer must not reach the client, if it must not: it could be read in two ways, opens a tunnel that
     /// nobody asked for, or would open one on a stream of HTTP/2. There any 2xx does, so that only a member's 101 to
     /// the very handshake that we have made may become one.
-    fn fault_of(&self, response: &Response<Incoming>, seen: Seen) -> Option<StatusDetail> {
+    fn fault_of(&self, response: &Response<Arriving>, seen: Seen) -> Option<StatusDetail> {
         let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let is_websocket = self.session.upgrade == Upgrade::WebSocket;
         if let (true, Some(stream)) = (is_websocket, self.record.client.stream())
