@@ -215,13 +215,13 @@ pub(crate) struct Forwarded {
     upstream: Option<Box<Upstream>>,
     /// The request's own body, which may still be on its way.
     progress: Option<Rc<Progress>>,
-    /// The member has broken off; hyper is still to be told.
+    /// The member has broken off; whoever writes the answer is still to be told.
     is_broken: bool,
     hold: Hold,
     pub(super) record: Box<Record>,
 }
 
-/// Why a body ended early; hyper then cuts the client's connection.
+/// Why a body ended early; the client's connection, or its stream, is then cut.
 #[derive(Debug)]
 pub(crate) struct BrokenOff(pub(crate) StatusDetail);
 
@@ -346,7 +346,7 @@ impl Forwarded {
         match self.poll_arriving(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
-                // Behind trailers nothing comes, and hyper does not ask for it.
+                // Behind trailers nothing comes, and nobody asks for it.
                 if self.arriving.is_end_stream() || frame.is_trailers() {
                     self.finish();
                 }
@@ -358,7 +358,7 @@ impl Forwarded {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                // A failed body makes hyper drop what it has not written yet: that goes out first.
+                // A failed body makes hyper drop what it has not written yet of a stream: that goes out first.
                 self.is_broken = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending

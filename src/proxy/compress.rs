@@ -160,7 +160,7 @@ impl Compressed {
             }
             Poll::Ready(None) => Poll::Ready(self.encoder.take().map(Encoder::finish).unwrap_or_default()),
             Poll::Ready(Some(Err(error))) => {
-                // What has come so far goes out, and without an end. Hyper writes it in the turn that it is given.
+                // What has come so far goes out, and without an end. It is written in the turn that it is given.
                 let out = self.flush();
                 self.encoder = None;
                 self.last = Some(Err(error));

@@ -246,7 +246,7 @@ fn refuse(head: &request::Parts, seen: Seen) -> Result<Upgrade, Failure> {
 }
 
 /// Absolute form → origin form with `Host` from the authority [RFC 9112 3.2.2]; `Host` for clients that send none
-/// (HTTP/1.0); `Expect` ends here, since hyper answers it.
+/// (HTTP/1.0); `Expect` ends here, since it is answered here.
 fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result<(), Failure> {
     let malformed = Failure::client(StatusDetail::InvalidRequestHeaders);
     if let Some(authority) = head.uri.authority() {

@@ -14,6 +14,7 @@ use super::custom_headers::{self, Edits, Filled};
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed, MISPLACED};
 use super::headers::{self, Seen, Upgrade};
+use super::http1::member::Conn;
 use super::live::Numbers;
 use super::outbound::Outbound;
 use super::pool::Upstream;
@@ -258,12 +259,13 @@ impl Visit {
         self.settle(sent, upstream)
     }
 
-    /// What never went out may go out again.
+    /// What went out may have to go out again, and what never did, too.
     fn settle(
         &mut self,
         sent: Result<Response<Arriving>, Failed>,
-        upstream: Box<Upstream>,
+        mut upstream: Box<Upstream>,
     ) -> Result<Reached, Failure> {
+        self.outbound.take_back(upstream.own().and_then(Conn::take_sent));
         sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
             self.outbound.restore(unsent);
             failure

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::Refusal;
 use super::Refusal::{FailedParsing, HeadersTooLong, Http2, InvalidHeaders, VersionNotSupported};
 
-/// Most header lines: as many as hyper takes.
+/// Most header lines.
 pub(crate) const MAX_HEADERS: usize = 100;
 /// Room that is made for header lines at once.
 const USUAL_HEADERS: usize = 16;
@@ -245,7 +245,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     }
 }
 
-/// Whether the target is one that this method takes (RFC 9112, 3.2) and that hyper will parse.
+/// Whether the target is one that this method takes (RFC 9112, 3.2) and that can be parsed.
 pub(crate) fn is_target(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') && target.iter().all(|b| CLASSES[usize::from(*b)] & PLAIN_PATH != 0) {
         return true;

@@ -36,6 +36,8 @@ pub(crate) struct Conn<S = Stream> {
     io: S,
     /// Waits to be sent.
     request: Option<Box<Request<RequestBody>>>,
+    /// The head of the request under way.
+    sent: Option<Box<Request<RequestBody>>>,
     sending: Sending,
     /// The front of a head that has not come whole.
     partial: BytesMut,
@@ -102,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Self {
             io,
             request: None,
+            sent: None,
             sending: Sending::default(),
             partial: BytesMut::new(),
             early: Bytes::new(),
@@ -118,6 +121,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         self.request = Some(request);
     }
 
+    /// The request that was sent, without its body: it may have to be sent again.
+    pub(crate) const fn take_sent(&mut self) -> Option<Box<Request<RequestBody>>> {
+        self.sent.take()
+    }
+
     /// Sends the request and reads the head of the answer, which is `Ok` with what its body has.
     pub(crate) fn poll_answer(
         &mut self,
@@ -125,14 +133,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         scratch: &Scratch,
     ) -> Poll<Result<Response<Left>, Refused>> {
         let refused = |fault| Refused { fault, unsent: None };
-        if let Some(request) = self.request.take() {
+        if let Some(mut request) = self.request.take() {
             // Looking before writing is also what has this task woken when something comes.
             if self.poll_disturbed(cx).is_ready() {
                 self.reading = Reading::Broken;
                 return Poll::Ready(Err(Refused { fault: Fault::Closed, unsent: Some(request) }));
             }
             self.reading = Reading::Head;
-            self.is_kept = self.sending.begin(request, scratch);
+            self.is_kept = self.sending.begin(&mut request, scratch);
+            self.sent = Some(request);
             if !matches!(self.sending.poll(&mut self.io, cx, scratch), Poll::Ready(Err(_))) {
                 return Poll::Pending;
             }

@@ -15,6 +15,9 @@ use crate::proxy::guard::{Guard, Lines, Passed, Phase, Refusal};
 
 /// Bytes that are read at once where they are not kept: more than any head.
 const SCRATCH: usize = 80 * 1024;
+/// Heads are copied into pieces of memory of this size, as long as they are shorter than a quarter of it: an
+/// allocation for some twenty requests. A request that takes long keeps no more than that in memory.
+const ARENA: usize = 4096;
 /// Bytes that are read at once of a body: first, and after reads that were full.
 const FIRST_PIECE: usize = 16 * 1024;
 const LARGEST_PIECE: usize = 128 * 1024;
@@ -22,6 +25,21 @@ const LARGEST_PIECE: usize = 128 * 1024;
 thread_local! {
     /// What a connection reads into that may not get anything.
     static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    /// What heads are cut from.
+    static HEADS: RefCell<BytesMut> = RefCell::default();
+}
+
+fn kept(head: &[u8]) -> Bytes {
+    if head.len() >= ARENA / 4 {
+        return Bytes::copy_from_slice(head);
+    }
+    HEADS.with_borrow_mut(|arena| {
+        if arena.capacity() < head.len() {
+            *arena = BytesMut::with_capacity(ARENA);
+        }
+        arena.extend_from_slice(head);
+        arena.split().freeze()
+    })
 }
 
 /// See the module.
@@ -98,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             let (used, arrival) = match self.guard.next(bytes) {
                 Passed::Head { length, lines } => {
-                    let head = Bytes::copy_from_slice(bytes.get(..length).unwrap_or_default());
+                    let head = kept(bytes.get(..length).unwrap_or_default());
                     (length, Some(Arrival::Head(head, lines)))
                 }
                 Passed::Refused(refusal) => (0, Some(Arrival::Refused(refusal))),

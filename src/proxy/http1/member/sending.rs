@@ -57,8 +57,8 @@ enum Framing {
 pub(super) struct Stuck;
 
 impl Sending {
-    /// Begins with a request. Whether the connection may be used for another one after it.
-    pub(super) fn begin(&mut self, mut request: Box<Request<RequestBody>>, scratch: &Scratch) -> bool {
+    /// Begins with a request, of which it takes the body. Whether the connection may be used for another one after it.
+    pub(super) fn begin(&mut self, request: &mut Request<RequestBody>, scratch: &Scratch) -> bool {
         self.text = scratch.take_text();
         self.body = std::mem::take(request.body_mut());
         let text = &mut self.text;
