@@ -15,7 +15,9 @@ use super::retry::BodyState;
 pub(crate) struct Outbound {
     /// Ready to be sent. Boxed, and gone once it is: a request that waits for its answer should be small.
     request: Option<Box<Request<RequestBody>>>,
-    /// What it takes to send it again; `None` when it has a body, or was not sent yet.
+    /// As it was sent, without its body.
+    spent: Option<Box<Request<RequestBody>>>,
+    /// The same where it is used up by being sent, on a stream of HTTP/2.
     copy: Option<Copy>,
     is_idempotent: bool,
     /// `None` when the request has no body.
@@ -26,7 +28,7 @@ pub(crate) struct Outbound {
     mirror: Option<Box<Mirror>>,
 }
 
-/// A head without a body, as text. It costs one small allocation; a copy of the map would cost several, and a count
+/// A head without a body, as text. It costs one allocation; a copy of the map would cost several, and a count
 /// up and down for each of its values.
 struct Copy {
     method: Method,
@@ -53,7 +55,15 @@ impl Outbound {
         *request.method_mut() = head.method;
         *request.uri_mut() = head.uri;
         *request.headers_mut() = head.headers;
-        Self { request: Some(request), copy: None, is_idempotent, progress, keeps_body: false, mirror: None }
+        Self {
+            request: Some(request),
+            spent: None,
+            copy: None,
+            is_idempotent,
+            progress,
+            keeps_body: false,
+            mirror: None,
+        }
     }
 
     /// Keeps the body as it passes, for another attempt. Without a body, there is nothing to be done.
@@ -72,32 +82,36 @@ impl Outbound {
         self.mirror = Some(mirror);
     }
 
-    /// The next attempt's request; `None` when it cannot be sent again. A request without body leaves a copy, since it
-    /// may have to be retried [G 5.7].
-    pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
+    /// The next attempt's request; `None` when it cannot be sent again.
+    pub(crate) fn next(&mut self) -> Option<Box<Request<RequestBody>>> {
         let Some(request) = self.request.take() else {
-            let mut request = self.copy.as_ref()?.request()?;
+            let again = || Some(Box::new(self.copy.as_ref()?.request()?));
+            let mut request = self.spent.take().or_else(again)?;
             if let Some(kept) = self.kept() {
                 *request.body_mut() = RequestBody::Kept(Some(kept));
             }
             return Some(request);
         };
-        if self.copy.is_none() && (self.keeps_body || self.progress.is_none() && self.is_idempotent) {
-            self.copy = Some(Copy::of(&request));
-        }
         if let Some(mirror) = self.mirror.take() {
             mirror.launch(&request, self.progress.as_ref().and_then(|progress| progress.copying.get()));
         }
-        Some(*request)
+        Some(request)
     }
 
     /// The same for a stream of HTTP/2: the member may say that it did nothing with the request, and then it is sent
     /// again whatever its method.
-    pub(crate) fn next_of_any(&mut self) -> Option<Request<RequestBody>> {
-        if self.progress.is_none() && self.copy.is_none() {
+    pub(crate) fn next_of_any(&mut self) -> Option<Box<Request<RequestBody>>> {
+        if self.copy.is_none() && (self.progress.is_none() || self.keeps_body) {
             self.copy = self.request.as_deref().map(Copy::of);
         }
         self.next()
+    }
+
+    /// Takes back what was sent of a request, since it may have to be retried [G 5.7].
+    pub(crate) fn take_back(&mut self, spent: Option<Box<Request<RequestBody>>>) {
+        if self.keeps_body || self.progress.is_none() && self.is_idempotent {
+            self.spent = spent;
+        }
     }
 
     /// Takes back a request that never went out.
@@ -112,7 +126,9 @@ impl Outbound {
         match &self.progress {
             None => BodyState::None,
             Some(progress) if self.request.is_some() && !progress.is_touched.get() => BodyState::Untouched,
-            Some(_) if self.copy.is_some() && self.kept().is_some() => BodyState::Kept,
+            Some(_) if self.kept().is_some() && (self.spent.is_some() || self.copy.is_some()) => {
+                BodyState::Kept
+            }
             Some(_) => BodyState::Spent,
         }
     }

@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
+use super::arriving::Arriving;
 use super::body::{Forwarded, ResponseBody};
 use super::breaker;
 use super::custom_headers::{self, Edits, Filled};
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed, MISPLACED};
 use super::headers::{self, Seen, Upgrade};
+use super::http1::member::Conn;
 use super::live::Numbers;
 use super::outbound::Outbound;
 use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::route_action::Ordered;
 use super::session::{self, Claim};
-use super::{compress, respond, retry, upgrade};
+use super::upgrade::{self, ClientSide};
+use super::{compress, respond, retry};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
 use crate::balance::weights;
 use crate::clock;
@@ -64,7 +65,7 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) upgrade: Upgrade,
     /// The client's side of a tunnel.
-    pub(crate) tunnel: Option<OnUpgrade>,
+    pub(crate) tunnel: Option<ClientSide>,
     /// What the route does to the answer's headers.
     pub(crate) edits: Option<Arc<HeaderEdits>>,
     /// What was written down for the answer's headers when the request came.
@@ -79,7 +80,7 @@ pub(crate) struct Session {
 
 /// An answer's head, and the connection that brings the rest.
 struct Reached {
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     upstream: Box<Upstream>,
 }
 
@@ -258,12 +259,13 @@ impl Visit {
         self.settle(sent, upstream)
     }
 
-    /// What never went out may go out again.
+    /// What went out may have to go out again, and what never did, too.
     fn settle(
         &mut self,
-        sent: Result<Response<Incoming>, Failed>,
-        upstream: Box<Upstream>,
+        sent: Result<Response<Arriving>, Failed>,
+        mut upstream: Box<Upstream>,
     ) -> Result<Reached, Failure> {
+        self.outbound.take_back(upstream.own().and_then(Conn::take_sent));
         sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
             self.outbound.restore(unsent);
             failure
@@ -318,8 +320,8 @@ impl Visit {
             record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
         }
         let encoder = session.wanted.and_then(|wanted| compress::begin(wanted, &record, &mut response));
-        let (head, incoming) = response.into_parts();
-        let forwarded = Forwarded::new(incoming, upstream, record, outbound.into_progress());
+        let (head, arriving) = response.into_parts();
+        let forwarded = Forwarded::new(arriving, upstream, record, outbound.into_progress());
         let mut answer = Response::new(ResponseBody::forwarded(forwarded, encoder));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -329,7 +331,7 @@ impl Visit {
     /// Why an answer must not reach the client, if it must not: it could be read in two ways, opens a tunnel that
     /// nobody asked for, or would open one on a stream of HTTP/2. There any 2xx does, so that only a member's 101 to
     /// the very handshake that we have made may become one.
-    fn fault_of(&self, response: &Response<Incoming>, seen: Seen) -> Option<StatusDetail> {
+    fn fault_of(&self, response: &Response<Arriving>, seen: Seen) -> Option<StatusDetail> {
         let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let is_websocket = self.session.upgrade == Upgrade::WebSocket;
         if let (true, Some(stream)) = (is_websocket, self.record.client.stream())
