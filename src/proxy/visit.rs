@@ -243,16 +243,16 @@ impl Visit {
             return Box::pin(self.send_on_stream(upstream)).await;
         }
         let sending = {
-            let request = self.outbound.next().ok_or(MISPLACED)?;
-            forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
-                .ok_or(MISPLACED)?
+            let client = &self.record.client;
+            let (outgoing, progress) = self.outbound.next(&client.context.scratch).ok_or(MISPLACED)?;
+            forward::send(client, &mut upstream, outgoing, progress).ok_or(MISPLACED)?
         };
         let sent = sending.await;
         self.settle(sent, upstream)
     }
 
     async fn send_on_stream(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
-        let request = self.outbound.next_of_any().ok_or(MISPLACED)?;
+        let request = self.outbound.next_request().ok_or(MISPLACED)?;
         let progress = self.outbound.progress();
         let sent = forward::send_shared(&self.record.client, &mut upstream, request, progress).await;
         self.settle(sent, upstream)

@@ -83,7 +83,8 @@ impl Decoder {
                 return Ok(Some(Piece::End(self.take_trailers()?)));
             }
         }
-        input.clear();
+        // Not only its length is given up, but what it held, too.
+        *input = Bytes::new();
         Ok(None)
     }
 
