@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::http1::member::{Interrupted, Left, Scratch};
+use super::http1::member::{Interrupted, Left};
+use super::http1::scratch::Scratch;
 use super::pool::Upstream;
 
 /// See the module.

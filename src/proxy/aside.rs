@@ -16,8 +16,9 @@ use super::arriving::Arriving;
 use super::body::RequestBody;
 use super::breaker;
 use super::context::Current;
-use super::failure::Failure;
+use super::failure::{Failure, Stage};
 use super::forward;
+use super::http1::member::Outgoing;
 use super::live::Numbers;
 use super::pool::Upstream;
 use super::serve::Client;
@@ -132,16 +133,21 @@ impl Aside {
     async fn attempt(
         &self,
         (place, member, may_keep): (Place, &LiveMember, bool),
-        request: Box<Request<RequestBody>>,
+        mut request: Box<Request<RequestBody>>,
         terms: Terms,
     ) -> Result<Said, Option<Box<Request<RequestBody>>>> {
         let mut upstream = self.connect(place, (member, may_keep)).await.map_err(|_| None)?;
-        let sent = if upstream.seat().is_some() {
-            forward::send_shared(&self.client, &mut upstream, request, None).await
+        let answer = if upstream.seat().is_some() {
+            let sent = forward::send_shared(&self.client, &mut upstream, request, None).await;
+            sent.map_err(|failed| failed.unsent)?
         } else {
-            forward::send(&self.client, &mut upstream, request, None).ok_or(None)?.await
+            let mut outgoing = Outgoing::of(&mut request);
+            let sent = forward::send(&self.client, &mut upstream, &mut outgoing, None).ok_or(None)?.await;
+            sent.map_err(|failed| {
+                *request.body_mut() = outgoing.take_body();
+                (failed.failure.stage == Stage::Unsent).then_some(request)
+            })?
         };
-        let answer = sent.map_err(|failed| failed.unsent)?;
         let said = self.read(&mut upstream, answer, terms).await;
         if said.is_whole {
             self.client.context.pool.give(upstream, clock::now());

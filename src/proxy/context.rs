@@ -14,7 +14,7 @@ use super::breaker::Waiting;
 use super::compress::Encoders;
 use super::connection_log;
 use super::handshake::Handshaking;
-use super::http1::member::Scratch;
+use super::http1::scratch::Scratch;
 use super::kept::Store;
 use super::live::Pools;
 use super::pool::Pool;

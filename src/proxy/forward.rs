@@ -20,7 +20,7 @@ use super::body::{Progress, RequestBody};
 use super::breaker::{self, Way};
 use super::context::Context as Worker;
 use super::failure::{Failure, Stage};
-use super::http1::member::{Conn, Fault, Refused};
+use super::http1::member::{Conn, Fault, Outgoing, Unsent};
 use super::pool::Upstream;
 use super::serve::Client;
 use crate::ledger::process::Traffic;
@@ -37,7 +37,7 @@ pub(crate) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 /// A plan that names what is not there: a fault of ours.
 pub(crate) const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
 
-/// What failed, and the request if it never went out.
+/// What failed, and a stream's request if it never went out.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     pub(crate) unsent: Option<Box<Request<RequestBody>>>,
@@ -134,22 +134,23 @@ async fn reach(
 pub(crate) struct Sending<'a> {
     client: &'a Client,
     conn: &'a mut Conn,
+    /// `None` once it is under way.
+    outgoing: Option<&'a mut Outgoing>,
     served: u64,
     progress: Option<&'a Progress>,
 }
 
 /// Sends the request and waits for the head of the answer. Dropping the future closes the connection, so that a
-/// client that leaves stops the member's work. `None` on a shared connection.
+/// client that leaves stops the member's work. What was not sent is still in `outgoing`. `None` on a shared connection.
 pub(crate) fn send<'a>(
     client: &'a Client,
     upstream: &'a mut Upstream,
-    request: Box<Request<RequestBody>>,
+    outgoing: &'a mut Outgoing,
     progress: Option<&'a Progress>,
 ) -> Option<Sending<'a>> {
     let served = upstream.served();
     let conn = upstream.own()?;
-    conn.start(request);
-    Some(Sending { client, conn, served, progress })
+    Some(Sending { client, conn, outgoing: Some(outgoing), served, progress })
 }
 
 /// The same on a stream of a shared connection. Dropping the future resets the stream.
@@ -214,12 +215,20 @@ impl Future for Sending<'_> {
     type Output = Result<Response<Arriving>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { client, conn, served, progress } = self.get_mut();
-        Poll::Ready(match conn.poll_answer(cx, &client.context.scratch) {
+        let Self { client, conn, outgoing, served, progress } = self.get_mut();
+        let scratch = &client.context.scratch;
+        let (polled, is_unsent) = match outgoing.take() {
+            Some(outgoing) => match conn.begin(outgoing, cx, scratch) {
+                Ok(()) => (Poll::Pending, false),
+                Err(Unsent) => (Poll::Ready(Err(Fault::Closed)), true),
+            },
+            None => (conn.poll_answer(cx, scratch), false),
+        };
+        Poll::Ready(match polled {
             Poll::Ready(Ok(response)) => Ok(response.map(Arriving::Own)),
-            Poll::Ready(Err(Refused { fault, unsent })) => {
-                let failure = classify(client, fault, *served, unsent.is_some(), *progress);
-                Err(Failed { failure, unsent })
+            Poll::Ready(Err(fault)) => {
+                let failure = classify(client, fault, *served, is_unsent, *progress);
+                Err(Failed { failure, unsent: None })
             }
             Poll::Pending if client.watched.is_expired() => {
                 Err(Failed { failure: timed_out(client, *progress), unsent: None })

@@ -10,3 +10,4 @@
 pub(crate) mod chunked;
 pub(crate) mod inbound;
 pub(crate) mod member;
+pub(crate) mod scratch;

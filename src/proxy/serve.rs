@@ -338,7 +338,8 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
 /// Answers requests until the connection ends.
 async fn drive<S: Channel>(client: &Rc<Client>, inbound: &Rc<Inbound<S>>) -> End {
     let talk = inbound.talk();
-    let reins = Reins { watched: &client.watched, is_over: &|| is_over(client, talk) };
+    let scratch = &client.context.scratch;
+    let reins = Reins { watched: &client.watched, is_over: &|| is_over(client, talk), scratch };
     inbound.serve(&reins, |request| handle(client, request.map(Source::Http1))).await
 }
 

@@ -14,7 +14,6 @@ use super::custom_headers::{self, Edits, Filled};
 use super::failure::{Failure, Stage};
 use super::forward::{self, Failed, MISPLACED};
 use super::headers::{self, Seen, Upgrade};
-use super::http1::member::Conn;
 use super::live::Numbers;
 use super::outbound::Outbound;
 use super::pool::Upstream;
@@ -244,28 +243,27 @@ impl Visit {
             return Box::pin(self.send_on_stream(upstream)).await;
         }
         let sending = {
-            let request = self.outbound.next().ok_or(MISPLACED)?;
-            forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
-                .ok_or(MISPLACED)?
+            let client = &self.record.client;
+            let (outgoing, progress) = self.outbound.next(&client.context.scratch).ok_or(MISPLACED)?;
+            forward::send(client, &mut upstream, outgoing, progress).ok_or(MISPLACED)?
         };
         let sent = sending.await;
         self.settle(sent, upstream)
     }
 
     async fn send_on_stream(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
-        let request = self.outbound.next_of_any().ok_or(MISPLACED)?;
+        let request = self.outbound.next_request().ok_or(MISPLACED)?;
         let progress = self.outbound.progress();
         let sent = forward::send_shared(&self.record.client, &mut upstream, request, progress).await;
         self.settle(sent, upstream)
     }
 
-    /// What went out may have to go out again, and what never did, too.
+    /// What never went out may go out again.
     fn settle(
         &mut self,
         sent: Result<Response<Arriving>, Failed>,
-        mut upstream: Box<Upstream>,
+        upstream: Box<Upstream>,
     ) -> Result<Reached, Failure> {
-        self.outbound.take_back(upstream.own().and_then(Conn::take_sent));
         sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
             self.outbound.restore(unsent);
             failure

@@ -2,7 +2,7 @@
 //!
 //! Blanks behind a size and extensions pass and are forgotten. A line ends in CRLF and in nothing else.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Hexadecimal digits of a size: as many as 64 bits have.
@@ -83,7 +83,8 @@ impl Decoder {
                 return Ok(Some(Piece::End(self.take_trailers()?)));
             }
         }
-        input.clear();
+        // Not only its length is given up, but what it held, too.
+        *input = Bytes::new();
         Ok(None)
     }
 
@@ -197,44 +198,44 @@ impl Decoder {
 }
 
 /// Writes what stands before the data of a chunk of this length, which is not 0.
-pub(crate) fn write_size(length: usize, out: &mut BytesMut) {
+pub(crate) fn write_size(length: usize, out: &mut impl BufMut) {
     let digits = (usize::BITS - length.leading_zeros()).div_ceil(4);
     for digit in (0..digits).rev() {
         let digit = (length >> (4 * digit) & 15) as u8;
         out.put_u8(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes data as one chunk; nothing if there is none, as that would be the end.
-#[allow(dead_code)] // goes to clients
-pub(crate) fn write_chunk(data: &[u8], out: &mut BytesMut) {
-    if data.is_empty() {
-        return;
-    }
-    out.reserve(data.len() + 20);
-    write_size(data.len(), out);
-    out.extend_from_slice(data);
-    out.extend_from_slice(AFTER);
-}
-
-/// Writes the end of a body.
-#[allow(dead_code)] // goes to clients
-pub(crate) fn write_end(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
-    out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
-        out.extend_from_slice(name.as_ref());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
+    out.put_slice(b"\r\n");
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
+
+    /// Writes data as one chunk; nothing if there is none, as that would be the end.
+    fn write_chunk(data: &[u8], out: &mut BytesMut) {
+        if data.is_empty() {
+            return;
+        }
+        out.reserve(data.len() + 20);
+        write_size(data.len(), out);
+        out.extend_from_slice(data);
+        out.extend_from_slice(AFTER);
+    }
+
+    /// Writes the end of a body.
+    fn write_end(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
+        out.extend_from_slice(b"0\r\n");
+        for (name, value) in trailers.into_iter().flatten() {
+            out.extend_from_slice(name.as_ref());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
     use crate::balance::rng::Rng;
 
     /// Data, trailers as text, and what is left behind the end; what came in parts of these lengths.

@@ -30,6 +30,7 @@ use self::answer::{Asked, Framing};
 pub(crate) use self::body::{Body, Bring};
 use self::out::Out;
 use self::wire::{Arrival, Wire};
+use super::scratch::Scratch;
 use crate::clock;
 use crate::model::unit::Tick;
 use crate::proxy::guard::{Phase, Refusal};
@@ -116,11 +117,13 @@ pub(crate) enum End {
     Expired,
 }
 
-/// What ends a connection from outside.
+/// What ends a connection from outside, and what it works with.
 pub(crate) struct Reins<'a> {
     pub(crate) watched: &'a Watched,
     /// Whether a deadline has passed that ends the connection itself.
     pub(crate) is_over: &'a dyn Fn() -> bool,
+    /// The worker's.
+    pub(crate) scratch: &'a Scratch,
 }
 
 impl Reins<'_> {
@@ -188,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     {
         let arrival = reins.hold(|cx| self.poll_head(cx, reins.watched)).await?;
         let Arrival::Head(head, lines) = arrival else { return self.without_head(&arrival) };
-        let Some((request, asked)) = head::request(self, head, &lines) else {
+        let Some((request, asked)) = head::request(self, head, &lines, reins.scratch) else {
             return self.without_head(&Arrival::Refused(head::UNREADABLE));
         };
         drop(lines);
@@ -249,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
             return Ok(false);
         };
         let keeps_alive = answer::keeps_alive(&head, &asked, framing);
-        drop(head);
+        reins.scratch.give_map(head.headers);
         let mut writing = Writing { out, framing, is_broken: false };
         let mut body = pin!(Some(body));
         if is_over(body.as_ref()) {

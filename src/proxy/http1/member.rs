@@ -5,7 +5,7 @@
 //! useless. What is read and what is written stands in buffers of the worker ([`Scratch`]) until it is somebody's.
 
 mod head;
-mod scratch;
+mod outgoing;
 mod sending;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -16,17 +16,16 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use self::head::{Framing, Head};
-pub(crate) use self::scratch::Scratch;
-use self::scratch::{FIRST, MOST};
+pub(crate) use self::outgoing::Outgoing;
 use self::sending::Sending;
 use super::chunked::{Decoder, Piece};
+use super::scratch::{FIRST, MOST, Scratch};
 use crate::net::connect::Stream;
-use crate::proxy::body::RequestBody;
 
 /// Pieces of a body below this are copied, lest they keep the whole of a large buffer.
 const SMALL: usize = 8 * 1024;
@@ -34,10 +33,6 @@ const SMALL: usize = 8 * 1024;
 /// A connection.
 pub(crate) struct Conn<S = Stream> {
     io: S,
-    /// Waits to be sent.
-    request: Option<Box<Request<RequestBody>>>,
-    /// The head of the request under way.
-    sent: Option<Box<Request<RequestBody>>>,
     sending: Sending,
     /// The front of a head that has not come whole.
     partial: BytesMut,
@@ -59,7 +54,7 @@ enum Reading {
     /// The head of an answer.
     Head,
     Length(u64),
-    Chunked(Box<Decoder>),
+    Chunked(Decoder),
     /// A body that ends with the connection.
     Close,
     /// Nothing any more.
@@ -88,12 +83,9 @@ pub(crate) enum Fault {
     Closed,
 }
 
-/// No answer.
-pub(crate) struct Refused {
-    pub(crate) fault: Fault,
-    /// The request, where nothing of it was sent.
-    pub(crate) unsent: Option<Box<Request<RequestBody>>>,
-}
+/// The connection is of no use: something has come that nobody asked for, be it the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsent;
 
 /// A body ended before its end, or was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +95,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     pub(crate) fn new(io: S) -> Self {
         Self {
             io,
-            request: None,
-            sent: None,
             sending: Sending::default(),
             partial: BytesMut::new(),
             early: Bytes::new(),
@@ -115,46 +105,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
-    /// Takes a request, to be sent when the answer is asked for. For a connection that [`Self::is_idle`].
-    pub(crate) fn start(&mut self, request: Box<Request<RequestBody>>) {
-        self.is_head = *request.method() == Method::HEAD;
-        self.request = Some(request);
+    /// Sends a request, as much of it as goes. For a connection that [`Self::is_idle`]; its answer is to be waited for.
+    ///
+    /// # Errors
+    /// Nothing has been sent, and the request is as it was.
+    pub(crate) fn begin(
+        &mut self,
+        outgoing: &mut Outgoing,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+    ) -> Result<(), Unsent> {
+        // Looking before writing is also what has this task woken when something comes.
+        if self.poll_disturbed(cx).is_ready() {
+            self.reading = Reading::Broken;
+            return Err(Unsent);
+        }
+        self.reading = Reading::Head;
+        self.is_head = outgoing.method == Method::HEAD;
+        self.is_kept = !outgoing.is_last;
+        if let Poll::Ready(Err(_)) = self.sending.begin(outgoing, &mut self.io, cx, scratch) {
+            // It is heard whether the member has said why.
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
     }
 
-    /// The request that was sent, without its body: it may have to be sent again.
-    pub(crate) const fn take_sent(&mut self) -> Option<Box<Request<RequestBody>>> {
-        self.sent.take()
-    }
-
-    /// Sends the request and reads the head of the answer, which is `Ok` with what its body has.
+    /// Sends the rest of the request and reads the head of the answer, which says what its body has.
     pub(crate) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &Scratch,
-    ) -> Poll<Result<Response<Left>, Refused>> {
-        let refused = |fault| Refused { fault, unsent: None };
-        if let Some(mut request) = self.request.take() {
-            // Looking before writing is also what has this task woken when something comes.
-            if self.poll_disturbed(cx).is_ready() {
-                self.reading = Reading::Broken;
-                return Poll::Ready(Err(Refused { fault: Fault::Closed, unsent: Some(request) }));
-            }
-            self.reading = Reading::Head;
-            self.is_kept = self.sending.begin(&mut request, scratch);
-            self.sent = Some(request);
-            if !matches!(self.sending.poll(&mut self.io, cx, scratch), Poll::Ready(Err(_))) {
-                return Poll::Pending;
-            }
-        }
+    ) -> Poll<Result<Response<Left>, Fault>> {
         let is_stuck = self.is_stuck(cx, scratch);
-        match self.poll_head(cx, scratch) {
-            Poll::Pending if is_stuck => Poll::Ready(Err(refused(Fault::Closed))),
-            Poll::Ready(Err(fault)) => {
-                self.reading = Reading::Broken;
-                Poll::Ready(Err(refused(fault)))
-            }
-            polled => polled.map_err(refused),
+        let polled = match self.poll_head(cx, scratch) {
+            Poll::Pending if is_stuck => Poll::Ready(Err(Fault::Closed)),
+            polled => polled,
+        };
+        if let Poll::Ready(Err(_)) = polled {
+            self.reading = Reading::Broken;
         }
+        polled
     }
 
     /// The next part of the answer's body. While it is asked for, the rest of the request is sent.
@@ -188,7 +178,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         matches!(self.reading, Reading::Idle)
             && self.is_kept
             && self.early.is_empty()
-            && self.request.is_none()
             && self.sending.is_over()
     }
 
@@ -231,8 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 text = std::mem::take(&mut self.partial).freeze();
             }
-            if let Some(head) = head::parse(&mut text, self.is_head)? {
-                self.early = text;
+            if let Some(head) = head::parse(&mut text, self.is_head, scratch)? {
+                self.keep_early(text);
                 return Poll::Ready(Ok(self.open(head)));
             }
             self.partial = BytesMut::from(text);
@@ -244,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         self.reading = match head.framing {
             Framing::Length(0) => Reading::Idle,
             Framing::Length(length) => Reading::Length(length),
-            Framing::Chunked => Reading::Chunked(Box::default()),
+            Framing::Chunked => Reading::Chunked(Decoder::default()),
             Framing::Close => Reading::Close,
         };
         let mut response = Response::new(self.left());
@@ -262,7 +251,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return Poll::Ready(Ok(None));
         }
         loop {
-            if let Some(frame) = self.take_piece()? {
+            let mut early = std::mem::take(&mut self.early);
+            let taken = self.take_piece(&mut early);
+            self.keep_early(early);
+            if let Some(frame) = taken? {
                 return Poll::Ready(Ok(Some(frame)));
             }
             if matches!(self.reading, Reading::Idle) {
@@ -277,24 +269,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
+    /// What is left of a read. Nothing is left without the buffer: that is the worker's again.
+    fn keep_early(&mut self, early: Bytes) {
+        self.early = if early.is_empty() { Bytes::new() } else { early };
+    }
+
     /// What has been read already; `None` if that is not enough, or was the end.
-    fn take_piece(&mut self) -> Result<Option<Frame<Bytes>>, Interrupted> {
+    fn take_piece(&mut self, early: &mut Bytes) -> Result<Option<Frame<Bytes>>, Interrupted> {
         match &mut self.reading {
             Reading::Idle | Reading::Head | Reading::Broken => Err(Interrupted),
-            _ if self.early.is_empty() => Ok(None),
-            Reading::Close => Ok(Some(Frame::data(std::mem::take(&mut self.early)))),
+            _ if early.is_empty() => Ok(None),
+            Reading::Close => Ok(Some(Frame::data(std::mem::take(early)))),
             Reading::Length(left) => {
-                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(self.early.len());
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(early.len());
                 *left -= length as u64;
                 if *left == 0 {
                     self.reading = Reading::Idle;
                 }
-                Ok(Some(Frame::data(self.early.split_to(length))))
+                Ok(Some(Frame::data(early.split_to(length))))
             }
-            Reading::Chunked(decoder) => match decoder.next(&mut self.early).map_err(|_| Interrupted)? {
+            Reading::Chunked(decoder) => match decoder.next(early).map_err(|_| Interrupted)? {
                 None => Ok(None),
                 Some(Piece::Data(data)) => {
-                    if decoder.ends(&mut self.early) {
+                    if decoder.ends(early) {
                         self.reading = Reading::Idle;
                     }
                     Ok(Some(Frame::data(data)))

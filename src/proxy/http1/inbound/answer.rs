@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use super::out::Out;
 use crate::model::header::elements;
 use crate::proxy::date;
+use crate::proxy::http1::chunked;
 
 /// What the answer has to know of its request.
 #[derive(Debug, Clone, Copy)]
@@ -150,18 +151,18 @@ fn write_header(text: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn write_length(text: &mut Vec<u8>, length: u64) {
     text.extend_from_slice(b"content-length: ");
-    write_number::<10>(text, length);
+    write_number(text, length);
     text.extend_from_slice(b"\r\n");
 }
 
 /// Without the formatting machinery, which costs ten times as much.
-fn write_number<const BASE: u64>(text: &mut Vec<u8>, mut number: u64) {
+fn write_number(text: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut first = digits.len();
     loop {
         first -= 1;
-        digits[first] = b"0123456789abcdef"[usize::try_from(number % BASE).unwrap_or(0)];
-        number /= BASE;
+        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
         if number == 0 {
             break;
         }
@@ -182,10 +183,9 @@ impl Framing {
             // A chunk of no bytes would be the last.
             Self::Chunked if data.is_empty() => {}
             Self::Chunked => {
-                write_number::<16>(out.text(), data.len() as u64);
-                out.text().extend_from_slice(b"\r\n");
+                chunked::write_size(data.len(), out.text());
                 out.push(data);
-                out.text().extend_from_slice(b"\r\n");
+                out.text().extend_from_slice(chunked::AFTER);
             }
             Self::Close => out.push(data),
         }
@@ -195,7 +195,7 @@ impl Framing {
     pub(super) fn finish(&mut self, out: &mut Out) -> bool {
         match self {
             Self::Chunked => {
-                out.text().extend_from_slice(b"0\r\n\r\n");
+                out.text().extend_from_slice(chunked::END);
                 true
             }
             Self::Length(left) => *left == 0,

@@ -12,6 +12,7 @@ use super::answer::Asked;
 use super::body::Body;
 use crate::model::header::elements;
 use crate::proxy::guard::{Length, Lines, Part, Refusal};
+use crate::proxy::http1::scratch::Scratch;
 
 /// What the guard lets through can be read; if not, it is nothing that we understand.
 pub(super) const UNREADABLE: Refusal = Refusal::FailedParsing("head that cannot be read");
@@ -23,13 +24,14 @@ pub(super) fn request<S>(
     connection: &Rc<Inbound<S>>,
     head: Bytes,
     lines: &Lines,
+    scratch: &Scratch,
 ) -> Option<(Request<Body>, Asked)>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut expects = false;
     let mut has_connection = false;
-    let mut headers = HeaderMap::with_capacity(lines.fields.len() + ADDED);
+    let mut headers = scratch.take_map(lines.fields.len() + ADDED);
     for (name, value) in &lines.fields {
         let name = HeaderName::from_bytes(of(&head, name)?).ok()?;
         has_connection |= name == CONNECTION;

@@ -59,7 +59,8 @@ async fn handle(
 async fn serve(socket: DuplexStream, script: Script) -> Rc<dyn Bring> {
     let (inbound, watched) = (Inbound::new(socket, MAX_HEAD), Watched::new(0));
     let (talk, tunnel): (Rc<dyn Bring>, _) = (inbound.clone(), Waiting::default());
-    let reins = Reins { watched: &watched, is_over: &|| false };
+    let (scratch, is_over) = (Scratch::default(), || false);
+    let reins = Reins { watched: &watched, is_over: &is_over, scratch: &scratch };
     let end =
         inbound.serve(&reins, |request| handle(request, talk.clone(), script.clone(), tunnel.clone())).await;
     let tunnel = tunnel.borrow_mut().take();
@@ -283,7 +284,7 @@ fn bytes_and_phases_are_known_outside() {
         };
         assert!(head.ends_with(b"\r\n\r\n"));
         assert_eq!(talk.phase(), Phase::Body);
-        let (request, _) = head::request(&inbound, head, &lines).unwrap();
+        let (request, _) = head::request(&inbound, head, &lines, &Scratch::default()).unwrap();
         let mut body = request.into_body();
         for (more, want) in [("", "x"), ("y", "y")] {
             client.write_all(more.as_bytes()).await.unwrap();
@@ -337,7 +338,8 @@ fn streamed(request: &str, pieces: &[Result<&'static [u8], &'static str>]) -> St
         let (mut client, server) = tokio::io::duplex(1 << 20);
         client.write_all(request.as_bytes()).await.unwrap();
         let (inbound, watched) = (Inbound::new(server, MAX_HEAD), Watched::new(0));
-        let reins = Reins { watched: &watched, is_over: &|| false };
+        let (scratch, is_over) = (Scratch::default(), || false);
+        let reins = Reins { watched: &watched, is_over: &is_over, scratch: &scratch };
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.map(Bytes::from_static)).collect();
         let served = inbound.serve(&reins, |_| {
             watched.drain.set(true);

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Fault;
 use crate::proxy::forward::MAX_RESPONSE_HEAD;
+use crate::proxy::http1::scratch::Scratch;
 
 /// Lines of a head, without the first.
 const MAX_LINES: usize = 100;
@@ -48,9 +49,9 @@ struct Said {
 }
 
 /// Takes the head from the front of `text`, once it is whole. What is informational is passed over, except 101.
-pub(super) fn parse(text: &mut Bytes, is_head: bool) -> Result<Option<Head>, Fault> {
+pub(super) fn parse(text: &mut Bytes, is_head: bool, scratch: &Scratch) -> Result<Option<Head>, Fault> {
     while !text.is_empty() {
-        match parse_one(text, is_head)? {
+        match parse_one(text, is_head, scratch)? {
             None => break,
             Some(head) if !is_interim(head.status) => return Ok(Some(head)),
             Some(_) => {}
@@ -73,7 +74,7 @@ fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn parse_one(text: &mut Bytes, is_head: bool) -> Result<Option<Head>, Fault> {
+fn parse_one(text: &mut Bytes, is_head: bool, scratch: &Scratch) -> Result<Option<Head>, Fault> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -86,7 +87,7 @@ fn parse_one(text: &mut Bytes, is_head: bool) -> Result<Option<Head>, Fault> {
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Fault::Corrupt)?;
     let mut said = Said { is_http10: parsed.version != Some(1), ..Said::default() };
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + ADDED);
+    let mut headers = scratch.take_map(parsed.headers.len() + ADDED);
     for line in parsed.headers.iter() {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::TooLarge)?;
         let value = HeaderValue::from_maybe_shared(text.slice_ref(line.value)).map_err(|_| Fault::Corrupt)?;
@@ -131,6 +132,9 @@ impl Said {
 
 /// The one number that a value says, be it several times.
 pub(super) fn length_of(value: &HeaderValue) -> Option<u64> {
+    if let Some(number) = number(value.as_bytes()) {
+        return Some(number);
+    }
     let mut said = None;
     for word in value.to_str().ok()?.split(',') {
         let number = number(word.trim().as_bytes())?;
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, Fault> {
-        parse(&mut Bytes::copy_from_slice(text.as_bytes()), false)
+        parse(&mut Bytes::copy_from_slice(text.as_bytes()), false, &Scratch::default())
     }
 
     fn framing(head: &str) -> Result<(Framing, bool), Fault> {
@@ -202,7 +206,7 @@ mod tests {
     fn what_never_has_a_body_has_none_whatever_its_head_says() {
         for (line, is_head) in [("204 No Content", false), ("304 Not Modified", false), ("200 OK", true)] {
             let text = format!("HTTP/1.1 {line}\r\ncontent-length: 5\r\n\r\n");
-            let head = parse(&mut Bytes::from(text), is_head).unwrap().unwrap();
+            let head = parse(&mut Bytes::from(text), is_head, &Scratch::default()).unwrap().unwrap();
             assert_eq!((head.framing, head.is_kept), (Framing::Length(0), true), "{line}");
         }
     }
@@ -227,12 +231,12 @@ mod tests {
         let mut text = Bytes::from_static(
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\nnext",
         );
-        let head = parse(&mut text, false).unwrap().unwrap();
+        let head = parse(&mut text, false, &Scratch::default()).unwrap().unwrap();
         assert_eq!((head.status, &text[..]), (StatusCode::CREATED, &b"next"[..]));
         let mut text = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
-        assert!(parse(&mut text, false).unwrap().is_none() && text.is_empty());
+        assert!(parse(&mut text, false, &Scratch::default()).unwrap().is_none() && text.is_empty());
         let mut text = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\nearly");
-        let head = parse(&mut text, false).unwrap().unwrap();
+        let head = parse(&mut text, false, &Scratch::default()).unwrap().unwrap();
         assert_eq!(
             (head.status, head.is_kept, &text[..]),
             (StatusCode::SWITCHING_PROTOCOLS, false, &b"early"[..])

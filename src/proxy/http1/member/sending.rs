@@ -7,14 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Method, Request};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
-use super::{Scratch, head};
+use super::Outgoing;
 use crate::proxy::body::RequestBody;
 use crate::proxy::http1::chunked;
+use crate::proxy::http1::scratch::Scratch;
 
 /// Up to how many bytes of a body are copied.
 const SHORT: usize = 4096;
@@ -57,42 +56,36 @@ enum Framing {
 pub(super) struct Stuck;
 
 impl Sending {
-    /// Begins with a request, of which it takes the body. Whether the connection may be used for another one after it.
-    pub(super) fn begin(&mut self, request: &mut Request<RequestBody>, scratch: &Scratch) -> bool {
-        self.text = scratch.take_text();
-        self.body = std::mem::take(request.body_mut());
-        let text = &mut self.text;
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let slash = if target.starts_with(['/', '*']) { " " } else { " /" };
-        for part in [request.method().as_str(), slash, target, " HTTP/1.1\r\n"] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        let (mut length, mut is_kept) = (None, true);
-        for (name, value) in request.headers() {
-            if *name == TRANSFER_ENCODING {
-                continue;
-            } else if *name == CONTENT_LENGTH {
-                length = head::length_of(value);
-                if length.is_none() {
-                    continue;
-                }
-            } else if *name == CONNECTION {
-                is_kept &= !head::has_option(value, "close");
+    /// Begins with a request, and goes on as [`Self::poll`].
+    pub(super) fn begin<S: AsyncWrite + Unpin>(
+        &mut self,
+        outgoing: &mut Outgoing,
+        io: &mut S,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+    ) -> Poll<Result<(), Stuck>> {
+        self.body = outgoing.take_body();
+        let mut rest = &*outgoing.text;
+        if outgoing.is_whole {
+            self.end();
+            // As a rule it goes out as it is.
+            if let Poll::Ready(Ok(written)) = Pin::new(&mut *io).poll_write(cx, rest) {
+                rest = rest.get(written..).unwrap_or_default();
+                self.is_dirty = true;
             }
-            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-            text.reserve(name.len() + value.len() + 4);
-            text.extend_from_slice(name);
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value);
-            text.extend_from_slice(b"\r\n");
         }
-        self.frame(request.method(), length);
-        self.text.extend_from_slice(b"\r\n");
-        is_kept
+        if !rest.is_empty() {
+            self.text = scratch.take_text();
+            self.text.extend_from_slice(rest);
+            if !outgoing.is_whole {
+                self.frame(outgoing.length);
+            }
+        }
+        self.poll(io, cx, scratch)
     }
 
-    /// Ends the head with what it does not say of its body yet, if there is one.
-    fn frame(&mut self, method: &Method, said: Option<u64>) {
+    /// Ends the head with what it does not say of its body yet.
+    fn frame(&mut self, said: Option<u64>) {
         self.framing = match (said, self.body.size_hint().exact()) {
             _ if self.body.is_end_stream() => Framing::Over,
             (Some(length), _) => Framing::Length(length),
@@ -100,13 +93,12 @@ impl Sending {
                 self.text.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
                 Framing::Length(length)
             }
-            // What has a body so seldom goes without one, unless it says how long that is.
-            (None, None) if matches!(*method, Method::GET | Method::HEAD | Method::CONNECT) => Framing::Over,
             (None, None) => {
                 self.text.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 Framing::Chunked
             }
         };
+        self.text.extend_from_slice(b"\r\n");
         if matches!(self.framing, Framing::Over | Framing::Length(0)) {
             self.end();
         }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::Wake;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::balance::rng::Rng;
+use crate::proxy::body::RequestBody;
 use crate::proxy::kept::{Copying, Store};
 
 /// Bytes between the two ends.
@@ -23,7 +24,7 @@ struct Pair {
     scratch: Scratch,
 }
 
-type Answered = Poll<Result<Response<Left>, Refused>>;
+type Answered = Poll<Result<Response<Left>, Fault>>;
 
 /// Data, lengths of its pieces, trailers, and how the body has ended.
 type Read = (Vec<u8>, Vec<usize>, Option<String>, Poll<Result<(), Interrupted>>);
@@ -40,9 +41,16 @@ impl Pair {
 
     /// Sends a request; what the member has got of it.
     fn ask(&mut self, request: Request<RequestBody>) -> String {
-        self.conn.start(Box::new(request));
-        assert!(self.poll_answer().is_pending());
+        assert_eq!(self.begin(request), Ok(()));
         self.heard()
+    }
+
+    fn begin(&mut self, mut request: Request<RequestBody>) -> Result<(), Unsent> {
+        let mut outgoing = Outgoing::of(&mut request);
+        let has_body = outgoing.has_body();
+        let begun = self.conn.begin(&mut outgoing, &mut Context::from_waker(Waker::noop()), &self.scratch);
+        assert_eq!(outgoing.has_body(), has_body && begun.is_err(), "what was not sent is still there");
+        begun
     }
 
     fn heard(&mut self) -> String {
@@ -107,9 +115,9 @@ fn answer(polled: Answered) -> Response<Left> {
     answer
 }
 
-fn fault(polled: Answered) -> (Fault, bool) {
-    let Poll::Ready(Err(refused)) = polled else { panic!("no fault") };
-    (refused.fault, refused.unsent.is_some())
+fn fault(polled: Answered) -> Fault {
+    let Poll::Ready(Err(fault)) = polled else { panic!("no fault") };
+    fault
 }
 
 #[test]
@@ -194,6 +202,7 @@ fn an_answer_is_the_same_wherever_it_is_cut() {
                 rest.2.or(behind).as_deref() == trailers && pair.conn.is_idle() == is_kept,
                 "cut at {cut}"
             );
+            assert!(!is_kept || pair.scratch.is_free(), "cut at {cut}");
         }
     }
 }
@@ -203,19 +212,17 @@ fn what_was_not_sent_comes_back_and_what_was_does_not() {
     let mut pair = Pair::new(PIPE);
     pair.close();
     assert!(pair.conn.is_idle() && !pair.conn.is_quiet());
-    pair.conn.start(Box::new(get()));
-    assert_eq!(fault(pair.poll_answer()), (Fault::Closed, true));
+    assert_eq!(pair.begin(post(b"x")), Err(Unsent));
     assert!(!pair.conn.is_idle());
     let mut pair = Pair::new(PIPE);
     pair.say(b"H");
-    pair.conn.start(Box::new(get()));
-    assert_eq!(fault(pair.poll_answer()), (Fault::Closed, true), "an answer before the question");
+    assert_eq!(pair.begin(get()), Err(Unsent), "an answer before the question");
     for front in ["", "HTTP/1.1 200 OK\r\na: b\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
         let mut pair = Pair::new(PIPE);
         pair.ask(get());
         pair.say(front.as_bytes());
         pair.close();
-        assert_eq!(fault(pair.poll_answer()), (Fault::Closed, false), "{front:?}");
+        assert_eq!(fault(pair.poll_answer()), Fault::Closed, "{front:?}");
         assert!(!pair.conn.is_idle());
     }
 }
@@ -376,10 +383,11 @@ async fn an_idle_connection_keeps_no_task_and_no_body_in_memory() {
     let (mut conn, mut member, scratch) =
         (Conn::new(socket.unwrap()), accepted.unwrap().0, Scratch::default());
     let task = Arc::new(Task);
-    for body in [get(), post(&[b'x'; 60_000])] {
+    for mut body in [get(), post(&[b'x'; 60_000])] {
         let length = body.body().size_hint().exact().unwrap();
         let waker = Waker::from(task.clone());
-        conn.start(Box::new(body));
+        let begun = conn.begin(&mut Outgoing::of(&mut body), &mut Context::from_waker(&waker), &scratch);
+        assert_eq!(begun, Ok(()));
         let mut text = Vec::new();
         while (text.len() as u64) < length || !text.windows(4).any(|end| end == b"\r\n\r\n") {
             assert!(conn.poll_answer(&mut Context::from_waker(&waker), &scratch).is_pending());
@@ -395,6 +403,7 @@ async fn an_idle_connection_keeps_no_task_and_no_body_in_memory() {
         assert_eq!(Arc::strong_count(&task), 1);
         assert!(conn.is_idle() && conn.is_quiet());
         assert!(conn.sending.is_bare() && conn.early.is_empty() && conn.partial.capacity() == 0);
+        assert!(scratch.is_free());
     }
     drop(member);
     while conn.is_quiet() {
