@@ -1,5 +1,7 @@
 //! Instructions, counted by callgrind: the same on a busy machine as on a quiet one. The kernel's are not among them.
 
+pub(crate) mod client;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

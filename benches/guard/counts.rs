@@ -53,6 +53,10 @@ impl Made {
     }
 }
 
+fn is_above(then: u64, now: u64) -> bool {
+    now > then + SLACK && now as f64 > then as f64 * (1.0 + TOLERANCE)
+}
+
 /// Libraries and compilers choose code by what the processor can do.
 fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -114,10 +118,13 @@ impl Counts {
         self.of.insert(name.to_owned(), now);
     }
 
+    /// Whether so many are too many beside the stored ones.
+    pub(crate) fn is_exceeded(&self, name: &str, now: u64) -> bool {
+        self.of.get(name).is_some_and(|then| is_above(*then, now))
+    }
+
     /// Whether nothing has grown beyond the tolerance; says what has. With `all`, nothing may be missing or new either.
     pub(crate) fn holds_against(&self, stored: &Self, all: bool) -> bool {
-        let is_above =
-            |then: u64, now: u64| now > then + SLACK && now as f64 > then as f64 * (1.0 + TOLERANCE);
         let pairs = || self.of.iter().filter_map(|(name, now)| Some((name, *now, *stored.of.get(name)?)));
         let grown: Vec<_> = pairs().filter(|(_, now, then)| is_above(*then, *now)).collect();
         let shrunk = pairs().filter(|(_, now, then)| is_above(*now, *then)).count();

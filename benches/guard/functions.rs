@@ -32,9 +32,10 @@ const MEMBERS: u32 = 100;
 const RULES: u32 = 1000;
 /// Between two calls.
 type Step = Box<dyn FnMut()>;
+/// What makes one ready.
+type Make = fn() -> Step;
 
-/// Name, and what makes it ready.
-const FUNCTIONS: [(&str, fn() -> Step); 15] = [
+const FUNCTIONS: [(&str, Make); 15] = [
     ("pick ROUND_ROBIN", || policy("ROUND_ROBIN")),
     ("pick LEAST_REQUEST", || policy("LEAST_REQUEST")),
     ("pick WEIGHTED_ROUND_ROBIN", || policy("WEIGHTED_ROUND_ROBIN")),

@@ -38,6 +38,9 @@ use process::TempDir;
 /// Calls of a function: few, many.
 const CALLS: [u64; 2] = [1_000, 6_000];
 
+/// How often a thing is counted that has cost too much.
+const TRIES: usize = 3;
+
 /// What the command line says.
 struct Options {
     renews: bool,
@@ -110,12 +113,23 @@ fn guard(options: &Options, valgrind: String) -> Result<bool, String> {
     let stored = Counts::read()?;
     now.made.print_differences(&stored.made);
     println!("{}", counts::HEADING);
+    let mut add = |name: &str, count: &dyn Fn() -> Result<u64, String>| {
+        let mut least = count()?;
+        // A busy machine wakes a proxy more often; what the code costs is the least of a few counts.
+        for _ in 1..TRIES {
+            if options.renews || !stored.is_exceeded(name, least) {
+                break;
+            }
+            least = least.min(count()?);
+        }
+        now.add(name, least, &stored);
+        Ok::<(), String>(())
+    };
     for work in requests::ALL.iter().filter(|work| options.wants(work.name)) {
-        let count = requests::count(work, &options.overspill, &counting, &dir)?;
-        now.add(work.name, count, &stored);
+        add(work.name, &|| requests::count(work, &options.overspill, &counting, &dir))?;
     }
     for name in functions::names().filter(|name| options.wants(name)) {
-        now.add(name, count_function(name, &counting)?, &stored);
+        add(name, &|| count_function(name, &counting))?;
     }
     if options.renews {
         now.write()?;

@@ -1,11 +1,8 @@
 //! Requests through `overspill serve`, one after the other on one connection, from this process to a toy backend in it.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use overspill::cli::toy::{self, ToyBackend};
 use rustls::pki_types::pem::PemObject as _;
@@ -13,14 +10,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::counting::Counting;
+use super::counting::client::{connect, exchange, head, until_healthy};
 use super::process::{Server, TempDir, free_addresses};
 
 /// Requests: few, many. The few make all warm.
 const REQUESTS: [usize; 2] = [500, 2_500];
-/// For one answer of a balancer that runs fifty times slower than it would.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks whether it is healthy, each of which is counted.
-const STEP: Duration = Duration::from_millis(200);
 const LARGE: usize = 100 * 1024;
 const UPLOAD: usize = 16 * 1024;
 
@@ -65,15 +59,16 @@ pub(crate) fn count(
     options.settings.body_bytes = if work.how == How::Large { LARGE } else { 128 };
     let toy = ToyBackend::start(options).map_err(|error| format!("no backend: {error}"))?;
     let run = |requests| {
-        let [at] = free_addresses()?;
-        let config = dir.write("guard/overspill.yaml", document(at, toy.address(), work.how == How::Tls))?;
+        let [at, beside] = free_addresses()?;
+        let text = document((at, beside), toy.address(), work.how == How::Tls);
+        let config = dir.write("guard/overspill.yaml", text)?;
         let command = ["serve", "--log-level", "error", "-c"].map(str::to_owned);
         let mut all = vec![overspill.display().to_string()];
         all.extend(command);
         all.push(config.display().to_string());
         counting.of_server(
-            |counting| Server::start("overspill", &counting.command(&all), &[at], dir, None),
-            || ask(work.how, at, requests),
+            |counting| Server::start("overspill", &counting.command(&all), &[at, beside], dir, None),
+            || ask(work.how, (at, beside), requests),
         )
     };
     let [few, many] = REQUESTS;
@@ -81,23 +76,26 @@ pub(crate) fn count(
     Ok(more.saturating_sub(less) / (many - few) as u64)
 }
 
-/// One worker; a health check so seldom that it is no part of the figure.
-fn document(at: SocketAddr, to: SocketAddr, is_secured: bool) -> String {
+/// One worker; a health check so seldom that it is no part of the figure. `beside` is always in clear.
+fn document((at, beside): (SocketAddr, SocketAddr), to: SocketAddr, is_secured: bool) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
-    let proxy = if is_secured {
-        format!(
-            "targetHttpsProxies: [{{name: proxy, urlMap: map, sslCertificates: [localhost], quicOverride: NONE}}]\n\
+    let (secured, target) = if is_secured {
+        let text = format!(
+            "targetHttpsProxies: [{{name: secured, urlMap: map, sslCertificates: [localhost], quicOverride: NONE}}]\n\
              sslCertificates: [{{name: localhost, certificateFile: {root}/config/tls/localhost.pem, \
-             privateKeyFile: {root}/config/tls/localhost.key}}]"
-        )
+             privateKeyFile: {root}/config/tls/localhost.key}}]\n"
+        );
+        (text, "secured")
     } else {
-        "targetHttpProxies: [{name: proxy, urlMap: map}]".to_owned()
+        (String::new(), "clear")
     };
     format!(
         "proxy: {{zone: us-central1-a, workers: 1, admin: none, accessLog: {{path: none}}}}
-forwardingRules: [{{name: web, IPAddress: {}, portRange: \"{}\", target: proxy}}]
-{proxy}
-urlMaps: [{{name: map, defaultService: web}}]
+forwardingRules:
+- {{name: web, IPAddress: {}, portRange: \"{}\", target: {target}}}
+- {{name: beside, IPAddress: {}, portRange: \"{}\", target: clear}}
+targetHttpProxies: [{{name: clear, urlMap: map}}]
+{secured}urlMaps: [{{name: map, defaultService: web}}]
 backendServices:
 - {{name: web, protocol: HTTP, healthChecks: [basic], backends: [{{group: ig, balancingMode: RATE, maxRate: 1000000}}]}}
 healthChecks:
@@ -110,60 +108,39 @@ instanceGroups:
 ",
         at.ip(),
         at.port(),
+        beside.ip(),
+        beside.port(),
         to.port(),
         to.ip()
     )
 }
 
-/// Waits until the backend has been found healthy, and asks.
-fn ask(how: How, at: SocketAddr, requests: usize) -> Result<(), String> {
-    let (request, until) = (head("GET", at, "Connection: close\r\n"), Instant::now() + PATIENCE);
-    let is_healthy = || match how {
-        How::Tls => secured(connect(at)?).and_then(|mut stream| exchange(&mut stream, &request)),
-        _ => exchange(&mut connect(at)?, &request),
-    };
-    while let Err(why) = is_healthy() {
-        if Instant::now() > until {
-            return Err(why);
-        }
-        sleep(STEP);
-    }
+/// Waits until the backend has been found healthy, which is asked where it costs least, and asks.
+fn ask(how: How, (at, beside): (SocketAddr, SocketAddr), requests: usize) -> Result<(), String> {
+    let request = head(("GET", "/"), beside, "Connection: close\r\n");
+    until_healthy(|| exchange(&mut connect(beside)?, &request))?;
     match how {
         How::Get | How::Large => {
-            let (mut stream, request) = (connect(at)?, head("GET", at, ""));
+            let (mut stream, request) = (connect(at)?, head(("GET", "/"), at, ""));
             (0..requests).try_for_each(|_| exchange(&mut stream, &request))
         }
         How::Post => {
-            let mut request = head("POST", at, &format!("Content-Length: {UPLOAD}\r\n"));
+            let mut request = head(("POST", "/"), at, &format!("Content-Length: {UPLOAD}\r\n"));
             request.extend(std::iter::repeat_n(b'x', UPLOAD));
             let mut stream = connect(at)?;
             (0..requests).try_for_each(|_| exchange(&mut stream, &request))
         }
         How::Close => {
-            let request = head("GET", at, "Connection: close\r\n");
+            let request = head(("GET", "/"), at, "Connection: close\r\n");
             (0..requests).try_for_each(|_| exchange(&mut connect(at)?, &request))
         }
         How::Tls => {
             let mut stream = secured(connect(at)?)?;
-            let request = head("GET", at, "");
+            let request = head(("GET", "/"), at, "");
             (0..requests).try_for_each(|_| exchange(&mut stream, &request))
         }
         How::Http2 => http2(at, requests),
     }
-}
-
-fn head(method: &str, at: SocketAddr, more: &str) -> Vec<u8> {
-    format!("{method} / HTTP/1.1\r\nHost: {at}\r\nUser-Agent: guard\r\nAccept: */*\r\n{more}\r\n")
-        .into_bytes()
-}
-
-fn connect(at: SocketAddr) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect(at).and_then(|stream| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    });
-    stream.map_err(|error| format!("cannot connect: {error}"))
 }
 
 fn secured(stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
@@ -181,37 +158,6 @@ fn secured(stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>
     let name = ServerName::try_from("localhost").map_err(|error| failed(&error))?;
     let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| failed(&error))?;
     Ok(StreamOwned::new(connection, stream))
-}
-
-/// Sends a request and reads the whole answer, which must be 200.
-fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("no answer: {error}");
-    stream.write_all(request).and_then(|()| stream.flush()).map_err(failed)?;
-    let (mut answer, mut piece) = (Vec::new(), [0_u8; 16 * 1024]);
-    loop {
-        let read = stream.read(&mut piece).map_err(failed)?;
-        answer.extend_from_slice(piece.get(..read).unwrap_or_default());
-        if read == 0 {
-            return Err("an answer broke off".to_owned());
-        }
-        if let Some(length) = length(&answer)?
-            && answer.len() >= length
-        {
-            return Ok(());
-        }
-    }
-}
-
-/// Of the whole answer, once its head is there.
-fn length(answer: &[u8]) -> Result<Option<usize>, String> {
-    let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).to_ascii_lowercase();
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-    match length.filter(|_| head.starts_with("http/1.1 200")) {
-        Some(length) => Ok(Some(end + 4 + length)),
-        None => Err(format!("not the answer that was expected:\n{head}")),
-    }
 }
 
 fn http2(at: SocketAddr, requests: usize) -> Result<(), String> {
