@@ -64,6 +64,6 @@ fn length(answer: &[u8]) -> Result<Option<usize>, String> {
         head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
     match length.filter(|_| head.starts_with("http/1.1 200")) {
         Some(length) => Ok(Some(end + 4 + length)),
-        None => Err(format!("not the answer that was expected:\n{head}")),
+        None => Err(format!("not the answer that was expected:\n{}", String::from_utf8_lossy(answer))),
     }
 }

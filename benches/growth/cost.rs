@@ -44,7 +44,7 @@ pub(crate) fn measure(options: &Options, dir: &TempDir) -> Result<Vec<Plot>, Str
     for (name, sizes, shape) in axes {
         let [mut counted, mut idle, mut timed] = [name; 3].map(Line::new);
         for size in sizes {
-            let origin = Origin::start(shape(size).members)?;
+            let origin = Origin::start(dir)?;
             let run = Run { shape: shape(size), origin: &origin, overspill: options, dir };
             if is_counted {
                 let (request, by_itself) = run.instructions()?;

@@ -8,7 +8,7 @@
 //!
 //! The cost of a request is in instructions, by callgrind where valgrind is installed, and in CPU time of the proxy by
 //! `wrk` where that is; choices, look-ups and reloads are timed in this process. All members are one origin that
-//! listens on as many loopback addresses.
+//! listens on all loopback addresses.
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cost;
@@ -45,11 +45,18 @@ struct Options {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(served) = origin::run_if_asked(&arguments) {
+        return end(served);
+    }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("growth: measures under `cargo bench --bench growth` only");
         return ExitCode::SUCCESS;
     }
-    match Options::parse(&arguments).and_then(|options| grow(&options)) {
+    end(Options::parse(&arguments).and_then(|options| grow(&options)))
+}
+
+fn end(result: Result<(), String>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("growth: {why}");
@@ -94,7 +101,7 @@ impl Options {
 }
 
 fn grow(options: &Options) -> Result<(), String> {
-    // Ten thousand members: a listener and a connection or two of each, here and in the proxy.
+    // Ten thousand members: a connection or two to each, for the origin and for the proxy.
     if rlimit::setrlimit(rlimit::Resource::NOFILE, 65_536, 65_536).is_err() {
         let _ = rlimit::increase_nofile_limit(65_536);
     }
@@ -117,7 +124,7 @@ fn grow(options: &Options) -> Result<(), String> {
         add(timed::routes(&options.sizes(1, 1_000)));
     }
     if options.wants("reload") {
-        let (taken, longest) = reload::measure(&options.sizes(10, 10_000))?;
+        let (taken, longest) = reload::measure(&options.sizes(10, 10_000), &dir)?;
         add(taken);
         add(longest);
     }

@@ -1,17 +1,23 @@
-//! One origin for all members: a small answer, whatever is asked, on as many loopback addresses as there are members.
+//! One origin for all members: a small answer, whatever is asked, on every loopback address. This very program, started
+//! again as a child, so that its connections do not count among the descriptors of a balancer in this process.
 
+use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::thread::{self, JoinHandle};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+
+use super::process::{Server, TempDir, free_addresses};
+
+/// With it, this program is the origin; then comes the port.
+const FLAG: &str = "--be-the-origin";
+const BACKLOG: i32 = 4096;
 
 /// Stops when dropped.
 pub(crate) struct Origin {
     pub(crate) port: u16,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: Server,
 }
 
 /// Of a member by its number: 127.1.0.1 and on.
@@ -20,47 +26,41 @@ pub(crate) fn address(member: u32) -> Ipv4Addr {
 }
 
 impl Origin {
-    pub(crate) fn start(members: u32) -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("an origin of {members} addresses: {error}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
-        let listeners = runtime.block_on(listen(members)).map_err(failed)?;
-        let first = listeners.first().map(TcpListener::local_addr);
-        let port = first.ok_or("an origin of no members")?.map_err(failed)?.port();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::spawn(move || {
-            tokio::task::LocalSet::new().block_on(&runtime, async {
-                for listener in listeners {
-                    tokio::task::spawn_local(async move {
-                        while let Ok((stream, _)) = listener.accept().await {
-                            tokio::task::spawn_local(serve(stream));
-                        }
-                    });
-                }
-                let _ = stopped.await;
-            });
-        });
-        Ok(Self { port, stop: Some(stop), thread: Some(thread) })
+    pub(crate) fn start(dir: &TempDir) -> Result<Self, String> {
+        let [free] = free_addresses()?;
+        let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let command = [program.display().to_string(), FLAG.to_owned(), free.port().to_string()];
+        let server = Server::start("origin", &command, &[free], dir, None)?;
+        Ok(Self { port: free.port(), _server: server })
     }
 }
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Serves for ever when the command line says so.
+pub(crate) fn run_if_asked(arguments: &[String]) -> Option<Result<(), String>> {
+    let [flag, port] = arguments else { return None };
+    let port: u16 = (flag == FLAG).then(|| port.parse().unwrap_or(0))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let run = runtime
+        .and_then(|runtime| tokio::task::LocalSet::new().block_on(&runtime, async { accept(port).await }));
+    Some(run.map_err(|error| format!("origin: {error}")))
 }
 
-async fn listen(members: u32) -> std::io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    let mut port = 0;
-    for member in 0..members {
-        let listener = TcpListener::bind(SocketAddr::from((address(member), port))).await?;
-        port = listener.local_addr()?.port();
-        listeners.push(listener);
+/// All addresses, of the loopback device alone.
+fn listen(port: u16) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind_device(Some(b"lo"))?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(port: u16) -> std::io::Result<()> {
+    let listener = listen(port)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::task::spawn_local(serve(stream));
     }
-    Ok(listeners)
 }
 
 async fn serve(mut stream: TcpStream) -> std::io::Result<()> {

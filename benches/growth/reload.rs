@@ -15,18 +15,19 @@ use super::counting::client::{connect, exchange, head, until_healthy};
 use super::document::Shape;
 use super::origin::Origin;
 use super::plot::{Line, Plot};
+use super::process::TempDir;
 
 const RELOADS: usize = 9;
 /// Between two changes.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Milliseconds of a reload; milliseconds of the longest request during them, and without.
-pub(crate) fn measure(sizes: &[u32]) -> Result<(Plot, Plot), String> {
+pub(crate) fn measure(sizes: &[u32], dir: &TempDir) -> Result<(Plot, Plot), String> {
     let (mut taken, mut with) = (Line::new("reload, median"), Line::new("during reloads"));
     let mut without = Line::new("without");
     for members in sizes {
-        let origin = Origin::start(*members)?;
-        let found = reloads(*members, origin.port)?;
+        let origin = Origin::start(dir)?;
+        let found = reloads(*members, origin.port).map_err(|why| format!("{members} members: {why}"))?;
         taken.add(*members, found.taken);
         with.add(*members, found.longest);
         without.add(*members, found.longest_without);
