@@ -14,7 +14,7 @@ use super::plot::{Line, Plot};
 use super::process::{Server, TempDir, cpu, free_addresses, is_installed};
 
 /// Requests that are counted, after as many as make a connection to each member, and some.
-const REQUESTS: usize = 2_000;
+const REQUESTS: usize = 8_000;
 const WARM: usize = 500;
 /// Without a request.
 const IDLE: Duration = Duration::from_secs(5);
