@@ -308,11 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
 
     /// The socket goes to whoever waits for it.
     fn hand_over(self: &Rc<Self>) {
-        if let Some(tunnel) = self.talk.tunnel.take() {
-            if let Some((io, early)) = self.take_rest() {
-                // Nobody is there to take it when the tunnel has failed on the member's side.
-                let _ = tunnel.send(Socket { io: Box::new(io), early });
-            }
+        if let Some(tunnel) = self.talk.tunnel.take()
+            && let Some((io, early)) = self.take_rest()
+        {
+            // Nobody is there to take it when the tunnel has failed on the member's side.
+            let _ = tunnel.send(Socket { io: Box::new(io), early });
         }
     }
 

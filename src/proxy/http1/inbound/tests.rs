@@ -75,6 +75,7 @@ async fn serve(socket: DuplexStream, script: Script) -> Rc<dyn Bring> {
         let answer = format!("HTTP/1.1 {status} No\r\nx-by: guard\r\nx-detail: {}\r\n\r\n", detail.as_str());
         io.write_all(answer.as_bytes()).await.unwrap();
     }
+    drop(inbound.take_rest());
     talk
 }
 
