@@ -1,6 +1,8 @@
 //! One log line for each change: who, what, and what is different in the text. Target `overspill::audit`, on whatever
 //! the level of the other lines is. Private keys and the like are never in it.
 
+use std::path::Path;
+
 use axum::http::Method;
 
 use super::auth::Caller;
@@ -33,6 +35,13 @@ pub(crate) fn record(caller: &Caller, change: &Change<'_>) {
     let Change { method, path, operation, texts: (before, after) } = change;
     let (who, diff) = (&*caller.who, difference(before, after));
     tracing::info!(target: "overspill::audit", who, %method, path, operation, diff, "changed through the admin API");
+}
+
+/// Warns of a private key that came with a change, and stands in a file that others may read now.
+pub(crate) fn record_exposed(caller: &Caller, operation: &str, (path, mode): (&Path, u32)) {
+    let (who, path) = (&*caller.who, path.display());
+    let mode = format!("{mode:o}");
+    tracing::warn!(target: "overspill::audit", who, operation, %path, mode, "a private key went into a file that others may read");
 }
 
 /// What was taken away and what was added, one line of text each behind `-` or `+`.
