@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+mod api;
+
 use super::*;
 use crate::admin::guard::Pace;
 use crate::engine::start::{Overrides, start};
