@@ -21,6 +21,10 @@ pub(super) fn masked(body: Json, mask: Option<&str>, table: &Table) -> Result<Js
     }
     let Some(mask) = mask.filter(|mask| *mask != "*") else { return Ok(body) };
     let mut patch = Json::Object(Map::new());
+    // Not a change, but what the change is based on [G 12.3].
+    if let Some(fingerprint) = body.get("fingerprint") {
+        patch["fingerprint"] = fingerprint.clone();
+    }
     for path in mask.split(',').map(str::trim).filter(|path| !path.is_empty()) {
         let names: Vec<String> = path.split('.').map(camel).collect();
         if !take(&body, &names, table, &mut patch) {
@@ -114,6 +118,13 @@ mod tests {
             of(json!({}), Some("isolationConfig.isolationMode")).unwrap(),
             json!({"isolationConfig": {"isolationMode": null}})
         );
+    }
+
+    #[test]
+    fn g_12_3_the_fingerprint_counts_whether_it_is_in_the_mask_or_not() {
+        let body = json!({"description": "d", "timeoutSec": 3, "fingerprint": "AAAAAAAAAAA="});
+        let patch = masked(body, Some("description"), fields("backendServices")).unwrap();
+        assert_eq!(patch, json!({"description": "d", "fingerprint": "AAAAAAAAAAA="}));
     }
 
     #[test]

@@ -186,9 +186,9 @@ async fn g_10_6_a_change_of_mode_takes_along_what_gcloud_leaves() {
 #[tokio::test]
 async fn a_certificate_tells_when_it_ends_and_a_broken_key_is_told_at_the_key() {
     let stage = Stage::new("readOnly: false").await;
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tls");
-    let file = |name: &str| std::fs::read_to_string(config.join(name)).unwrap();
-    let (chain, key, other) = (file("localhost.pem"), file("localhost.key"), file("client.key"));
+    let chain = include_str!("../../../../config/tls/localhost.pem");
+    let key = include_str!("../../../../config/tls/localhost.key");
+    let other = include_str!("../../../../config/tls/client.key");
     let post = format!("POST {A}/sslCertificates");
     stage.made(&post, &json!({"name": "c", "certificate": chain, "privateKey": key})).await;
     stage.made(&post, &json!({"name": "d", "selfManaged": {"certificate": chain, "privateKey": key}})).await;
