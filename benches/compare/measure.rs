@@ -1,12 +1,12 @@
-//! One measurement: wrk or h2load on one proxy for some seconds, and what that cost the proxy.
+//! One measurement: a client on one proxy for some seconds, and what that cost the proxy.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::process::{Command, Stdio};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
+use super::handshakes;
 use super::peers::Peer;
 use super::process::{cpu, resident};
 
@@ -18,13 +18,17 @@ pub(crate) enum Program {
     H2load {
         streams: usize,
     },
+    /// Our own: every connection is a full handshake. wrk and h2load bring sessions back, and cannot be told not to.
+    Handshakes,
 }
 
 impl Program {
-    pub(crate) fn name(self) -> &'static str {
+    /// What must be installed for it.
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
-            Self::Wrk => "wrk",
-            Self::H2load { .. } => "h2load",
+            Self::Wrk => Some("wrk"),
+            Self::H2load { .. } => Some("h2load"),
+            Self::Handshakes => None,
         }
     }
 }
@@ -69,80 +73,67 @@ impl Sample {
 pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, String> {
     let pids = peer.server.pids();
     let before = cpu(&pids);
-    let mut client = Client(run.spawn(peer.address(), seconds)?);
     let mut memory = 0.0_f64;
-    while client.0.try_wait().map_err(|error| format!("client: {error}"))?.is_none() {
-        memory = memory.max(resident(&pids));
-        sleep(Duration::from_millis(50));
-    }
+    let (mut sample, requests) = thread::scope(|scope| {
+        let client = scope.spawn(|| run.run(peer.address(), seconds));
+        while !client.is_finished() {
+            memory = memory.max(resident(&pids));
+            sleep(Duration::from_millis(50));
+        }
+        client.join().map_err(|_| "the client panicked".to_owned())?
+    })?;
     let after = cpu(&pids);
-    let said = client.output()?;
-    let (mut sample, requests) = match run.program {
-        Program::Wrk => read_wrk(&said)?,
-        Program::H2load { .. } => read_h2load(&said)?,
-    };
     (sample.user, sample.system) = ((after.0 - before.0) / requests, (after.1 - before.1) / requests);
     sample.memory = memory;
     Ok(sample)
 }
 
 impl Run {
-    /// Runs the client and returns what it says.
-    pub(crate) fn run(&self, at: SocketAddr, seconds: u64) -> Result<String, String> {
-        Client(self.spawn(at, seconds)?).output()
-    }
-
-    fn spawn(&self, at: SocketAddr, seconds: u64) -> Result<Child, String> {
-        let name = self.program.name();
-        let mut command = Command::new(name);
+    /// Runs the client: what it found, without the proxy's own figures, and how many requests it made.
+    pub(crate) fn run(&self, at: SocketAddr, seconds: u64) -> Result<(Sample, f64), String> {
         match self.program {
+            Program::Handshakes => handshakes::run(at, self.connections, Duration::from_secs(seconds)),
             Program::Wrk => {
+                let mut command = self.command("wrk");
                 command.args(["-t1", "--latency"]).arg(format!("-d{seconds}s"));
+                if let Some(script) = &self.script {
+                    command.arg("-s").arg(script);
+                }
+                read_wrk(&said(command.arg(self.url(at)))?)
             }
             Program::H2load { streams } => {
+                let mut command = self.command("h2load");
                 command.arg("-t1").arg(format!("-m{streams}")).arg(format!("-D{seconds}"));
+                read_h2load(&said(command.arg(self.url(at)))?)
             }
         }
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         command.arg(format!("-c{}", self.connections));
         self.headers.iter().for_each(|header| {
             command.args(["-H", header]);
         });
-        if let Some(script) = &self.script {
-            command.arg("-s").arg(script);
-        }
-        command.arg(format!("{}://{at}{}", self.scheme, self.path));
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map_err(|error| format!("cannot start {name}: {error}"))
+        command
+    }
+
+    fn url(&self, at: SocketAddr) -> String {
+        format!("{}://{at}{}", self.scheme, self.path)
     }
 }
 
-/// The client under way, ended with this guard.
-struct Client(Child);
-
-impl Client {
-    fn output(&mut self) -> Result<String, String> {
-        let mut said = String::new();
-        let failed = |error| format!("client: {error}");
-        if let Some(mut pipe) = self.0.stdout.take() {
-            pipe.read_to_string(&mut said).map_err(failed)?;
-        }
-        if let Some(mut pipe) = self.0.stderr.take() {
-            pipe.read_to_string(&mut said).map_err(failed)?;
-        }
-        let status = self.0.wait().map_err(|error| format!("client: {error}"))?;
-        if status.success() { Ok(said) } else { Err(format!("the client failed:\n{said}")) }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// What a client says, which ends by itself.
+pub(crate) fn said(command: &mut Command) -> Result<String, String> {
+    let command = command.stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(said) } else { Err(format!("the client failed:\n{said}")) }
 }
 
 /// What wrk found, without the proxy's own figures; and how many requests it made.
-fn read_wrk(said: &str) -> Result<(Sample, f64), String> {
+pub(crate) fn read_wrk(said: &str) -> Result<(Sample, f64), String> {
     let wanted = |found: Option<f64>| found.ok_or(format!("wrk says something unknown:\n{said}"));
     let number = |text: &str| text.parse().ok();
     let errors = said.lines().filter(|line| line.contains("Socket errors") || line.contains("Non-2xx"));
@@ -174,12 +165,12 @@ fn read_h2load(said: &str) -> Result<(Sample, f64), String> {
 }
 
 /// The word at `place` of the first line that has the word `mark`.
-fn field<'a>(said: &'a str, mark: &str, place: usize) -> Option<&'a str> {
+pub(crate) fn field<'a>(said: &'a str, mark: &str, place: usize) -> Option<&'a str> {
     said.lines().find(|line| line.split_whitespace().any(|word| word == mark))?.split_whitespace().nth(place)
 }
 
 /// `1.25ms` and the like.
-fn micros(text: &str) -> Option<f64> {
+pub(crate) fn micros(text: &str) -> Option<f64> {
     let split = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(split);
     let factor = match unit {

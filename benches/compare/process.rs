@@ -9,8 +9,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen, and to give a right answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(10);
+/// How long a server may take to end that is asked to.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A folder of our own below the system's temporary one, removed at the end.
 pub(crate) struct TempDir(PathBuf);
@@ -120,6 +122,19 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end, so that nginx ends its worker too; whether it did in that time.
+    pub(crate) fn end(&mut self, patience: Duration) -> bool {
+        let is_running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        if is_running(&mut self.child) {
+            signal("TERM", &[self.pid()]);
+        }
+        let until = Instant::now() + patience;
+        while is_running(&mut self.child) && Instant::now() < until {
+            sleep(STEP);
+        }
+        !is_running(&mut self.child)
+    }
+
     fn wait_for(&mut self, address: SocketAddr) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect_timeout(&address, STEP).is_err() {
@@ -136,18 +151,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        let pids = self.pids();
-        // Asked first, so that nginx ends its worker; then made to, each by its id.
-        signal("TERM", &pids[..1]);
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
-            sleep(STEP);
-        }
-        if matches!(self.child.try_wait(), Ok(None)) {
-            signal("KILL", &pids[1..]);
+        if !self.end(GRACE) {
+            let pids = self.pids();
+            signal("KILL", pids.get(1..).unwrap_or_default());
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -8,7 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::measure::{Program, Run};
-use super::peers::Origin;
+use super::origin::Origin;
+use super::peers::{Bodies, Channel, Extras, Peer, Setup};
 use super::process::{PATIENCE, TempDir};
 use super::secure;
 
@@ -22,19 +23,9 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     connections: usize,
     work: Work,
-    pub(crate) extras: Extras,
-    pub(crate) channel: Channel,
-}
-
-/// How the client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Channel {
-    /// HTTP/1.1 in clear.
-    Clear,
-    /// HTTP/1.1 over TLS 1.3.
-    Tls,
-    /// HTTP/2 over TLS 1.3, so many streams of a connection at a time.
-    Http2 { streams: usize },
+    extras: Extras,
+    channel: Channel,
+    program: Program,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +39,19 @@ enum Work {
     Sessions,
 }
 
-/// What is switched on in the proxies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extras {
-    None,
-    /// A line per request into a file.
-    AccessLog,
-    /// Sessions, health checks, load reports.
-    Everything,
-}
-
 /// All, in the order of the table.
 pub(crate) fn all() -> Vec<Scenario> {
-    let over = |name, connections, work, channel| Scenario {
+    let over = |name, connections, work, channel, program| Scenario {
         name,
         connections,
         work,
         extras: Extras::None,
         channel,
+        program,
     };
-    let plain = |name, connections, work| over(name, connections, work, Channel::Clear);
+    let plain = |name, connections, work| over(name, connections, work, Channel::Clear, Program::Wrk);
     let with = |name, work, extras| Scenario { extras, ..plain(name, 64, work) };
+    let tls = |name, work, program| over(name, 64, work, Channel::Tls, program);
     vec![
         plain("small, 64 connections", 64, Work::Small),
         plain("small, 1000 connections", 1000, Work::Small),
@@ -78,31 +61,43 @@ pub(crate) fn all() -> Vec<Scenario> {
         plain("100 KiB answer", 64, Work::Large),
         plain("64 KiB upload", 64, Work::Upload),
         plain("new connection per request", 64, Work::Close),
-        over("TLS, 64 connections", 64, Work::Small, Channel::Tls),
-        over("TLS, new connection per request", 64, Work::Close, Channel::Tls),
-        over("HTTP/2 over TLS, 8 x 32 streams", 8, Work::Small, Channel::Http2 { streams: 32 }),
+        tls("TLS, 64 connections", Work::Small, Program::Wrk),
+        // wrk brings its sessions back, and all proxies take them: one in a hundred is a full handshake.
+        tls("TLS, new connection per request, resumed", Work::Close, Program::Wrk),
+        tls("TLS, new connection per request, full handshake", Work::Close, Program::Handshakes),
+        over(
+            "HTTP/2 over TLS, 8 x 32 streams",
+            8,
+            Work::Small,
+            Channel::Http2,
+            Program::H2load { streams: 32 },
+        ),
     ]
 }
 
 impl Scenario {
-    pub(crate) fn is_large(&self) -> bool {
-        self.work == Work::Large
+    /// What the proxies are to be for it.
+    pub(crate) fn setup(&self, origin: &Origin) -> Setup {
+        let has_bodies = matches!(self.work, Work::Large | Work::Upload);
+        Setup {
+            channel: self.channel,
+            extras: self.extras,
+            bodies: if has_bodies { Bodies::Both } else { Bodies::None },
+            keeps_alive: self.work != Work::Close,
+            ..Setup::plain(self.addresses(origin))
+        }
     }
 
-    pub(crate) fn has_bodies(&self) -> bool {
-        matches!(self.work, Work::Large | Work::Upload)
+    fn addresses(&self, origin: &Origin) -> [SocketAddr; 2] {
+        if self.work == Work::Large { [origin.large; 2] } else { origin.small }
     }
 
-    pub(crate) fn is_secured(&self) -> bool {
+    fn is_secured(&self) -> bool {
         self.channel != Channel::Clear
     }
 
-    /// What the client is.
     pub(crate) fn program(&self) -> Program {
-        match self.channel {
-            Channel::Clear | Channel::Tls => Program::Wrk,
-            Channel::Http2 { streams } => Program::H2load { streams },
-        }
+        self.program
     }
 
     /// Our own toy answers before it has read an upload.
@@ -120,38 +115,31 @@ impl Scenario {
     }
 
     /// Checks that a proxy gives the origin's own answer, and makes ready what wrk is told for it.
-    pub(crate) fn prepare(
-        &self,
-        peer: &str,
-        at: SocketAddr,
-        origin: &Origin,
-        dir: &TempDir,
-    ) -> Result<Run, String> {
+    pub(crate) fn prepare(&self, peer: &Peer, origin: &Origin, dir: &TempDir) -> Result<Run, String> {
+        let at = peer.address();
         let upload = vec![b'x'; if self.work == Work::Upload { UPLOAD } else { 0 }];
-        let [behind, _] = origin.addresses(self);
+        let [behind, _] = self.addresses(origin);
         let right = Answer::fetch((behind, false), self.path(), &upload)?;
         let fetch = || Answer::fetch((at, self.is_secured()), self.path(), &upload);
-        let (mut got, until) = (fetch()?, Instant::now() + PATIENCE);
-        // A proxy that has just started may not have heard yet that the origin is healthy.
-        while got.status == "503" && Instant::now() < until {
-            sleep(Duration::from_millis(20));
-            got = fetch()?;
-        }
-        if got.status != "200" || got.body != right.body || !got.headers.contains_key("via") {
-            let (name, status, length) = (self.name, &got.status, got.body.len());
+        let got = until_healthy(fetch)?;
+        if got.status != "200"
+            || got.body != right.body
+            || !(peer.is_relay() || got.headers.contains_key("via"))
+        {
+            let (name, peer, status, length) = (self.name, &peer.name, &got.status, got.body.len());
             return Err(format!(
                 "{name}: {peer} answers {status} with {length} bytes and not as the origin does"
             ));
         }
         let script = match self.work {
             Work::Upload => Some(dir.write("upload.lua", upload_script())?),
-            Work::Sessions => Some(self.sessions_script(peer, at, dir)?),
+            Work::Sessions => Some(self.sessions_script(&peer.name, at, dir)?),
             _ => None,
         };
         let headers =
             if self.work == Work::Close { vec!["Connection: close".to_owned()] } else { Vec::new() };
         Ok(Run {
-            program: self.program(),
+            program: self.program,
             connections: self.connections,
             scheme: if self.is_secured() { "https" } else { "http" },
             path: self.path(),
@@ -177,6 +165,22 @@ impl Scenario {
         script += "end\nlocal turn = 0\nfunction request()\n  turn = turn % #requests + 1\n  return requests[turn]\nend\n";
         dir.write(&format!("sessions-{peer}.lua"), script)
     }
+}
+
+/// A proxy that has just started may not have heard yet that the origin is healthy.
+fn until_healthy(fetch: impl Fn() -> Result<Answer, String>) -> Result<Answer, String> {
+    let (mut got, until) = (fetch()?, Instant::now() + PATIENCE);
+    while got.status == "503" && Instant::now() < until {
+        sleep(Duration::from_millis(20));
+        got = fetch()?;
+    }
+    Ok(got)
+}
+
+/// Waits until a proxy answers with 200.
+pub(crate) fn wait_until_good(at: SocketAddr, is_secured: bool, peer: &str) -> Result<(), String> {
+    let got = until_healthy(|| Answer::fetch((at, is_secured), "/", &[]))?;
+    if got.status == "200" { Ok(()) } else { Err(format!("{peer} answers {}", got.status)) }
 }
 
 fn upload_script() -> String {

@@ -27,17 +27,21 @@ pub(crate) fn bundle(dir: &TempDir) -> Result<PathBuf, String> {
 
 /// Greets a proxy over TLS.
 pub(crate) fn client(stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+    let name = ServerName::try_from("localhost").map_err(|error| format!("TLS: {error}"))?;
+    let connection = ClientConnection::new(Arc::new(config()?), name);
+    Ok(StreamOwned::new(connection.map_err(|error| format!("TLS: {error}"))?, stream))
+}
+
+/// Trusts the proxies.
+pub(crate) fn config() -> Result<ClientConfig, String> {
     let failed = |error: &dyn std::fmt::Display| format!("TLS: {error}");
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(file("ca.pem")).map_err(|error| failed(&error))?;
     roots.add(ca).map_err(|error| failed(&error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").map_err(|error| failed(&error))?;
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| failed(&error))?;
-    Ok(StreamOwned::new(connection, stream))
+        .with_no_client_auth())
 }

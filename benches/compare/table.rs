@@ -4,18 +4,19 @@ use std::fs;
 use std::process::Command;
 
 use super::measure::Sample;
+use super::options::Options;
+use super::peers::{Peer, relay};
 use super::process::is_installed;
-use super::scenario::Scenario;
 
 /// What all proxies of a scenario did.
 pub(crate) struct Results {
     name: &'static str,
-    peers: Vec<(&'static str, Vec<Sample>)>,
+    peers: Vec<(String, Vec<Sample>)>,
 }
 
 impl Results {
-    pub(crate) fn new(scenario: &Scenario, peers: impl Iterator<Item = &'static str>) -> Self {
-        Self { name: scenario.name, peers: peers.map(|peer| (peer, Vec::new())).collect() }
+    pub(crate) fn new(name: &'static str, peers: &[Peer]) -> Self {
+        Self { name, peers: peers.iter().map(|peer| (peer.name.clone(), Vec::new())).collect() }
     }
 
     pub(crate) fn add(&mut self, place: usize, sample: Sample) {
@@ -75,17 +76,17 @@ pub(crate) fn print_summary(all: &[Results]) {
     println!("CPU per request, ratio to nginx in the same round:\n");
     let mut names: Vec<&str> = Vec::new();
     for (peer, _) in all.iter().flat_map(|results| &results.peers) {
-        if !names.contains(peer) {
+        if !names.contains(&peer.as_str()) {
             names.push(peer);
         }
     }
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
     for results in all {
-        let cells = names.iter().map(|peer| {
+        let cells = names.iter().map(|&peer| {
             let Some(samples) = results.samples(peer) else { return String::new() };
             let us = median(samples.iter().map(Sample::cpu));
-            match (*peer, results.ratio(peer, Sample::cpu)) {
+            match (peer, results.ratio(peer, Sample::cpu)) {
                 ("nginx", _) => format!("1.00 ({us:.1} us)"),
                 (_, Some(ratio)) => format!("{ratio:.2}"),
                 (_, None) => format!("{us:.1} us"),
@@ -96,16 +97,23 @@ pub(crate) fn print_summary(all: &[Results]) {
 }
 
 /// Where, when, with what.
-pub(crate) fn print_machine(rounds: usize, seconds: u64) {
+pub(crate) fn print_machine(options: &Options) {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     println!("- {}, {cores} cores, {}", model.map_or("unknown CPU", |(_, m)| m), said("uname", &["-sr"]));
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "- {}, median of {rounds} rounds of {seconds} s each",
-        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
+        "- {}, median of {} rounds of {} s each; load average before: {}",
+        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+        options.rounds,
+        options.seconds,
+        load.split(' ').next().unwrap_or("unknown")
     );
-    println!("- {}", said(env!("CARGO_BIN_EXE_overspill"), &["--version"]));
+    for binary in &options.binaries {
+        let path = binary.path.display().to_string();
+        println!("- {}: {} ({path})", binary.name, said(&path, &["--version"]));
+    }
     for (program, argument) in [("nginx", "-v"), ("haproxy", "-v"), ("wrk", "-v"), ("h2load", "--version")] {
         if is_installed(program) {
             println!(
@@ -116,21 +124,35 @@ pub(crate) fn print_machine(rounds: usize, seconds: u64) {
             println!("- {program}: not installed, not measured");
         }
     }
+    match &options.envoy {
+        Some(program) => println!("- {}", said(&program.display().to_string(), &["--version"])),
+        None => {
+            println!("- envoy: not installed, not measured (ENVOY=PATH names it where it is not on the path)")
+        }
+    }
+    match &options.pingora {
+        Some(program) => println!("- pingora: {}", said(&program.display().to_string(), &["--version"])),
+        None => println!("- pingora: not given (--pingora PATH), not measured"),
+    }
+    if !relay::is_worthwhile() {
+        println!("- {}: this program is a debug build, not measured", relay::NAME);
+    }
 }
 
 /// First line of what a program says.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-    text.lines().next().unwrap_or("unknown").trim().to_owned()
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    line.unwrap_or("unknown").trim().to_owned()
 }
 
-fn time(us: f64) -> String {
+pub(crate) fn time(us: f64) -> String {
     if us < 1000.0 { format!("{us:.0} us") } else { format!("{:.2} ms", us / 1000.0) }
 }
 
 /// Of an even number, the mean of the middle two; 0 of none.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(0.0);

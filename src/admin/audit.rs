@@ -26,15 +26,23 @@ pub(crate) struct Change<'a> {
     pub(crate) path: &'a str,
     /// Name of the operation.
     pub(crate) operation: &'a str,
-    /// The text before and after.
-    pub(crate) texts: (&'a str, &'a str),
+    /// The text before and after; `None` if it is not the text that changed.
+    pub(crate) texts: Option<(&'a str, &'a str)>,
 }
 
 /// Writes the line.
 pub(crate) fn record(caller: &Caller, change: &Change<'_>) {
-    let Change { method, path, operation, texts: (before, after) } = change;
-    let (who, diff) = (&*caller.who, difference(before, after));
-    tracing::info!(target: "overspill::audit", who, %method, path, operation, diff, "changed through the admin API");
+    let Change { method, path, operation, texts } = change;
+    let who = &*caller.who;
+    let (unchanged, diff) = match texts {
+        // Asked for with what was there before.
+        Some((before, after)) if before == after => (Some(true), None),
+        Some((before, after)) => (None, Some(difference(before, after))),
+        None => (None, None),
+    };
+    tracing::info!(
+        target: "overspill::audit", who, %method, path, operation, unchanged, diff, "changed through the admin API"
+    );
 }
 
 /// Warns of a private key that came with a change, and stands in a file that others may read now.
@@ -44,9 +52,12 @@ pub(crate) fn record_exposed(caller: &Caller, operation: &str, (path, mode): (&P
     tracing::warn!(target: "overspill::audit", who, operation, %path, mode, "a private key went into a file that others may read");
 }
 
-/// What was taken away and what was added, one line of text each behind `-` or `+`.
+/// What was taken away and what was added of two texts that differ, one line of text each behind `-` or `+`.
 fn difference(before: &str, after: &str) -> String {
     let (before, after) = (shown(before), shown(after));
+    if before == after {
+        return "(only hidden lines)".to_owned();
+    }
     let same = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
     let (before, after) = (before.get(same..).unwrap_or_default(), after.get(same..).unwrap_or_default());
     let end = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -202,14 +213,62 @@ fn secret(line: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::model::admin::Access;
 
     #[test]
     fn what_was_taken_away_and_added_is_told_and_nothing_else() {
         let before = "a: 1\nb:\n- x\n- y\n# c\nd: 4\n";
         let after = "a: 1\nb:\n- x\n- z\n- y\n# c\nd: 5\n";
         assert_eq!(difference(before, after), "+- z\n-d: 4\n+d: 5");
-        assert_eq!(difference(before, before), "");
+    }
+
+    /// What [`record`] writes.
+    fn line(texts: Option<(&str, &str)>) -> String {
+        let written = Written::default();
+        let theirs = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || theirs.clone()).finish();
+        let caller = Caller { who: "token:w 10.0.0.1:7".into(), access: Access::ReadWrite, over_tls: false };
+        let change = Change { method: &Method::PATCH, path: "/x", operation: "operation-1-1", texts };
+        tracing::subscriber::with_default(subscriber, || record(&caller, &change));
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_change_that_changes_nothing_is_told_as_such_without_a_difference() {
+        let same = line(Some(("a: 1\n", "a: 1\n")));
+        assert!(same.contains("unchanged=true") && !same.contains("diff"), "{same}");
+        let other = line(Some(("a: 1\n", "a: 2\n")));
+        assert!(!other.contains("unchanged") && other.contains("diff=\"-a: 1\\n+a: 2\""), "{other}");
+        let neither = line(None);
+        assert!(!neither.contains("unchanged") && !neither.contains("diff"), "{neither}");
+        for line in [same, other, neither] {
+            let parts =
+                ["who=\"token:w 10.0.0.1:7\"", "method=PATCH", "path=\"/x\"", "operation=\"operation-1-1\""];
+            assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+        }
+    }
+
+    #[test]
+    fn where_only_what_is_hidden_differs_that_is_told() {
+        let key = |key: &str| format!("- name: c\n  privateKey: {key}\n");
+        assert_eq!(difference(&key("SECRET"), &key("OTHER")), "(only hidden lines)");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::auth::{self, Caller, Peer, Unknown};
+use super::failures::{FAILURES, Failures};
 use super::health::error;
 use crate::clock;
 use crate::engine::handle::Handle;
@@ -35,11 +36,12 @@ pub(super) struct Guard {
     handle: Handle,
     bound: SocketAddr,
     pace: Arc<Pace>,
+    failures: Arc<Failures>,
 }
 
 impl Guard {
     pub(super) fn new(handle: Handle, bound: SocketAddr, pace: Arc<Pace>) -> Self {
-        Self { handle, bound, pace }
+        Self { handle, bound, pace, failures: Arc::default() }
     }
 }
 
@@ -78,7 +80,8 @@ impl Guard {
         let nobody = Peer { address, over_tls: false, certificate: None };
         let peer = request.extensions().get::<Peer>().unwrap_or(&nobody);
         let access = &self.handle.world().config.proxy.admin_access;
-        let caller = auth::caller(access, peer, headers).map_err(|why| Box::new(unknown(why)))?;
+        let caller =
+            auth::caller(access, peer, headers).map_err(|why| self.refused(why, peer.address.ip()))?;
         if !caller.may(method, path) {
             let message = "This token is READ_ONLY, and the request would change something";
             return Err(forbidden(message));
@@ -87,6 +90,20 @@ impl Guard {
             self.allows_change(headers)?;
         }
         Ok(Some(caller))
+    }
+
+    /// Nobody whom we know. Tokens that are tried one after the other are counted.
+    fn refused(&self, why: Unknown, from: IpAddr) -> Box<Response> {
+        let wait = match why {
+            // As a browser that opens the dashboard asks.
+            Unknown::Missing => None,
+            Unknown::Wrong => self.failures.note(from, clock::now()),
+        };
+        let Some(seconds) = wait else { return Box::new(unknown(why)) };
+        let message = format!("More than {FAILURES} unknown tokens in a minute from this address");
+        let mut answer = error(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded", &message);
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        Box::new(answer)
     }
 
     /// A name that leads to this host by a trick of DNS, or a page of another site, gets nothing.

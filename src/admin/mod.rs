@@ -11,6 +11,7 @@ pub(crate) mod auth;
 mod compute;
 mod dashboard;
 pub(crate) mod explain;
+mod failures;
 mod guard;
 pub(crate) mod health;
 mod places;

@@ -234,7 +234,7 @@ async fn upgrade(State(handle): State<Handle>, Extension(caller): Extension<Call
     match handle.ask_upgrade() {
         Ok(()) => {
             let (method, path, operation) = (&Method::POST, "/upgrade", "upgrade");
-            audit::record(&caller, &audit::Change { method, path, operation, texts: ("", "") });
+            audit::record(&caller, &audit::Change { method, path, operation, texts: None });
             (StatusCode::ACCEPTED, Json(json!({"pid": std::process::id(), "failed": failed}))).into_response()
         }
         Err(Phase::Unavailable) => {

@@ -5,21 +5,20 @@
 //! sent once, with deadlines of its own.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response, response};
-use http_body::Body;
-use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::body::RequestBody;
 use super::breaker;
 use super::context::Current;
-use super::failure::Failure;
+use super::failure::{Failure, Stage};
 use super::forward;
+use super::http1::member::Outgoing;
 use super::live::Numbers;
 use super::pool::Upstream;
 use super::serve::Client;
@@ -100,10 +99,10 @@ impl Aside {
         let _permit = entered.map_err(|_| Missed::NoRoom)?;
         let (place, lease) = self.place(terms.timeout).ok_or(Missed::NoMember)?;
         let member = self.service.member(place.0, place.1).ok_or(Missed::NoMember)?;
-        let mut answered = self.attempt((place, member, true), request, terms).await;
+        let mut answered = self.attempt((place, member, true), Box::new(request), terms).await;
         if let Err(Some(unsent)) = answered {
             // The kept connection was dead.
-            answered = self.attempt((place, member, false), *unsent, terms).await;
+            answered = self.attempt((place, member, false), unsent, terms).await;
         }
         answered.map_err(|_| {
             lease.count(Count::Failed);
@@ -134,16 +133,21 @@ impl Aside {
     async fn attempt(
         &self,
         (place, member, may_keep): (Place, &LiveMember, bool),
-        request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         terms: Terms,
     ) -> Result<Said, Option<Box<Request<RequestBody>>>> {
         let mut upstream = self.connect(place, (member, may_keep)).await.map_err(|_| None)?;
-        let sent = if upstream.seat().is_some() {
-            forward::send_shared(&self.client, &mut upstream, request, None).await
+        let answer = if upstream.seat().is_some() {
+            let sent = forward::send_shared(&self.client, &mut upstream, request, None).await;
+            sent.map_err(|failed| failed.unsent)?
         } else {
-            forward::send(&self.client, &mut upstream, request, None).ok_or(None)?.await
+            let mut outgoing = Outgoing::of(&mut request);
+            let sent = forward::send(&self.client, &mut upstream, &mut outgoing, None).ok_or(None)?.await;
+            sent.map_err(|failed| {
+                *request.body_mut() = outgoing.take_body();
+                (failed.failure.stage == Stage::Unsent).then_some(request)
+            })?
         };
-        let answer = sent.map_err(|failed| failed.unsent)?;
         let said = self.read(&mut upstream, answer, terms).await;
         if said.is_whole {
             self.client.context.pool.give(upstream, clock::now());
@@ -169,14 +173,13 @@ impl Aside {
         }
     }
 
-    async fn read(&self, upstream: &mut Upstream, answer: Response<Incoming>, terms: Terms) -> Said {
-        let (head, mut incoming) = answer.into_parts();
+    async fn read(&self, upstream: &mut Upstream, answer: Response<Arriving>, terms: Terms) -> Said {
+        let (head, mut arriving) = answer.into_parts();
         let mut body = Vec::new();
         let mut left = terms.most;
         let is_whole = poll_fn(|cx| {
-            upstream.drive(cx);
             loop {
-                match Pin::new(&mut incoming).poll_frame(cx) {
+                match arriving.poll_frame(Some(upstream), cx, &self.client.context.scratch) {
                     Poll::Ready(Some(Ok(frame))) => {
                         let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
                         let Some(rest) = left.checked_sub(data.len()) else { return Poll::Ready(false) };
@@ -184,7 +187,6 @@ impl Aside {
                         if terms.is_kept {
                             body.extend_from_slice(&data);
                         }
-                        upstream.drive(cx);
                     }
                     Poll::Ready(None) => return Poll::Ready(true),
                     Poll::Ready(Some(Err(_))) => return Poll::Ready(false),

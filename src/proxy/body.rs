@@ -11,13 +11,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::compress::{Compressed, Encoder};
 use super::floor::Floor;
 use super::hold::Hold;
-use super::http3;
+use super::http1::member::Interrupted;
 use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
+use super::{http1, http3};
 use crate::clock;
 use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
@@ -26,8 +28,10 @@ use crate::model::detail::StatusDetail;
 const MAX_DISCARDED: u64 = 64 * 1024;
 
 /// What goes to a member.
+#[derive(Default)]
 pub(crate) enum RequestBody {
     /// Nothing.
+    #[default]
     Empty,
     /// The client's body, as it comes. Boxed: a request without one is moved about all the same.
     Streaming(Box<(Source, Rc<Progress>)>),
@@ -37,8 +41,10 @@ pub(crate) enum RequestBody {
 
 /// Where a client's body comes from.
 pub(crate) enum Source {
-    /// A connection of HTTP/1 or HTTP/2.
-    Hyper(Incoming),
+    /// A connection of HTTP/1.
+    Http1(http1::inbound::Body),
+    /// A stream of HTTP/2.
+    Http2(Incoming),
     /// A stream of HTTP/3.
     Http3(Box<http3::Body>),
 }
@@ -48,14 +54,15 @@ pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
 
 impl From<Incoming> for Source {
     fn from(incoming: Incoming) -> Self {
-        Self::Hyper(incoming)
+        Self::Http2(incoming)
     }
 }
 
 impl Source {
     fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         match self {
-            Self::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Http1(body) => body.poll_frame(cx).map_err(Into::into),
+            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -63,27 +70,29 @@ impl Source {
     /// Nothing is left.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(incoming) => incoming.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
             Self::Http3(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(incoming) => incoming.size_hint(),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(incoming) => incoming.size_hint(),
             Self::Http3(body) => body.size_hint(),
         }
     }
 }
 
-/// How far a client's body has come. Shared between the body, which hyper owns, and the request's handler.
+/// How far a client's body has come. Shared between the body, which its connection owns, and the request's handler.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Bytes handed on.
     pub(crate) bytes: Cell<u64>,
-    /// Hyper has asked for it at least once.
+    /// It was asked for at least once.
     pub(crate) is_touched: Cell<bool>,
-    /// Hyper has asked for more and the client has not sent it yet: it is the client that is waited for, not the member.
+    /// More was asked for and the client has not sent it yet: it is the client that is waited for, not the member.
     pub(crate) is_awaited: Cell<bool>,
     /// All of it has been handed on.
     pub(crate) has_ended: Cell<bool>,
@@ -201,18 +210,18 @@ pub(crate) enum ResponseBody {
 
 /// A member's answer under way, with the connection that brings it.
 pub(crate) struct Forwarded {
-    incoming: Incoming,
+    arriving: Arriving,
     /// `None` once the connection has gone back to the pool.
     upstream: Option<Box<Upstream>>,
     /// The request's own body, which may still be on its way.
     progress: Option<Rc<Progress>>,
-    /// The member has broken off; hyper is still to be told.
+    /// The member has broken off; whoever writes the answer is still to be told.
     is_broken: bool,
     hold: Hold,
     pub(super) record: Box<Record>,
 }
 
-/// Why a body ended early; hyper then cuts the client's connection.
+/// Why a body ended early; the client's connection, or its stream, is then cut.
 #[derive(Debug)]
 pub(crate) struct BrokenOff(pub(crate) StatusDetail);
 
@@ -234,7 +243,7 @@ impl ResponseBody {
     /// A member's answer, through an encoder if there is one. What has no body is over at once.
     pub(crate) fn forwarded(mut forwarded: Forwarded, encoder: Option<Encoder>) -> Self {
         forwarded.record.client.watched.set_answering();
-        if forwarded.incoming.is_end_stream() {
+        if forwarded.arriving.is_end_stream() {
             forwarded.finish();
         }
         match encoder {
@@ -291,37 +300,18 @@ impl ResponseBody {
 impl Forwarded {
     /// An answer whose head has come on this connection.
     pub(super) fn new(
-        incoming: Incoming,
+        arriving: Arriving,
         upstream: Box<Upstream>,
         record: Box<Record>,
         progress: Option<Rc<Progress>>,
     ) -> Self {
         let hold = Hold::default();
-        Self { incoming, upstream: Some(upstream), progress, is_broken: false, hold, record }
-    }
-
-    fn poll_incoming(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let incoming = Pin::new(&mut self.incoming);
-        match &self.upstream {
-            Some(upstream) => upstream.poll_on(cx, |cx| incoming.poll_frame(cx)),
-            None => incoming.poll_frame(cx),
-        }
+        Self { arriving, upstream: Some(upstream), progress, is_broken: false, hold, record }
     }
 
     /// The next piece. Asking for it is what makes the connection read on.
-    fn poll_driven(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let polled = self.poll_incoming(cx);
-        if polled.is_ready() {
-            return polled;
-        }
-        if let Some(upstream) = &mut self.upstream {
-            upstream.drive(cx);
-        }
-        let polled = self.poll_incoming(cx);
-        if let (true, Some(upstream)) = (polled.is_pending(), &self.upstream) {
-            upstream.remind(cx);
-        }
-        polled
+    fn poll_arriving(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        self.arriving.poll_frame(self.upstream.as_deref_mut(), cx, &self.record.client.context.scratch)
     }
 
     /// All of the answer is here: the connection goes back to the pool.
@@ -353,11 +343,11 @@ impl Forwarded {
         if self.hold.must_wait(|| context.most_buffered(&self.record.world), cx) {
             return Poll::Pending;
         }
-        match self.poll_driven(cx) {
+        match self.poll_arriving(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
-                // Behind trailers nothing comes, and hyper does not ask for it.
-                if self.incoming.is_end_stream() || frame.is_trailers() {
+                // Behind trailers nothing comes, and nobody asks for it.
+                if self.arriving.is_end_stream() || frame.is_trailers() {
                     self.finish();
                 }
                 let (hold, buffer) = (&mut self.hold, &self.record.client.context.buffer);
@@ -368,7 +358,7 @@ impl Forwarded {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                // A failed body makes hyper drop what it has not written yet: that goes out first.
+                // A failed body makes hyper drop what it has not written yet of a stream: that goes out first.
                 self.is_broken = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -383,12 +373,12 @@ impl Forwarded {
     /// Reads on, so that the connection can be kept; gives up on what is long or broken.
     fn discard(&mut self, cx: &mut TaskContext<'_>) {
         while self.upstream.is_some()
-            && let Poll::Ready(polled) = self.poll_driven(cx)
+            && let Poll::Ready(polled) = self.poll_arriving(cx)
         {
             match polled {
                 Some(Ok(frame)) => {
                     self.record.bytes_down += frame.data_ref().map_or(0, Bytes::len) as u64;
-                    if self.incoming.is_end_stream() || frame.is_trailers() {
+                    if self.arriving.is_end_stream() || frame.is_trailers() {
                         self.finish();
                     } else if self.record.bytes_down > MAX_DISCARDED {
                         self.upstream = None;
@@ -432,7 +422,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes, _) => bytes.is_none(),
-            Self::Forwarded(forwarded) => forwarded.incoming.is_end_stream(),
+            Self::Forwarded(forwarded) => forwarded.arriving.is_end_stream(),
             Self::Compressed(compressed) => compressed.is_over(),
             Self::Tunnel => true,
         }
@@ -442,7 +432,7 @@ impl Body for ResponseBody {
         match self {
             Self::Tunnel => SizeHint::with_exact(0),
             Self::Own(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Forwarded(forwarded) => forwarded.incoming.size_hint(),
+            Self::Forwarded(forwarded) => forwarded.arriving.size_hint(),
             Self::Compressed(_) => SizeHint::default(),
         }
     }

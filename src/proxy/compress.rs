@@ -13,10 +13,10 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 
 pub(crate) use self::encoder::{Encoder, Encoders};
+use super::arriving::Arriving;
 use super::body::{BrokenOff, Forwarded};
 use super::record::Record;
 use crate::ledger::process::Traffic;
@@ -27,7 +27,7 @@ use crate::model::header::vary;
 const PIECE: usize = 16 * 1024;
 
 /// Makes an answer's head that of the answer as this client gets it. The encoder for its body, if it is compressed.
-pub(super) fn begin(wanted: Wanted, record: &Record, response: &mut Response<Incoming>) -> Option<Encoder> {
+pub(super) fn begin(wanted: Wanted, record: &Record, response: &mut Response<Arriving>) -> Option<Encoder> {
     if response.body().is_end_stream() && !wanted.is_head {
         return None;
     }
@@ -160,7 +160,7 @@ impl Compressed {
             }
             Poll::Ready(None) => Poll::Ready(self.encoder.take().map(Encoder::finish).unwrap_or_default()),
             Poll::Ready(Some(Err(error))) => {
-                // What has come so far goes out, and without an end. Hyper writes it in the turn that it is given.
+                // What has come so far goes out, and without an end. It is written in the turn that it is given.
                 let out = self.flush();
                 self.encoder = None;
                 self.last = Some(Err(error));

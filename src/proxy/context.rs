@@ -14,6 +14,7 @@ use super::breaker::Waiting;
 use super::compress::Encoders;
 use super::connection_log;
 use super::handshake::Handshaking;
+use super::http1::scratch::Scratch;
 use super::kept::Store;
 use super::live::Pools;
 use super::pool::Pool;
@@ -54,6 +55,8 @@ pub struct Context {
     current: RefCell<Rc<Current>>,
     /// Kept connections to members.
     pub(crate) pool: Pool,
+    /// What they read into and write from.
+    pub(crate) scratch: Scratch,
     /// Requests that wait for a connection.
     pub(crate) waiting: Rc<Waiting>,
     /// Encoders of answers under way.
@@ -143,6 +146,7 @@ impl Context {
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),
             pool: Pool::default(),
+            scratch: Scratch::default(),
             waiting: Rc::default(),
             encoders: Encoders::default(),
             pools: RefCell::default(),

@@ -11,16 +11,17 @@ use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::TrySendError;
 use pin_project_lite::pin_project;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::arriving::Arriving;
 use super::body::{Progress, RequestBody};
 use super::breaker::{self, Way};
 use super::context::Context as Worker;
 use super::failure::{Failure, Stage};
-use super::pool::{Answer, Upstream};
+use super::http1::member::{Conn, Fault, Outgoing, Unsent};
+use super::pool::Upstream;
 use super::serve::Client;
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
@@ -36,7 +37,7 @@ pub(crate) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 /// A plan that names what is not there: a fault of ours.
 pub(crate) const MISPLACED: Failure = Failure { stage: Stage::Pick, detail: StatusDetail::InternalError };
 
-/// What failed, and the request if it never went out.
+/// What failed, and a stream's request if it never went out.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     pub(crate) unsent: Option<Box<Request<RequestBody>>>,
@@ -73,7 +74,6 @@ async fn connect_to(
     member: &LiveMember,
     protocol: Protocol,
 ) -> Result<Box<Upstream>, Failure> {
-    let failed = |detail| Failure { stage: Stage::Connect, detail };
     let mut connecting = pin!(open(&client.context, member, protocol));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(Some(connected)),
@@ -82,13 +82,7 @@ async fn connect_to(
     });
     let timeout = Failure { stage: Stage::Timeout, detail: StatusDetail::BackendTimeout };
     let (stream, peer) = connected.await.ok_or(timeout)??;
-    let (send, conn) = http1::Builder::new()
-        .max_header_size(MAX_RESPONSE_HEAD)
-        .max_buf_size(MAX_RESPONSE_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| failed(StatusDetail::FailedToConnectToBackend))?;
-    let mut upstream = Upstream::new(conn, send, member.numbered.number);
+    let mut upstream = Upstream::new(Conn::new(stream), member.numbered.number);
     upstream.peer = peer;
     Ok(upstream)
 }
@@ -136,38 +130,38 @@ async fn reach(
     }
 }
 
-pin_project! {
-    /// An attempt under way: see [`send`]. Written out, since an `async` block would keep what it waits for twice.
-    pub(crate) struct Sending<'a, F> {
-        #[pin]
-        answer: F,
-        client: &'a Client,
-        upstream: &'a mut Upstream,
-        progress: Option<&'a Progress>,
-    }
+/// An attempt under way on a connection of its own: see [`send`].
+pub(crate) struct Sending<'a> {
+    client: &'a Client,
+    conn: &'a mut Conn,
+    /// `None` once it is under way.
+    outgoing: Option<&'a mut Outgoing>,
+    served: u64,
+    progress: Option<&'a Progress>,
 }
 
 /// Sends the request and waits for the head of the answer. Dropping the future closes the connection, so that a
-/// client that leaves stops the member's work. `None` on a shared connection.
+/// client that leaves stops the member's work. What was not sent is still in `outgoing`. `None` on a shared connection.
 pub(crate) fn send<'a>(
     client: &'a Client,
     upstream: &'a mut Upstream,
-    request: Request<RequestBody>,
+    outgoing: &'a mut Outgoing,
     progress: Option<&'a Progress>,
-) -> Option<impl Future<Output = Result<Response<Incoming>, Failed>> + 'a> {
-    let answer = upstream.send(request)?;
-    Some(Sending { answer, client, upstream, progress })
+) -> Option<Sending<'a>> {
+    let served = upstream.served();
+    let conn = upstream.own()?;
+    Some(Sending { client, conn, outgoing: Some(outgoing), served, progress })
 }
 
 /// The same on a stream of a shared connection. Dropping the future resets the stream.
 pub(crate) async fn send_shared(
     client: &Client,
     upstream: &mut Upstream,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     progress: Option<&Progress>,
-) -> Result<Response<Incoming>, Failed> {
+) -> Result<Response<Arriving>, Failed> {
     let Some(seat) = upstream.seat() else { return Err(Failed { failure: MISPLACED, unsent: None }) };
-    let unsent = |failure, request| Err(Failed { failure, unsent: Some(Box::new(request)) });
+    let unsent = |failure, request| Err(Failed { failure, unsent: Some(request) });
     let mut send = match seat.ready(client).await {
         Ok(send) => send,
         Err(failure) => return unsent(failure, request),
@@ -176,14 +170,25 @@ pub(crate) async fn send_shared(
     if to_http2(&mut request, scheme).is_err() {
         return unsent(Failure::client(StatusDetail::InvalidRequestHeaders), request);
     }
-    let answer = send.try_send_request(request);
-    let sent = Sending { answer, client, upstream, progress }.await;
-    sent.map_err(|mut failed| {
+    let answer = send.try_send_request(*request);
+    SendingShared { answer, client, upstream, progress }.await.map_err(|mut failed| {
         if let Some(request) = failed.unsent.as_deref_mut() {
             from_http2(request);
         }
         failed
     })
+}
+
+pin_project! {
+    /// An attempt under way on a stream: see [`send_shared`]. Written out, since an `async` block would keep what it
+    /// waits for twice.
+    struct SendingShared<'a, F> {
+        #[pin]
+        answer: F,
+        client: &'a Client,
+        upstream: &'a Upstream,
+        progress: Option<&'a Progress>,
+    }
 }
 
 /// `Host` becomes `:authority` [RFC 9113 8.3.1].
@@ -206,34 +211,57 @@ fn from_http2(request: &mut Request<RequestBody>) {
     }
 }
 
-impl<F> Future for Sending<'_, F>
-where
-    F: Future<Output = Answer>,
-{
-    type Output = Result<Response<Incoming>, Failed>;
+impl Future for Sending<'_> {
+    type Output = Result<Response<Arriving>, Failed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        this.upstream.drive(cx);
-        let mut polled = this.upstream.poll_on(cx, |cx| this.answer.as_mut().poll(cx));
-        if polled.is_pending() && this.upstream.bury() {
-            polled = this.answer.poll(cx);
-        }
+        let Self { client, conn, outgoing, served, progress } = self.get_mut();
+        let scratch = &client.context.scratch;
+        let (polled, is_unsent) = match outgoing.take() {
+            Some(outgoing) => match conn.begin(outgoing, cx, scratch) {
+                Ok(()) => (Poll::Pending, false),
+                Err(Unsent) => (Poll::Ready(Err(Fault::Closed)), true),
+            },
+            None => (conn.poll_answer(cx, scratch), false),
+        };
         Poll::Ready(match polled {
-            Poll::Ready(Ok(response)) => Ok(response),
+            Poll::Ready(Ok(response)) => Ok(response.map(Arriving::Own)),
+            Poll::Ready(Err(fault)) => {
+                let failure = classify(client, fault, *served, is_unsent, *progress);
+                Err(Failed { failure, unsent: None })
+            }
+            Poll::Pending if client.watched.is_expired() => {
+                Err(Failed { failure: timed_out(client, *progress), unsent: None })
+            }
+            Poll::Pending => return Poll::Pending,
+        })
+    }
+}
+
+impl<F> Future for SendingShared<'_, F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+{
+    type Output = Result<Response<Arriving>, Failed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        Poll::Ready(match this.answer.poll(cx) {
+            Poll::Ready(Ok(response)) => Ok(response.map(Arriving::Shared)),
             Poll::Ready(Err(mut refused)) => {
                 let unsent = refused.take_message().map(Box::new);
                 let served = this.upstream.served();
-                let fault = stream_error(refused.error());
+                let error = stream_error(refused.error());
                 let is_refused =
-                    fault.is_some_and(|fault| fault.reason() == Some(h2::Reason::REFUSED_STREAM));
-                let is_gone = fault.is_some_and(|fault| fault.is_go_away() && fault.is_remote());
+                    error.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
+                let is_gone = error.is_some_and(|error| error.is_go_away() && error.is_remote());
                 if let (Some(seat), true) = (this.upstream.seat(), is_gone || unsent.is_some()) {
                     seat.retire();
                 }
                 // Refused, or sent after its GOAWAY: the member has said that it did nothing with the request.
                 let is_unsent = unsent.is_some() || is_refused || is_gone;
-                let failure = classify(this.client, refused.error(), served, is_unsent, *this.progress);
+                let fault = fault_of_stream(refused.error());
+                let failure = classify(this.client, fault, served, is_unsent, *this.progress);
                 Err(Failed { failure, unsent })
             }
             Poll::Pending if this.client.watched.is_expired() => {
@@ -261,9 +289,19 @@ fn stream_error(error: &hyper::Error) -> Option<&h2::Error> {
     std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
+fn fault_of_stream(error: &hyper::Error) -> Fault {
+    if error.is_parse_too_large() {
+        Fault::TooLarge
+    } else if error.is_parse() {
+        Fault::Corrupt
+    } else {
+        Fault::Closed
+    }
+}
+
 fn classify(
     client: &Client,
-    error: &hyper::Error,
+    fault: Fault,
     served: u64,
     is_unsent: bool,
     progress: Option<&Progress>,
@@ -273,11 +311,10 @@ fn classify(
         return Failure::client(detail);
     }
     let at = |stage, detail| Failure { stage, detail };
-    if error.is_parse_too_large() {
-        return at(Stage::Answer, StatusDetail::BackendResponseHeadersTooLong);
-    }
-    if error.is_parse() {
-        return at(Stage::Answer, StatusDetail::BackendResponseCorrupted);
+    match fault {
+        Fault::TooLarge => return at(Stage::Answer, StatusDetail::BackendResponseHeadersTooLong),
+        Fault::Corrupt => return at(Stage::Answer, StatusDetail::BackendResponseCorrupted),
+        Fault::Closed => {}
     }
     let stage = match (is_unsent, served) {
         (true, _) => Stage::Unsent,

@@ -1,25 +1,22 @@
-//! Strict HTTP/1 framing of what clients send, checked before hyper reads it.
+//! Strict HTTP/1 framing of what clients send, and where the parts of it stand.
 //!
-//! hyper forgives: it takes bare LF and equal lengths sent twice, drops Content-Length beside Transfer-Encoding, and
-//! answers what it cannot parse with words of its own. What one party forgives and the next reads otherwise is how
-//! requests are smuggled, so the guard sees every byte first and lets through only what has one meaning
-//! (RFC 9112, and stricter where that leaves a choice). It is at least as strict as hyper's parser: a head that
-//! passes is a head that hyper takes, and every refusal is answered in our words [G 6b, 8].
+//! What one party forgives (a bare LF, equal lengths sent twice, Content-Length beside Transfer-Encoding) and the next
+//! reads otherwise is how requests are smuggled, so the guard sees every byte first and lets through only what has one
+//! meaning (RFC 9112, and stricter where that leaves a choice). Every refusal is answered in our words [G 6b, 8].
 //!
-//! The guard is pure: bytes in, verdict out. `GuardedIo` puts it between a socket and hyper.
+//! The guard is pure: bytes in, verdict out. [`super::http1::inbound`] shows it what a socket brings.
 //!
 //! A head passes whole or not at all; a body passes as it comes. Cost: one `memchr` and two short loops per line of a
 //! head, subtraction for a body with a length, one step per byte for chunk sizes and trailers only.
 
 mod chunked;
 mod head;
-mod io;
 
-pub(crate) use io::{GuardedIo, Shared};
+use std::ops::Range;
 
-use self::chunked::Chunked;
-use self::head::{Framing, Head};
-pub(crate) use self::head::{MAX_HEADERS, is_authority, is_target};
+use self::chunked::{Chunked, Scanned};
+use self::head::Head;
+pub(crate) use self::head::{Length, Lines, MAX_HEADERS, Part, is_authority, is_target};
 use crate::model::detail::StatusDetail;
 
 /// Longest request line with headers: 60 KiB [G 6b].
@@ -44,22 +41,23 @@ enum State {
     Length(u64),
     Chunked(Chunked),
     Refused(Refusal),
-    /// No HTTP any more.
-    Open,
 }
 
-/// What to do with the bytes that were shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    /// How many of the leading bytes may pass. The rest is to be kept and shown again with what follows it.
-    pub good: usize,
-    /// Why nothing after those may ever pass.
-    pub refusal: Option<Refusal>,
+/// What becomes of the bytes that were shown. What has not passed is to be kept, and shown again with what follows it.
+#[derive(Debug)]
+pub(crate) enum Passed {
+    /// A part of a head: nothing passes before the rest of it.
+    Nothing,
+    /// A whole head, so long.
+    Head { length: usize, lines: Lines },
+    /// So many bytes of a body, with the place of the data among them.
+    Body { used: usize, data: Range<usize>, has_ended: bool },
+    /// Nothing more may ever pass.
+    Refused(Refusal),
 }
 
 /// Where in a request the client is. For timeouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Phase {
     /// Nothing of a next request has come.
     Idle,
@@ -69,8 +67,6 @@ pub(crate) enum Phase {
     Body,
     /// Nothing more will pass.
     Refused,
-    /// A tunnel: nothing is looked at.
-    Open,
 }
 
 /// Why a client's bytes were refused: the client's fault, always.
@@ -96,29 +92,57 @@ impl Guard {
         Self { state: State::Head(Head::default()), max_head, heads: 0 }
     }
 
-    /// Judges the bytes that have come and not passed yet: those that the last verdict kept back, then new ones.
-    /// Reads each byte once, however they are split.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Verdict {
-        let mut good = 0;
-        while let Some(rest) = bytes.get(good..).filter(|rest| !rest.is_empty()) {
-            let (passed, next) = self.step(rest);
-            good += passed;
-            match next {
-                Next::Stay => break,
-                Next::Become(state) => self.state = state,
-                Next::Refuse(refusal) => self.state = State::Refused(refusal),
+    /// Judges the bytes that have come and not passed yet, up to the next border: those that the last judgement kept
+    /// back, then new ones. Reads each byte once, however they are split.
+    pub(crate) fn next(&mut self, bytes: &[u8]) -> Passed {
+        let passed = match &mut self.state {
+            State::Head(head) => match head.scan(bytes, self.max_head) {
+                Ok(None) => Passed::Nothing,
+                Ok(Some(length)) => {
+                    self.heads += 1;
+                    let lines = std::mem::take(head).into_lines();
+                    self.state = State::after_head(lines.length);
+                    return Passed::Head { length, lines };
+                }
+                Err(Refusal::Http2) if self.heads > 0 => Passed::Refused(Refusal::VersionNotSupported),
+                Err(refusal) => Passed::Refused(refusal),
+            },
+            State::Length(left) => {
+                let data = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= data as u64;
+                Passed::Body { used: data, data: 0..data, has_ended: *left == 0 }
             }
-            if let State::Refused(refusal) = self.state {
-                return Verdict { good, refusal: Some(refusal) };
-            }
+            State::Chunked(chunked) => match chunked.scan(bytes) {
+                (used, Scanned::Framing) => Passed::Body { used, data: 0..0, has_ended: false },
+                (used, Scanned::Data(data)) => Passed::Body { used, data, has_ended: false },
+                (used, Scanned::End) => Passed::Body { used, data: 0..0, has_ended: true },
+                (0, Scanned::Bad(why)) => Passed::Refused(Refusal::InvalidChunkFraming(why)),
+                // The bad byte is met again at the next call.
+                (used, Scanned::Bad(_)) => Passed::Body { used, data: 0..0, has_ended: false },
+            },
+            State::Refused(refusal) => Passed::Refused(*refusal),
+        };
+        match passed {
+            Passed::Refused(refusal) => self.state = State::Refused(refusal),
+            Passed::Body { has_ended: true, .. } => self.state = State::Head(Head::default()),
+            _ => {}
         }
-        Verdict { good, refusal: self.refusal() }
+        passed
     }
 
-    /// From here on everything passes: the connection was upgraded. A refusal of bytes that followed the upgrade's
-    /// head is forgotten; they were never HTTP.
-    pub(crate) fn pass_through(&mut self) {
-        self.state = State::Open;
+    /// Why these bytes, all that a client sends, would be refused.
+    pub(crate) fn refusal_of(max_head: usize, mut bytes: &[u8]) -> Option<Refusal> {
+        let mut guard = Self::new(max_head);
+        while !bytes.is_empty() {
+            let used = match guard.next(bytes) {
+                Passed::Nothing => return None,
+                Passed::Head { length, .. } => length,
+                Passed::Body { used, .. } => used,
+                Passed::Refused(refusal) => return Some(refusal),
+            };
+            bytes = bytes.get(used..).unwrap_or_default();
+        }
+        None
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -127,66 +151,24 @@ impl Guard {
             State::Head(_) => Phase::Idle,
             State::Length(_) | State::Chunked(_) => Phase::Body,
             State::Refused(_) => Phase::Refused,
-            State::Open => Phase::Open,
         }
     }
 
     /// How many heads have passed.
-    pub(crate) const fn heads(&self) -> u64 {
+    #[cfg(test)]
+    const fn heads(&self) -> u64 {
         self.heads
-    }
-
-    fn refusal(&self) -> Option<Refusal> {
-        if let State::Refused(refusal) = self.state { Some(refusal) } else { None }
-    }
-
-    /// Judges up to the next border between head and body or two requests.
-    fn step(&mut self, bytes: &[u8]) -> (usize, Next) {
-        match &mut self.state {
-            State::Head(head) => match head.scan(bytes, self.max_head) {
-                Ok(None) => (0, Next::Stay),
-                Ok(Some((length, framing))) => {
-                    self.heads += 1;
-                    (length, Next::Become(State::after_head(framing)))
-                }
-                Err(Refusal::Http2) if self.heads > 0 => (0, Next::Refuse(Refusal::VersionNotSupported)),
-                Err(refusal) => (0, Next::Refuse(refusal)),
-            },
-            State::Length(left) => {
-                let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= passed as u64;
-                (passed, if *left == 0 { Next::Become(State::Head(Head::default())) } else { Next::Stay })
-            }
-            State::Chunked(chunked) => {
-                let (passed, end) = chunked.scan(bytes);
-                match end {
-                    Ok(false) => (passed, Next::Stay),
-                    Ok(true) => (passed, Next::Become(State::Head(Head::default()))),
-                    Err(why) => (passed, Next::Refuse(Refusal::InvalidChunkFraming(why))),
-                }
-            }
-            State::Refused(refusal) => (0, Next::Refuse(*refusal)),
-            State::Open => (bytes.len(), Next::Stay),
-        }
     }
 }
 
 impl State {
-    fn after_head(framing: Framing) -> Self {
-        match framing {
-            Framing::None | Framing::Length(0) => Self::Head(Head::default()),
-            Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Chunked::default()),
+    fn after_head(length: Length) -> Self {
+        match length {
+            Length::Known(0) => Self::Head(Head::default()),
+            Length::Known(length) => Self::Length(length),
+            Length::Chunked => Self::Chunked(Chunked::default()),
         }
     }
-}
-
-/// What follows a step.
-enum Next {
-    /// All bytes are used up; more are needed.
-    Stay,
-    Become(State),
-    Refuse(Refusal),
 }
 
 impl Refusal {
@@ -208,11 +190,6 @@ impl Refusal {
             Self::VersionNotSupported | Self::Http2 => "version other than HTTP/1.0 and HTTP/1.1",
             Self::FailedParsing(why) | Self::InvalidHeaders(why) | Self::InvalidChunkFraming(why) => why,
         }
-    }
-
-    /// Whether it came in the body of a request whose head has passed: then that request's handler answers.
-    pub(crate) const fn is_in_body(self) -> bool {
-        matches!(self, Self::InvalidChunkFraming(_))
     }
 }
 

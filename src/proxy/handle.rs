@@ -1,6 +1,5 @@
 //! A request comes in: refused, redirected, or routed and made ready for a member. [`super::visit`] takes it from there.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use http::header::{ALT_SVC, EXPECT, HOST, REFERER, TE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, request};
-use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 
 use super::body::{ResponseBody, Source};
@@ -39,7 +37,7 @@ use crate::world::LiveService;
 pub(crate) fn handle(
     client: &Rc<Client>,
     request: Request<Source>,
-) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
+) -> impl Future<Output = Response<ResponseBody>> + use<> {
     let record = Record::open(client, client.context.world(), clock::now());
     let told = tells_of_http3(&record).then(|| client.clone());
     let (head, source) = request.into_parts();
@@ -78,7 +76,7 @@ impl<V> Handling<V> {
 }
 
 impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
-    type Output = Result<Response<ResponseBody>, Infallible>;
+    type Output = Response<ResponseBody>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
@@ -86,16 +84,16 @@ impl<V: Future<Output = Response<ResponseBody>>> Future for Handling<V> {
                 Handled::Visiting { visit, told } => {
                     let answer = ready!(visit.poll(cx));
                     if !error_page::is_due(&answer) {
-                        return Poll::Ready(Ok(telling(answer, told)));
+                        return Poll::Ready(telling(answer, told));
                     }
                     let told = told.take();
                     self.set(Self::answered(answer, told));
                 }
                 Handled::Replaced { coming, told } => {
-                    return coming.as_mut().poll(cx).map(|answer| Ok(telling(answer, told)));
+                    return coming.as_mut().poll(cx).map(|answer| telling(answer, told));
                 }
                 Handled::Answered { answer } => {
-                    return answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(*answer)));
+                    return answer.take().map_or(Poll::Pending, |answer| Poll::Ready(*answer));
                 }
             }
         }
@@ -203,7 +201,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let edits = Edits { route: way.edits.as_deref(), service: service.config.custom_headers.as_deref() };
     let known = Known { client: &client, places: &world.config.places, address };
     let filled = custom_headers::to_backend(edits, known, head);
-    let tunnel = if upgrade == Upgrade::None { None } else { head.extensions.remove::<OnUpgrade>() };
+    let tunnel = if upgrade == Upgrade::None { None } else { client.tunnel(head) };
     let origin = world.config.places.origin_of(address);
     record.mirror = (upgrade == Upgrade::None).then(|| Mirror::of(route.action, record, origin)).flatten();
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));
@@ -248,7 +246,7 @@ fn refuse(head: &request::Parts, seen: Seen) -> Result<Upgrade, Failure> {
 }
 
 /// Absolute form → origin form with `Host` from the authority [RFC 9112 3.2.2]; `Host` for clients that send none
-/// (HTTP/1.0); `Expect` ends here, since hyper answers it.
+/// (HTTP/1.0); `Expect` ends here, since it is answered here.
 fn origin_form(head: &mut request::Parts, seen: Seen, client: &Client) -> Result<(), Failure> {
     let malformed = Failure::client(StatusDetail::InvalidRequestHeaders);
     if let Some(authority) = head.uri.authority() {

@@ -6,7 +6,7 @@
 //! One pass looks at the names that are there; nothing is searched for that is not. A request costs one allocation
 //! for the trace and none for `X-Forwarded-For`, unless the client sent one.
 //!
-//! Lengths and Transfer-Encoding: hyper writes the framing of what it sends. That no request has both is the guard's
+//! Lengths and Transfer-Encoding: whoever writes a message frames it. That no request has both is the guard's
 //! promise; an answer that has both is refused (`has_two_framings`).
 
 use std::cell::RefCell;
@@ -245,7 +245,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool) {
         }
     }
     if found & 1 << CHUNKED != 0 {
-        // Overruled by Transfer-Encoding (RFC 9112, 6.3); left alone, it would frame what hyper sends on.
+        // Overruled by Transfer-Encoding (RFC 9112, 6.3); left alone, it would frame what is sent on.
         headers.remove(CONTENT_LENGTH);
     }
     if keep_upgrade {

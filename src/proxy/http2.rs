@@ -142,7 +142,8 @@ impl Connection {
         };
         let client = Rc::new(Client::of_stream(&self.client, stream));
         self.called.set(Some(client.clone()));
-        handle(&client, request.map(Source::from))
+        let answered = handle(&client, request.map(Source::from));
+        async move { Ok(answered.await) }
     }
 
     /// Whether GOAWAY is to be sent now; once.

@@ -294,7 +294,7 @@ impl Connection {
             stream.is_head.set(is_head);
         }
         let request = Request::from_parts(head, Source::Http3(body));
-        let Ok(answer) = handle(&client, request).await;
+        let answer = handle(&client, request).await;
         drop(client);
         if answer::send(answer, &mut send, &self.dates, is_head).await.is_err() {
             return;

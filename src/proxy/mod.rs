@@ -2,7 +2,7 @@
 //!
 //! [`arrival`] from whom, by a [`proxy_header`] where one is due →
 //! [`serve`] one client connection → [`guard`] strict framing, or `http2` → [`handle`] route, session key, pick, lease →
-//! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send, wait, classify → [`retry`] again or stop →
+//! [`pool`] kept connection, `shared` one of HTTP/2, or connect → [`forward`] send by `http1`, wait, classify → [`retry`] again or stop →
 //! [`headers`] both directions → [`body`] streams, through `compress` where that is asked for, and pays back at its end →
 //! [`record`] counts and logs, once.
 //! [`respond`] is the only maker of answers of our own; [`screen`] tells them without a request.
@@ -18,6 +18,7 @@
 
 pub mod access_log;
 pub mod arrival;
+mod arriving;
 mod aside;
 pub mod body;
 mod breaker;
@@ -28,7 +29,7 @@ pub mod connection_log;
 pub mod context;
 mod cors;
 mod custom_headers;
-mod driven;
+mod date;
 mod error_page;
 pub mod failure;
 mod floor;
@@ -38,6 +39,7 @@ pub mod handle;
 mod handshake;
 pub mod headers;
 mod hold;
+mod http1;
 mod http2;
 pub mod http3;
 pub mod https;

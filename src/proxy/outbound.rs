@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
+use http::{Request, request};
 
 use super::body::{Progress, RequestBody, Source};
 use super::floor::Floor;
+use super::http1::member::Outgoing;
+use super::http1::scratch::Scratch;
 use super::kept::{Copying, Kept, Store};
 use super::mirror::Mirror;
 use super::record::Record;
@@ -15,8 +17,9 @@ use super::retry::BodyState;
 pub(crate) struct Outbound {
     /// Ready to be sent. Boxed, and gone once it is: a request that waits for its answer should be small.
     request: Option<Box<Request<RequestBody>>>,
-    /// What it takes to send it again; `None` when it has a body, or was not sent yet.
-    copy: Option<Copy>,
+    /// What goes to a member of HTTP/1, and what it takes to send the request again; `None` when it was not sent yet, or
+    /// has a body and went out on a stream.
+    outgoing: Option<Outgoing>,
     is_idempotent: bool,
     /// `None` when the request has no body.
     progress: Option<Rc<Progress>>,
@@ -24,13 +27,6 @@ pub(crate) struct Outbound {
     keeps_body: bool,
     /// Who gets a copy once it is sent.
     mirror: Option<Box<Mirror>>,
-}
-
-/// A head without a body, as text. It costs one small allocation; a copy of the map would cost several, and a count
-/// up and down for each of its values.
-struct Copy {
-    method: Method,
-    text: Vec<u8>,
 }
 
 impl Outbound {
@@ -53,7 +49,14 @@ impl Outbound {
         *request.method_mut() = head.method;
         *request.uri_mut() = head.uri;
         *request.headers_mut() = head.headers;
-        Self { request: Some(request), copy: None, is_idempotent, progress, keeps_body: false, mirror: None }
+        Self {
+            request: Some(request),
+            outgoing: None,
+            is_idempotent,
+            progress,
+            keeps_body: false,
+            mirror: None,
+        }
     }
 
     /// Keeps the body as it passes, for another attempt. Without a body, there is nothing to be done.
@@ -72,35 +75,51 @@ impl Outbound {
         self.mirror = Some(mirror);
     }
 
-    /// The next attempt's request; `None` when it cannot be sent again. A request without body leaves a copy, since it
-    /// may have to be retried [G 5.7].
-    pub(crate) fn next(&mut self) -> Option<Request<RequestBody>> {
-        let Some(request) = self.request.take() else {
-            let mut request = self.copy.as_ref()?.request()?;
-            if let Some(kept) = self.kept() {
-                *request.body_mut() = RequestBody::Kept(Some(kept));
+    /// The next attempt's request, and how far its body has come; `None` when it cannot be sent again.
+    pub(crate) fn next(&mut self, scratch: &Scratch) -> Option<(&mut Outgoing, Option<&Progress>)> {
+        if let Some(mut request) = self.request.take() {
+            self.copy_to_mirror(&request);
+            match &mut self.outgoing {
+                None => self.outgoing = Some(Outgoing::of(&mut request)),
+                Some(outgoing) => outgoing.restore(std::mem::take(request.body_mut())),
             }
-            return Some(request);
+            scratch.give_map(std::mem::take(request.headers_mut()));
+        }
+        self.restore_kept()?;
+        Some((self.outgoing.as_mut()?, self.progress.as_deref()))
+    }
+
+    /// The same for a stream of HTTP/2. A request without body leaves a copy whatever its method: the member may say
+    /// that it did nothing with it.
+    pub(crate) fn next_request(&mut self) -> Option<Box<Request<RequestBody>>> {
+        let Some(request) = self.request.take() else {
+            self.restore_kept()?;
+            return self.outgoing.as_mut()?.request().map(Box::new);
         };
-        if self.copy.is_none() && (self.keeps_body || self.progress.is_none() && self.is_idempotent) {
-            self.copy = Some(Copy::of(&request));
+        if self.outgoing.is_none() && (self.keeps_body || self.progress.is_none()) {
+            self.outgoing = Some(Outgoing::head_of(&request));
         }
+        self.copy_to_mirror(&request);
+        Some(request)
+    }
+
+    /// Puts the copy of a body in the place of the one that is gone; `None` when there is no copy.
+    fn restore_kept(&mut self) -> Option<()> {
+        let is_gone = self.progress.is_some() && !self.outgoing.as_ref()?.has_body();
+        if is_gone {
+            let kept = self.kept()?;
+            self.outgoing.as_mut()?.restore(RequestBody::Kept(Some(kept)));
+        }
+        Some(())
+    }
+
+    fn copy_to_mirror(&mut self, request: &Request<RequestBody>) {
         if let Some(mirror) = self.mirror.take() {
-            mirror.launch(&request, self.progress.as_ref().and_then(|progress| progress.copying.get()));
+            mirror.launch(request, self.progress.as_ref().and_then(|progress| progress.copying.get()));
         }
-        Some(*request)
     }
 
-    /// The same for a stream of HTTP/2: the member may say that it did nothing with the request, and then it is sent
-    /// again whatever its method.
-    pub(crate) fn next_of_any(&mut self) -> Option<Request<RequestBody>> {
-        if self.progress.is_none() && self.copy.is_none() {
-            self.copy = self.request.as_deref().map(Copy::of);
-        }
-        self.next()
-    }
-
-    /// Takes back a request that never went out.
+    /// Takes back a request that never went out on a stream.
     pub(crate) fn restore(&mut self, unsent: Option<Box<Request<RequestBody>>>) {
         if unsent.is_some() {
             self.request = unsent;
@@ -111,10 +130,15 @@ impl Outbound {
     pub(crate) fn state(&self) -> BodyState {
         match &self.progress {
             None => BodyState::None,
-            Some(progress) if self.request.is_some() && !progress.is_touched.get() => BodyState::Untouched,
-            Some(_) if self.copy.is_some() && self.kept().is_some() => BodyState::Kept,
+            Some(progress) if self.is_whole() && !progress.is_touched.get() => BodyState::Untouched,
+            Some(_) if self.outgoing.is_some() && self.kept().is_some() => BodyState::Kept,
             Some(_) => BodyState::Spent,
         }
+    }
+
+    /// Nothing of it has gone out.
+    fn is_whole(&self) -> bool {
+        self.request.is_some() || self.outgoing.as_ref().is_some_and(Outgoing::has_body)
     }
 
     /// The body, if it has come whole and was kept for another attempt.
@@ -146,82 +170,5 @@ impl Outbound {
     /// Body bytes handed on so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.progress.as_ref().map_or(0, |progress| progress.bytes.get())
-    }
-}
-
-impl Copy {
-    /// Target behind its length; then each header behind the lengths of its name and its value.
-    fn of(request: &Request<RequestBody>) -> Self {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes();
-        let headers = request.headers();
-        let values: usize = headers.values().map(HeaderValue::len).sum();
-        // Names are guessed: looking at them twice would cost more than the few bytes.
-        let mut text = Vec::with_capacity(LENGTH + target.len() + headers.len() * (2 * LENGTH + 24) + values);
-        text.extend_from_slice(&length(target));
-        text.extend_from_slice(target);
-        for (name, value) in headers {
-            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-            text.reserve(2 * LENGTH + name.len() + value.len());
-            text.extend_from_slice(&length(name));
-            text.extend_from_slice(&length(value));
-            text.extend_from_slice(name);
-            text.extend_from_slice(value);
-        }
-        Self { method: request.method().clone(), text }
-    }
-
-    fn request(&self) -> Option<Request<RequestBody>> {
-        let mut rest = &*self.text;
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method.clone();
-        let target = take_length(&mut rest)?;
-        *request.uri_mut() = Uri::try_from(take(&mut rest, target)?).ok()?;
-        let headers: &mut HeaderMap = request.headers_mut();
-        while !rest.is_empty() {
-            let (name, value) = (take_length(&mut rest)?, take_length(&mut rest)?);
-            let name = HeaderName::from_bytes(take(&mut rest, name)?).ok()?;
-            headers.append(name, HeaderValue::from_bytes(take(&mut rest, value)?).ok()?);
-        }
-        Some(request)
-    }
-}
-
-/// Bytes of a length.
-const LENGTH: usize = 4;
-
-/// A head is at most 64 KiB long, so every part of it fits.
-fn length(part: &[u8]) -> [u8; LENGTH] {
-    u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes()
-}
-
-fn take_length(rest: &mut &[u8]) -> Option<usize> {
-    let (length, behind) = rest.split_first_chunk::<LENGTH>()?;
-    *rest = behind;
-    usize::try_from(u32::from_le_bytes(*length)).ok()
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (part, behind) = rest.split_at_checked(length)?;
-    *rest = behind;
-    Some(part)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_says_what_the_request_said() {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = Method::OPTIONS;
-        *request.uri_mut() = "/a%20b?c=d".parse().unwrap();
-        for (name, value) in [("host", "h"), ("x-empty", ""), ("accept", "a"), ("accept", "b")] {
-            request.headers_mut().append(name, HeaderValue::from_static(value));
-        }
-        request.headers_mut().append("x-bytes", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
-        let again = Copy::of(&request).request().unwrap();
-        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
-        assert_eq!(again.headers(), request.headers());
     }
 }

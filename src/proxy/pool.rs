@@ -1,26 +1,19 @@
 //! Kept connections to members, of one worker: no locks, no `Arc`.
 //!
-//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::forward`] and
-//! `driven`), which saves two wake-ups per request. While it is idle nobody polls it; it is looked at when taken
-//! out and swept once a second, so a member that closes is noticed.
+//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::http1::member`]), which saves
+//! two wake-ups per request. While it is idle nobody polls it; it is looked at before it is written to, and swept once a
+//! second, so a member that closes is noticed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
 
-use super::body::RequestBody;
 use super::breaker::Held;
-use super::driven::Driven;
+use super::http1::member::Conn;
 use super::shared::{Seat, SharedPool};
 use crate::ledger::service::Service;
 use crate::model::unit::{Span, Tick};
@@ -34,18 +27,8 @@ pub(crate) const MAX_IDLE: usize = 16_384;
 /// How long an idle connection is kept [G 5: backend keep-alive 600 s].
 pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
 
-/// Hyper's side of a connection to a member.
-pub(crate) type Conn = http1::Connection<TokioIo<Stream>, RequestBody>;
-
-/// What hyper makes of a request.
-pub(crate) type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
-
 /// A connection to a member. Boxed, so that moving it between pool, handler and body costs a pointer.
 pub(crate) struct Upstream {
-    /// `None` once it was dropped after its end.
-    conn: Option<Driven<Conn>>,
-    /// Hyper has done with it: it has ended, or its socket is to be a tunnel's.
-    has_ended: bool,
     link: Link,
     /// Number of the member that it leads to.
     member: u32,
@@ -61,30 +44,30 @@ pub(crate) struct Upstream {
 }
 
 /// What sends on a connection.
+// Only the box around it moves, and nearly all of them are of the larger kind.
+#[allow(clippy::large_enum_variant)]
 enum Link {
     /// One request after the other.
-    Own(http1::SendRequest<RequestBody>),
+    Own(Conn),
     /// One stream of HTTP/2; others drive the connection.
     Seat(Seat),
 }
 
 impl Upstream {
-    pub(crate) fn new(conn: Conn, send: http1::SendRequest<RequestBody>, member: u32) -> Box<Self> {
-        Self::made(Some(conn), Link::Own(send), member)
+    pub(crate) fn new(conn: Conn, member: u32) -> Box<Self> {
+        Self::made(Link::Own(conn), member)
     }
 
     /// A stream of a shared connection.
     pub(crate) fn of_seat(seat: Seat, member: u32) -> Box<Self> {
         let (peer, served) = (seat.peer(), seat.before());
-        let mut upstream = Self::made(None, Link::Seat(seat), member);
+        let mut upstream = Self::made(Link::Seat(seat), member);
         (upstream.peer, upstream.served) = (peer, served);
         upstream
     }
 
-    fn made(conn: Option<Conn>, link: Link, member: u32) -> Box<Self> {
+    fn made(link: Link, member: u32) -> Box<Self> {
         Box::new(Self {
-            has_ended: conn.is_none(),
-            conn: conn.map(Driven::new),
             link,
             member,
             peer: None,
@@ -108,62 +91,19 @@ impl Upstream {
         self.served
     }
 
-    /// Hands a request to a connection of its own, to be driven now; `None` on a shared one.
-    pub(crate) fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Option<impl Future<Output = Answer> + use<>> {
-        let (Link::Own(send), Some(conn)) = (&mut self.link, &self.conn) else { return None };
-        Some(conn.muted(|| send.try_send_request(request)))
-    }
-
-    /// Asks for the next piece of what comes on this connection. That of one of its own comes only while it is driven:
-    /// nobody has to be woken for it, neither here nor there.
-    pub(crate) fn poll_on<T>(
-        &self,
-        cx: &mut TaskContext<'_>,
-        poll: impl FnOnce(&mut TaskContext<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        match &self.conn {
-            Some(conn) => conn.muted(|| poll(&mut TaskContext::from_waker(Waker::noop()))),
-            None => poll(cx),
+    /// The connection, if it is not a shared one.
+    pub(crate) const fn own(&mut self) -> Option<&mut Conn> {
+        match &mut self.link {
+            Link::Own(conn) => Some(conn),
+            Link::Seat(_) => None,
         }
     }
 
-    fn is_ready(&self) -> bool {
-        matches!(&self.link, Link::Own(send) if send.is_ready())
-    }
-
-    /// Drives the connection. What went wrong, if it has ended, is told by whatever waits for an answer on it.
-    pub(crate) fn drive(&mut self, cx: &TaskContext<'_>) {
-        if !self.has_ended {
-            self.has_ended = self.conn.as_mut().is_none_or(|conn| conn.poll(cx).is_ready());
-        }
-    }
-
-    /// Wakes `cx` if the connection is to be driven again.
-    pub(crate) fn remind(&self, cx: &TaskContext<'_>) {
-        if let (Some(conn), false) = (&self.conn, self.has_ended) {
-            conn.remind(cx);
-        }
-    }
-
-    /// Drives the connection until it has ended.
-    pub(crate) fn poll_end(&mut self, cx: &TaskContext<'_>) -> Poll<()> {
-        self.drive(cx);
-        if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Drops a connection that has ended; hyper then gives back a request that it had not sent. Whether there was one.
-    pub(crate) fn bury(&mut self) -> bool {
-        self.has_ended && self.conn.take().is_some()
-    }
-
-    /// The socket of a connection that hyper has done with after a 101, what of the tunnel's bytes it has read, and the
-    /// connection's room.
+    /// The socket of a connection after a 101, what of the tunnel's bytes has been read, and the connection's room.
     pub(crate) fn into_socket(self) -> Option<(Stream, Bytes, Option<Held>)> {
-        let parts = self.conn?.into_inner().into_parts();
-        Some((parts.io.into_inner(), parts.read_buf, self.held))
+        let Link::Own(conn) = self.link else { return None };
+        let (socket, early) = conn.into_socket()?;
+        Some((socket, early, self.held))
     }
 
     /// Whether it takes up room of this service.
@@ -173,14 +113,13 @@ impl Upstream {
 
     /// Whether it can take a request; looks at the socket.
     fn is_usable(&mut self) -> bool {
-        self.drive(&TaskContext::from_waker(Waker::noop()));
-        !self.has_ended && self.is_ready()
+        self.own().is_some_and(|conn| conn.is_idle() && conn.is_quiet())
     }
 }
 
 /// Idle connections by member number.
 #[derive(Default)]
-// A connection is some kilobytes; it goes in and out of here at every request, and only its box moves.
+// A connection goes in and out of here at every request, and only its box moves.
 #[allow(clippy::vec_box)]
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
@@ -210,30 +149,18 @@ impl Pool {
     fn take_own(&self, member: u32) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&member)?;
-        while let Some(upstream) = stack.pop() {
-            self.total.set(self.total.get().saturating_sub(1));
-            // Whether the member has closed it shows when it is first driven; the request then comes back unsent.
-            if !upstream.has_ended && upstream.is_ready() {
-                return Some(upstream);
-            }
-        }
-        None
+        // Whether the member has closed it shows before it is written to; the request then comes back unsent.
+        let upstream = stack.pop()?;
+        self.total.set(self.total.get().saturating_sub(1));
+        Some(upstream)
     }
 
     /// Keeps a connection that has ended its request, if it can take another.
     pub(crate) fn give(&self, mut upstream: Box<Upstream>, now: Tick) {
-        if upstream.seat().is_some() {
-            return;
-        }
-        if let Some(conn) = &upstream.conn {
-            conn.leave();
-        }
-        if !upstream.is_ready() {
-            // Hyper has to see the end of the message before it is ready for the next.
-            upstream.drive(&TaskContext::from_waker(Waker::noop()));
-        }
+        let Link::Own(conn) = &upstream.link else { return };
+        let is_idle = conn.is_idle();
         upstream.served += 1;
-        let is_spent = upstream.has_ended || !upstream.is_ready() || upstream.served >= upstream.most;
+        let is_spent = !is_idle || upstream.served >= upstream.most;
         if is_spent || self.total.get() >= MAX_IDLE {
             return;
         }

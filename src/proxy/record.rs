@@ -290,7 +290,7 @@ impl Drop for Record {
     }
 }
 
-/// The log line of a head that hyper never saw, or of a client that did not get so far: what it said is not repeated.
+/// The log line of a head that was refused, or of a client that did not get so far: what it said is not repeated.
 pub(crate) fn log_refusal(
     context: &Context,
     (listener, remote_ip): (u32, IpAddr),

@@ -48,7 +48,7 @@ pub(crate) fn abort(mut record: Box<Record>, status: u16) -> Response<ResponseBo
     own(record, status, body, false)
 }
 
-/// The same as [`failure`], as bytes, for when hyper has given up on the connection.
+/// The same as [`failure`], as bytes, for what never became a request.
 pub(crate) fn raw(status: u16, detail: StatusDetail) -> Vec<u8> {
     let body = page(status, detail);
     format!(

@@ -21,7 +21,7 @@ pub(crate) struct Own {
 
 /// The answer to an HTTP/1.1 request with this head; `None` when it is routed.
 pub(crate) fn own_answer(head: &request::Parts) -> Option<Own> {
-    if let Some(refusal) = Guard::new(MAX_HEAD).feed(&as_sent(head)).refusal {
+    if let Some(refusal) = Guard::refusal_of(MAX_HEAD, &as_sent(head)) {
         let (status, detail) = refusal.answer();
         return Some(Own { status, detail, location: None, why: Some(refusal.why()) });
     }

@@ -1,19 +1,14 @@
-//! One client connection: guard, hyper, deadlines, drain; and the answer to a head that hyper never saw. A client that
+//! One client connection: HTTP/1.1, deadlines, drain; and the answer to a head that was refused. A client that
 //! begins with HTTP/2 is refused by the guard like any other that speaks no HTTP/1, and goes on with `http2`:
 //! so it costs HTTP/1 nothing to listen for it.
 
 use std::cell::{Cell, OnceCell};
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Poll;
 
 use http::{HeaderValue, Version, request};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::arrival::Arrival;
@@ -21,10 +16,12 @@ use super::body::Source;
 use super::client_cert::ClientCert;
 use super::connection::Open;
 use super::context::Context;
-use super::guard::{self, GuardedIo, MAX_HEAD, MAX_HEAD_CLASSIC, Phase};
+use super::guard::{MAX_HEAD, MAX_HEAD_CLASSIC, Phase, Refusal};
 use super::handle::handle;
 use super::handshake::Secured;
 use super::headers::Hop;
+use super::http1::inbound::{Bring, End, Inbound, Reins, Talk};
+use super::upgrade::ClientSide;
 use super::watch::{NEVER, Watched};
 use super::{http2, http3, record, respond};
 use crate::clock;
@@ -39,8 +36,6 @@ use crate::world::World;
 pub(crate) const HEAD_TIMEOUT: Span = Span::secs(30);
 /// Seconds that a client may remember that HTTP/3 is spoken here: 30 days, as Google says.
 const ALTERNATIVE_SEC: u32 = 2_592_000;
-/// Bytes that hyper reads at once of a connection of HTTP/1, and holds of answers: more than any head.
-const BUFFER: usize = 80 * 1024;
 /// How long we listen to a client that we have refused, so that our answer is not lost in a reset.
 const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
@@ -73,7 +68,7 @@ pub(crate) struct Client {
 
 /// What brings a client's requests.
 enum Link {
-    Connection(Arc<guard::Shared>),
+    Connection(Rc<dyn Bring>),
     Stream(http2::Stream),
     /// Nobody: a copy of a request is sent to another service.
     Copy,
@@ -176,10 +171,7 @@ impl Client {
         self.watched.set_served_by(None);
         self.watched.set_limit(NEVER);
         match &self.link {
-            Link::Connection(guard) => {
-                self.watched.set_deadline(now + self.keep_alive.get());
-                guard.request_done();
-            }
+            Link::Connection(_) => self.watched.set_deadline(now + self.keep_alive.get()),
             Link::Stream(stream) => {
                 self.watched.set_deadline(NEVER);
                 self.watched.forget();
@@ -196,19 +188,20 @@ impl Client {
 
     /// Why the body of the request under way is refused, if it is.
     pub(crate) fn refusal(&self) -> Option<StatusDetail> {
-        self.guard()?.refusal().map(|refusal| refusal.answer().1)
+        self.connection()?.talk().refusal().map(|refusal| refusal.answer().1)
     }
 
     /// Whether a connection of HTTP/1 still owes a part of the request's body. Answered now, it must end: nobody reads
     /// the rest.
     pub(super) fn owes_body(&self) -> bool {
-        self.guard().is_some_and(|guard| guard.phase() == Phase::Body)
+        self.connection().is_some_and(|connection| connection.owes_body())
     }
 
-    /// The connection becomes a tunnel.
-    pub(crate) fn pass_through(&self) {
-        if let Some(guard) = self.guard() {
-            guard.pass_through();
+    /// The client's side of a tunnel, for after the answer to this request.
+    pub(super) fn tunnel(&self, head: &mut request::Parts) -> Option<ClientSide> {
+        match self.connection() {
+            Some(connection) => Some(ClientSide::Connection(connection.talk().tunnel())),
+            None => head.extensions.remove::<OnUpgrade>().map(ClientSide::Stream),
         }
     }
 
@@ -274,9 +267,9 @@ impl Client {
         self.keep_alive.set(keep_alive);
     }
 
-    const fn guard(&self) -> Option<&Arc<guard::Shared>> {
+    const fn connection(&self) -> Option<&Rc<dyn Bring>> {
         match &self.link {
-            Link::Connection(guard) => Some(guard),
+            Link::Connection(connection) => Some(connection),
             Link::Stream(_) | Link::Quic | Link::Stream3(_) | Link::Copy => None,
         }
     }
@@ -324,81 +317,56 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
     let keep_alive = front.and_then(Front::http).map_or(HEAD_TIMEOUT, |front| front.keep_alive);
     drop(world);
     let is_agreed = ends.secured.is_some_and(|secured| secured.is_http2);
-    let (io, guard) = GuardedIo::new(stream, max_head);
-    let link = (Link::Connection(guard.clone()), place);
+    let inbound = Inbound::new(stream, max_head);
+    let link = (Link::Connection(inbound.clone()), place);
     let client = Rc::new(Client::of_connection(open, ends, link, keep_alive));
     client.watched.set_deadline(clock::now() + keep_alive);
-    let owed = if is_agreed { Some(io) } else { drive(&client, &guard, io).await };
-    let Some(mut io) = owed else { return };
-    // Boxed: rare beside HTTP/1, and their buffers would be part of every connection.
-    if is_agreed || guard.refusal() == Some(guard::Refusal::Http2) {
-        let (io, early) = io.into_rest();
+    if !is_agreed {
+        let end = drive(&client, &inbound).await;
+        let is_http2 = end == End::Refused && inbound.talk().refusal() == Some(Refusal::Http2);
+        if !is_http2 {
+            // Boxed: rare beside what goes on, and part of every connection otherwise.
+            return Box::pin(part_with(&client, &inbound, end)).await;
+        }
+    }
+    if let Some((io, early)) = inbound.take_rest() {
+        drop(inbound);
         Box::pin(http2::serve(client, io, early, max_head)).await;
-    } else {
-        Box::pin(refuse(&client, &guard, &mut io)).await;
     }
 }
 
-/// Lets hyper run until the connection ends. Returns the socket when an answer is still owed to it.
-async fn drive<S: Channel>(
-    client: &Rc<Client>,
-    guard: &guard::Shared,
-    io: GuardedIo<S>,
-) -> Option<GuardedIo<S>> {
-    let of_request = client.clone();
-    let service = service_fn(move |request| handle(&of_request, request.map(Source::from)));
-    let conn = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    let mut conn = conn;
-    let mut is_registered = false;
-    let mut is_draining = false;
-    poll_fn(|cx| {
-        if !is_registered {
-            client.watched.register(cx.waker());
-            is_registered = true;
-        }
-        if client.watched.drain.get() && !is_draining {
-            is_draining = true;
-            Pin::new(&mut conn).graceful_shutdown();
-        }
-        if client.watched.kill.get() || Pin::new(&mut conn).poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if !is_over(client, guard) {
-            return Poll::Pending;
-        }
-        // TLS has a message for an end in good order; without it, a client may think that it was cut off.
-        if client.secured.is_some() && is_idle(client, guard) {
-            Pin::new(&mut conn).graceful_shutdown();
-            let _ = Pin::new(&mut conn).poll(cx);
-        }
-        Poll::Ready(())
-    })
-    .await;
-    let is_owed =
-        guard.refusal().is_some_and(|refusal| !refusal.is_in_body()) || has_timed_out(client, guard);
-    let parts = if is_owed { conn.into_parts() } else { None };
-    parts.map(|parts| parts.io.into_inner())
-}
-
-fn is_idle(client: &Client, guard: &guard::Shared) -> bool {
-    !client.is_in_flight.get() && guard.phase() == Phase::Idle
+/// Answers requests until the connection ends.
+async fn drive<S: Channel>(client: &Rc<Client>, inbound: &Rc<Inbound<S>>) -> End {
+    let talk = inbound.talk();
+    let scratch = &client.context.scratch;
+    let reins = Reins { watched: &client.watched, is_over: &|| is_over(client, talk), scratch };
+    inbound.serve(&reins, |request| handle(client, request.map(Source::Http1))).await
 }
 
 /// Whether a deadline has passed that ends the connection itself.
-fn is_over(client: &Client, guard: &guard::Shared) -> bool {
-    if !client.is_in_flight.get() && guard.phase() == Phase::Head {
-        let deadline = guard.phase_since() + HEAD_TIMEOUT;
+fn is_over(client: &Client, talk: &Talk) -> bool {
+    if !client.is_in_flight.get() && talk.phase() == Phase::Head {
+        let deadline = talk.phase_since() + HEAD_TIMEOUT;
         client.watched.lower_deadline(deadline);
     }
     client.watched.is_expired()
 }
 
-fn has_timed_out(client: &Client, guard: &guard::Shared) -> bool {
-    client.watched.is_expired() && guard.phase() == Phase::Head && !client.is_in_flight.get()
+/// What a client is told at the end of its connection.
+async fn part_with<S: Channel>(client: &Client, inbound: &Inbound<S>, end: End) {
+    let talk = inbound.talk();
+    let is_idle = !client.is_in_flight.get() && talk.phase() == Phase::Idle;
+    let has_timed_out = end == End::Expired && !client.is_in_flight.get() && talk.phase() == Phase::Head;
+    if end == End::Refused || has_timed_out {
+        if let Some((mut io, _)) = inbound.take_rest() {
+            refuse(client, talk, &mut io).await;
+        }
+    } else if client.secured.is_some() && (end == End::Over || is_idle) {
+        // TLS has a message for an end in good order; without it, a client may think that it was cut off.
+        let _ = tokio::time::timeout(LINGER.to_std(), inbound.shut_down()).await;
+    }
+    // Whatever else may still know the connection, its socket ends here.
+    drop(inbound.take_rest());
 }
 
 pub(super) fn max_head(front: Option<&Front>) -> usize {
@@ -409,14 +377,12 @@ pub(super) fn max_head(front: Option<&Front>) -> usize {
 }
 
 /// Answers a head that was refused or never came whole, and waits a moment for the client to read it.
-async fn refuse<S: Channel>(client: &Client, guard: &guard::Shared, io: &mut GuardedIo<S>) {
-    let (status, detail) =
-        guard.refusal().map_or((408, StatusDetail::ClientTimedOut), guard::Refusal::answer);
+async fn refuse<S: Channel>(client: &Client, talk: &Talk, socket: &mut S) {
+    let (status, detail) = talk.refusal().map_or((408, StatusDetail::ClientTimedOut), Refusal::answer);
     let context = &client.context;
     context.process.count_unrouted(context.worker, detail, Some(status));
     record::log_refusal(context, (client.listener, client.peer.ip()), Some(status), detail);
-    // Past the guard, which keeps the socket open after a refused head for the sake of this very answer.
-    part(io.socket(), &respond::raw(status, detail)).await;
+    part(socket, &respond::raw(status, detail)).await;
 }
 
 /// A last answer; then listens for a moment, so that it is not lost in a reset.

@@ -11,14 +11,17 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
+use bytes::Bytes;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::sync::oneshot;
 
+use super::arriving::Arriving;
 use super::body::ResponseBody;
 use super::failure::{Failure, Stage};
+use super::http1::inbound::Socket;
 use super::http2;
 use super::pool::Upstream;
 use super::record::Record;
@@ -38,15 +41,14 @@ const BUFFER: usize = 16 * 1024;
 /// Answers with the member's 101 and starts the tunnel.
 pub(crate) fn open(
     record: Box<Record>,
-    mut response: Response<Incoming>,
+    mut response: Response<Arriving>,
     upstream: Box<Upstream>,
-    client_side: Option<OnUpgrade>,
+    client_side: Option<ClientSide>,
 ) -> Response<ResponseBody> {
     let Some(client_side) = client_side else {
         let detail = StatusDetail::WebsocketHandshakeFailed;
         return respond::failure(record, Failure { stage: Stage::Answer, detail });
     };
-    record.client.pass_through();
     let is_stream = record.client.stream().is_some();
     tokio::task::spawn_local(run(record, client_side, upstream));
     let mut answer = Response::new(ResponseBody::Tunnel);
@@ -59,12 +61,9 @@ pub(crate) fn open(
     answer
 }
 
-async fn run(mut record: Box<Record>, client_side: OnUpgrade, mut upstream: Box<Upstream>) {
+async fn run(mut record: Box<Record>, client_side: ClientSide, upstream: Box<Upstream>) {
     record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
-    // Hyper's own hand-over would have to be asked for before the member has answered; it ends with a 101 either way
-    // and leaves the socket open.
-    poll_fn(|cx| upstream.poll_end(cx)).await;
-    let Ok(client_side) = client_side.await else { return };
+    let Some(Socket { io: client_side, early: from_early }) = client_side.ready().await else { return };
     let Some((member_side, early, _held)) = upstream.into_socket() else { return };
     record.detail = Some(StatusDetail::WebsocketClosed);
     let limits = limits(&record);
@@ -73,13 +72,14 @@ async fn run(mut record: Box<Record>, client_side: OnUpgrade, mut upstream: Box<
     record.client.context.watch.add(watched.clone());
     let _forget = Forget(watched.clone());
     watched.set_deadline(limits.deadline(clock::now()));
-    let up = Rc::new(Cell::new(0));
+    let up = Rc::new(Cell::new(from_early.len() as u64));
     let down = Rc::new(Cell::new(early.len() as u64));
-    let mut from_client = Counted::new(TokioIo::new(client_side), up.clone(), watched.clone(), limits);
+    let mut from_client = Counted::new(client_side, up.clone(), watched.clone(), limits);
     let mut from_member = Counted::new(member_side, down.clone(), watched.clone(), limits);
     {
         let mut copying = pin!(async {
             from_client.write_all(&early).await?;
+            from_member.write_all(&from_early).await?;
             copy_bidirectional_with_sizes(&mut from_client, &mut from_member, BUFFER, BUFFER).await
         });
         poll_fn(|cx| {
@@ -94,6 +94,27 @@ async fn run(mut record: Box<Record>, client_side: OnUpgrade, mut upstream: Box<
     record.bytes_up = up.get();
     record.bytes_down = down.get();
     record.has_ended = true;
+}
+
+/// The client's side of a tunnel, before there is one.
+pub(crate) enum ClientSide {
+    /// A connection of HTTP/1.1.
+    Connection(oneshot::Receiver<Socket>),
+    /// A stream of HTTP/2.
+    Stream(OnUpgrade),
+}
+
+impl ClientSide {
+    /// Its socket, once the answer that opens the tunnel is written; `None` when it never was.
+    async fn ready(self) -> Option<Socket> {
+        match self {
+            Self::Connection(socket) => socket.await.ok(),
+            Self::Stream(stream) => {
+                let io = Box::new(TokioIo::new(stream.await.ok()?));
+                Some(Socket { io, early: Bytes::new() })
+            }
+        }
+    }
 }
 
 struct Forget(Rc<Watched>);

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
+use super::arriving::Arriving;
 use super::body::{Forwarded, ResponseBody};
 use super::breaker;
 use super::custom_headers::{self, Edits, Filled};
@@ -21,7 +20,8 @@ use super::pool::Upstream;
 use super::record::{Placed, Record};
 use super::route_action::Ordered;
 use super::session::{self, Claim};
-use super::{compress, respond, retry, upgrade};
+use super::upgrade::{self, ClientSide};
+use super::{compress, respond, retry};
 use crate::balance::pick::{self, Ask, NoPick, Reason};
 use crate::balance::weights;
 use crate::clock;
@@ -64,7 +64,7 @@ pub(crate) struct Session {
     pub(crate) claim: Claim,
     pub(crate) upgrade: Upgrade,
     /// The client's side of a tunnel.
-    pub(crate) tunnel: Option<OnUpgrade>,
+    pub(crate) tunnel: Option<ClientSide>,
     /// What the route does to the answer's headers.
     pub(crate) edits: Option<Arc<HeaderEdits>>,
     /// What was written down for the answer's headers when the request came.
@@ -79,7 +79,7 @@ pub(crate) struct Session {
 
 /// An answer's head, and the connection that brings the rest.
 struct Reached {
-    response: Response<Incoming>,
+    response: Response<Arriving>,
     upstream: Box<Upstream>,
 }
 
@@ -243,16 +243,16 @@ impl Visit {
             return Box::pin(self.send_on_stream(upstream)).await;
         }
         let sending = {
-            let request = self.outbound.next().ok_or(MISPLACED)?;
-            forward::send(&self.record.client, &mut upstream, request, self.outbound.progress())
-                .ok_or(MISPLACED)?
+            let client = &self.record.client;
+            let (outgoing, progress) = self.outbound.next(&client.context.scratch).ok_or(MISPLACED)?;
+            forward::send(client, &mut upstream, outgoing, progress).ok_or(MISPLACED)?
         };
         let sent = sending.await;
         self.settle(sent, upstream)
     }
 
     async fn send_on_stream(&mut self, mut upstream: Box<Upstream>) -> Result<Reached, Failure> {
-        let request = self.outbound.next_of_any().ok_or(MISPLACED)?;
+        let request = self.outbound.next_request().ok_or(MISPLACED)?;
         let progress = self.outbound.progress();
         let sent = forward::send_shared(&self.record.client, &mut upstream, request, progress).await;
         self.settle(sent, upstream)
@@ -261,7 +261,7 @@ impl Visit {
     /// What never went out may go out again.
     fn settle(
         &mut self,
-        sent: Result<Response<Incoming>, Failed>,
+        sent: Result<Response<Arriving>, Failed>,
         upstream: Box<Upstream>,
     ) -> Result<Reached, Failure> {
         sent.map(|response| Reached { response, upstream }).map_err(|Failed { failure, unsent }| {
@@ -318,8 +318,8 @@ impl Visit {
             record.detail = Some(StatusDetail::WebsocketHandshakeFailed);
         }
         let encoder = session.wanted.and_then(|wanted| compress::begin(wanted, &record, &mut response));
-        let (head, incoming) = response.into_parts();
-        let forwarded = Forwarded::new(incoming, upstream, record, outbound.into_progress());
+        let (head, arriving) = response.into_parts();
+        let forwarded = Forwarded::new(arriving, upstream, record, outbound.into_progress());
         let mut answer = Response::new(ResponseBody::forwarded(forwarded, encoder));
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -329,7 +329,7 @@ impl Visit {
     /// Why an answer must not reach the client, if it must not: it could be read in two ways, opens a tunnel that
     /// nobody asked for, or would open one on a stream of HTTP/2. There any 2xx does, so that only a member's 101 to
     /// the very handshake that we have made may become one.
-    fn fault_of(&self, response: &Response<Incoming>, seen: Seen) -> Option<StatusDetail> {
+    fn fault_of(&self, response: &Response<Arriving>, seen: Seen) -> Option<StatusDetail> {
         let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let is_websocket = self.session.upgrade == Upgrade::WebSocket;
         if let (true, Some(stream)) = (is_websocket, self.record.client.stream())

@@ -3,9 +3,12 @@
 //!
 //! The new text goes to a file of its own beside the old one (`.NAME.overspill-…`), with its mode and owner as far as
 //! this process may, and to the disk; then the two change names (`RENAME_EXCHANGE`) and the one that came out is
-//! compared with what was read before. If somebody has written it in the meantime, the names are changed back. File
-//! systems that cannot exchange, such as NFS, get a last look and a plain rename: an edit between these two is lost.
-//! Not kept: extended attributes and ACLs, and further hard links, which stay with the old text.
+//! compared with what was read before. If somebody has written it in the meantime, the names are changed back.
+//!
+//! Where names cannot be exchanged, as on NFS, the old file gets a second name right before a plain rename takes its
+//! first one, and is compared in the same way: only who renames an edit over it between these two calls has lost it.
+//! Where that cannot be either, there is a last look before the rename, and an edit in between is lost. Both are said
+//! once in the log. Not kept: extended attributes and ACLs, and further hard links, which stay with the old text.
 //!
 //! Everything here blocks.
 
@@ -16,10 +19,14 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Once;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use siphasher::sip::SipHasher13;
+
+const EDITED_TWICE: &str = "it was edited twice while it was replaced";
+const MOUNTED: &str = "is mounted by itself and cannot be replaced; mount its folder instead";
 
 /// What files of ours have in their names, behind a dot and the name of the file that they are for.
 const OURS: &str = ".overspill-";
@@ -58,9 +65,23 @@ pub(super) enum Moment {
     Found,
 }
 
+/// How names change; tests have file systems that cannot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub(super) exchange: fn(&Path, &Path) -> Result<(), Errno>,
+    pub(super) link: fn(&Path, &Path) -> io::Result<()>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { exchange, link: |file, name| fs::hard_link(file, name) }
+    }
+}
+
 /// A new text on the disk, beside the file that it is for. Dropping it takes it away.
 #[derive(Debug)]
 pub(super) struct Staged {
+    names: Names,
     path: PathBuf,
     place: Place,
     /// Where the new text is.
@@ -79,17 +100,16 @@ struct Place {
 
 impl Staged {
     /// Writes `text`, which is to replace `base` in the file at `path`.
-    pub(super) fn write(path: &Path, base: &str, text: &str) -> Result<Self, Obstacle> {
+    pub(super) fn write(path: &Path, base: &str, text: &str, names: Names) -> Result<Self, Obstacle> {
         let place = Place::of(path)?;
         place.allows()?;
         let beside = place.beside(&format!("{NEW}{:016x}", chance()));
         let (base, text) = (base.as_bytes().to_vec(), text.as_bytes().to_vec());
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
         let mut file = created.map_err(|error| place.obstacle(error))?;
-        let mut staged = Self { path: path.to_owned(), place, beside, base, text };
+        let mut staged = Self { names, path: path.to_owned(), place, beside, base, text };
         staged.fill(&mut file).map_err(|error| staged.place.obstacle(error))?;
-        let name = format!("{SWAP}{:016x}-{:016x}-{:016x}", hash(&staged.base), hash(&staged.text), chance());
-        let ready = staged.place.beside(&name);
+        let ready = staged.swap_name();
         fs::rename(&staged.beside, &ready).map_err(|error| staged.place.obstacle(error))?;
         staged.beside = ready;
         Ok(staged)
@@ -118,47 +138,95 @@ impl Staged {
             return Ok(Swapped::Foreign);
         }
         at(Moment::Looked);
-        match exchange(&self.beside, &self.place.file) {
+        match (self.names.exchange)(&self.beside, &self.place.file) {
             Ok(()) => {}
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename(),
+            // A sandbox may forbid the call alone.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => return self.rename(at),
             Err(Errno::NOENT) => return Ok(Swapped::Foreign),
             Err(error) => return Err(self.place.obstacle(error.into())),
         }
         at(Moment::Exchanged);
-        if fs::read(&self.beside).is_ok_and(|out| out == self.base) {
-            let old = File::open(&self.beside).ok();
-            let _ = fs::remove_file(&self.beside);
-            self.place.sync();
-            return Ok(Swapped::Done(old));
+        if let Some(done) = self.done() {
+            return Ok(done);
         }
         at(Moment::Found);
         self.put_back()
     }
 
+    /// When it is the old text that came out.
+    fn done(&mut self) -> Option<Swapped> {
+        if !fs::read(&self.beside).is_ok_and(|out| out == self.base) {
+            return None;
+        }
+        let old = File::open(&self.beside).ok();
+        let _ = fs::remove_file(&self.beside);
+        self.beside = PathBuf::new();
+        self.place.sync();
+        Some(Swapped::Done(old))
+    }
+
     /// An edit came out: it goes back. If our text has been edited in its place meanwhile, that is the later edit, with
     /// our change in it, and the earlier one is kept aside.
     fn put_back(&mut self) -> Result<Swapped, Obstacle> {
+        let exchange = self.names.exchange;
         exchange(&self.beside, &self.place.file).map_err(|error| self.keep_aside(error.into()))?;
         if fs::read(&self.beside).is_ok_and(|out| out == self.text) {
             self.place.sync();
             return Ok(Swapped::Foreign);
         }
         exchange(&self.beside, &self.place.file).map_err(|error| self.keep_aside(error.into()))?;
-        self.keep_aside(io::Error::other("it was edited twice while it was replaced"));
+        self.keep_aside(io::Error::other(EDITED_TWICE));
         self.place.sync();
         Ok(Swapped::Done(None))
     }
 
-    /// Without exchange.
-    fn rename(mut self) -> Result<Swapped, Obstacle> {
+    /// Without exchange: what the rename takes away has a second name.
+    fn rename(mut self, at: impl Fn(Moment)) -> Result<Swapped, Obstacle> {
+        let held = self.swap_name();
+        match (self.names.link)(&self.place.file, &held) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Swapped::Foreign),
+            Err(_) => return self.rename_alone(),
+        }
+        if let Err(error) = fs::rename(&self.beside, &self.place.file) {
+            let _ = fs::remove_file(&held);
+            return Err(self.place.obstacle(error));
+        }
+        self.beside = held;
+        say_once(&self.place.file, "an edit that is moved into its place in the very moment of a change");
+        at(Moment::Exchanged);
+        if let Some(done) = self.done() {
+            return Ok(done);
+        }
+        at(Moment::Found);
+        if !fs::read(&self.place.file).is_ok_and(|is| is == self.text) {
+            self.keep_aside(io::Error::other(EDITED_TWICE));
+            self.place.sync();
+            return Ok(Swapped::Done(None));
+        }
+        fs::rename(&self.beside, &self.place.file).map_err(|error| self.keep_aside(error))?;
+        self.beside = PathBuf::new();
+        self.place.sync();
+        Ok(Swapped::Foreign)
+    }
+
+    /// Without second names either.
+    fn rename_alone(mut self) -> Result<Swapped, Obstacle> {
         let old = File::open(&self.place.file).map_err(|error| self.place.obstacle(error))?;
         if !self.is_due() {
             return Ok(Swapped::Foreign);
         }
         fs::rename(&self.beside, &self.place.file).map_err(|error| self.place.obstacle(error))?;
         self.beside = PathBuf::new();
+        say_once(&self.place.file, "an edit that is made in the very moment of a change");
         self.place.sync();
         Ok(Swapped::Done(Some(old)))
+    }
+
+    /// A name beside the file for what changes places, which tells after a crash whether it is an edit.
+    fn swap_name(&self) -> PathBuf {
+        let name = format!("{SWAP}{:016x}-{:016x}-{:016x}", hash(&self.base), hash(&self.text), chance());
+        self.place.beside(&name)
     }
 
     /// What stands beside the file is somebody's edit and must not be taken away.
@@ -206,7 +274,7 @@ impl Place {
             return refused("may not be written by this process");
         }
         if is_mounted(&self.file) {
-            return refused("is mounted by itself and cannot be replaced; mount its folder instead");
+            return refused(MOUNTED);
         }
         Ok(())
     }
@@ -237,8 +305,9 @@ impl Place {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Obstacle::ReadOnly(format!("no file can be written in {}: {error}", self.folder.display()))
             }
-            ErrorKind::ResourceBusy => {
-                Obstacle::ReadOnly(format!("{} cannot be replaced: {error}", self.file.display()))
+            // No other name leads in there.
+            ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
+                Obstacle::ReadOnly(format!("{} {MOUNTED} ({error})", self.file.display()))
             }
             _ => Obstacle::Failed(error),
         }
@@ -336,17 +405,43 @@ fn exchange(_: &Path, _: &Path) -> Result<(), Errno> {
     Err(Errno::NOSYS)
 }
 
-/// Whether it is a mount point. An older kernel does not say so; there the exchange is refused.
+/// Whether it is a mount point.
 #[cfg(target_os = "linux")]
 fn is_mounted(file: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-    let seen = statx(CWD, file, AtFlags::empty(), StatxFlags::empty());
-    seen.is_ok_and(|seen| seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    let Ok(seen) = statx(CWD, file, AtFlags::empty(), StatxFlags::empty()) else { return false };
+    if seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+        return seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    }
+    // Before Linux 5.8.
+    fs::read("/proc/self/mountinfo").is_ok_and(|mounts| is_listed(&mounts, file))
+}
+
+/// Whether a list of mounts, as the kernel writes it, has one at this path: its fifth word, blanks as `\040`.
+fn is_listed(mounts: &[u8], file: &Path) -> bool {
+    let mut wanted = Vec::new();
+    for byte in file.as_os_str().as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => wanted.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            other => wanted.push(*other),
+        }
+    }
+    let point = |line: &'_ [u8]| line.split(|byte| *byte == b' ').nth(4) == Some(&*wanted);
+    mounts.split(|byte| *byte == b'\n').any(point)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn is_mounted(_: &Path) -> bool {
     false
+}
+
+/// Of a file system that keeps us from finding every edit.
+fn say_once(file: &Path, lost: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let file = file.display();
+        tracing::warn!(%file, "names cannot be exchanged in this file system: {lost} would be lost");
+    });
 }
 
 fn hash(text: &[u8]) -> u64 {
@@ -361,5 +456,20 @@ fn chance() -> u64 {
     match getrandom::fill(&mut bytes) {
         Ok(()) => u64::from_le_bytes(bytes),
         Err(_) => u64::from(std::process::id()),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_known_by_the_kernels_list() {
+        let mounts = b"22 1 0:20 / / rw - ext4 /dev/root rw\n\
+            36 22 0:20 /a /etc/lb/a\\040b.yaml rw,relatime - ext4 /dev/root rw\n";
+        assert!(is_listed(mounts, Path::new("/etc/lb/a b.yaml")) && is_listed(mounts, Path::new("/")));
+        for other in ["/etc/lb/a", "/etc/lb", "/a", "", "rw"] {
+            assert!(!is_listed(mounts, Path::new(other)), "{other}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub use outcome::{ChangeError, Changed};
 
 use super::exposed::{brings_key, mode_of_key};
 use super::file::{self, Cause, LIMIT, Render, SETTLE, SETTLE_AT_MOST, Seen};
-use super::replace::{self, Moment, Obstacle, Staged, Swapped};
+use super::replace::{self, Moment, Names, Obstacle, Staged, Swapped};
 use crate::engine::files;
 use crate::engine::handle::{Applied, Handle, Refused};
 use crate::engine::upgrade::Phase;
@@ -57,6 +57,7 @@ struct Shared {
     old_files: Arc<Semaphore>,
     /// Until a text that is being written is whole.
     settle: Duration,
+    names: Names,
     #[cfg(test)]
     probe: std::sync::Mutex<Option<tests::Probe>>,
 }
@@ -102,6 +103,7 @@ impl Store {
             turn: Arc::new(Semaphore::new(1)),
             old_files: Arc::new(Semaphore::new(late::OLD_FILES)),
             settle: SETTLE,
+            names: Names::default(),
             #[cfg(test)]
             probe: std::sync::Mutex::default(),
         };
@@ -179,8 +181,22 @@ impl Store {
     /// [`ChangeError`].
     pub async fn change<T, E>(
         &self,
-        mut make: impl FnMut(&str) -> Result<(Option<String>, T), E>,
+        make: impl FnMut(&str) -> Result<(Option<String>, T), E>,
     ) -> Result<Changed<T>, ChangeError<E>> {
+        self.change_and(make, |_, _| ()).await.map(|(changed, ())| changed)
+    }
+
+    /// The same, and `then` with the texts before and after, once, in the same turn: the next `make` comes after it.
+    /// It is done for every change that was made, waited for or not.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_and<T, E, R: Send + 'static>(
+        &self,
+        mut make: impl FnMut(&str) -> Result<(Option<String>, T), E>,
+        then: impl Fn(&str, &str) -> R + Send + Sync + 'static,
+    ) -> Result<(Changed<T>, R), ChangeError<E>> {
+        let then = Arc::new(then);
         let mut turn = self.turn().await;
         for _ in 0..TRIES {
             self.allows().map_err(ChangeError::ReadOnly)?;
@@ -189,18 +205,25 @@ impl Store {
             let before = self.text();
             let (new, value) = make(&before).map_err(ChangeError::Made)?;
             let Some(new) = new.filter(|new| **new != *before) else {
-                return Ok(Changed { value, after: before.clone(), before, applied: None });
+                let done = then(&before, &before);
+                return Ok((Changed { value, after: before.clone(), before, applied: None }, done));
             };
             self.step(Step::Made);
             let after: Arc<str> = Arc::from(new);
             // Aside, since whoever asks may leave.
-            let committing = tokio::spawn(self.clone().commit(turn, before.clone(), after.clone()));
+            let (store, then, texts) = (self.clone(), then.clone(), (before.clone(), after.clone()));
+            let committing = tokio::spawn(async move {
+                let verdict = store.commit(texts.0.clone(), texts.1.clone()).await;
+                (verdict.map(|applied| (applied, then(&texts.0, &texts.1))), turn)
+            });
             let Ok((verdict, back)) = committing.await else {
                 return Err(ChangeError::NotKept(io::Error::other("the change was interrupted")));
             };
             turn = back;
             match verdict {
-                Ok(applied) => return Ok(Changed { value, before, after, applied: Some(applied) }),
+                Ok((applied, done)) => {
+                    return Ok((Changed { value, before, after, applied: Some(applied) }, done));
+                }
                 Err(Stop::Again) => {}
                 Err(stop) => return Err(stop.into()),
             }
@@ -209,27 +232,22 @@ impl Store {
         Err(ChangeError::NotKept(io::Error::other(why)))
     }
 
-    async fn commit(
-        self,
-        turn: OwnedSemaphorePermit,
-        before: Arc<str>,
-        after: Arc<str>,
-    ) -> (Result<Applied, Stop>, OwnedSemaphorePermit) {
-        let verdict = if after.len() as u64 > LIMIT {
+    async fn commit(&self, before: Arc<str>, after: Arc<str>) -> Result<Applied, Stop> {
+        if after.len() as u64 > LIMIT {
             Err(Stop::Refused(vec![too_long()]))
         } else if self.shared.render.is_some() {
             self.commit_to_file(before, after).await
         } else {
             self.ask(&after).await.inspect(|_| self.shared.text.store(Arc::new(after)))
-        };
-        (verdict, turn)
+        }
     }
 
     /// Stage, apply, rename.
     async fn commit_to_file(&self, before: Arc<str>, after: Arc<str>) -> Result<Applied, Stop> {
         let (path, base, new) = (self.shared.origin.clone(), before.clone(), after.clone());
+        let names = self.shared.names;
         let staged = aside(move || {
-            let staged = Staged::write(&path, &base, &new)?;
+            let staged = Staged::write(&path, &base, &new, names)?;
             Ok(staged.is_due().then_some(staged))
         });
         let staged = staged.await?.ok_or(Stop::Again)?;

@@ -15,6 +15,7 @@ import shlex
 import stat
 import subprocess
 import tempfile
+import time
 
 from harness import Cases, Load, Overspill, eventually, fetch, status_of
 
@@ -85,6 +86,14 @@ class World:
     def backend(self, group):
         """One backend of `web`, by its group's name."""
         return next(b for b in self.web()["backends"] if b["group"].endswith(f"/{group}"))
+
+    def set_toys(self, settings):
+        """Changes how all toy backends behave."""
+        for port in self.overspill.toys:
+            connection = http.client.HTTPConnection(f"{self.overspill.host}:{port}", timeout=60)
+            connection.request("POST", f"/_set?{settings}")
+            assert connection.getresponse().status == 200, settings
+            connection.close()
 
     def path(self, name, text=None):
         """A file in the temporary folder."""
@@ -321,6 +330,126 @@ def who(connection):
     return answer.getheader("x-backend")
 
 
+def loads(w):
+    """Flags of update-backend by which members' load places requests: utilization and metrics as the members report them,
+    and requests under way [G 1.3, 1.16-1.18, 2.4-2.6]."""
+    two = f"backend-{w.overspill.toys[1]}"
+    # Our zonal groups say by themselves where their utilization is read; members on loopback would be measured otherwise.
+    for group, machine, port in zip(["load1", "load2"], ["vm6", "vm7"], w.overspill.toys):
+        machine_made(w, machine)
+        body = {"name": group, "namedPorts": [{"name": "http", "port": port}], "utilization": {"source": "ORCA_HEADER"}}
+        status, answer = w.overspill.rest("POST", f"/compute/v1/projects/{P}/zones/{Z}/instanceGroups", body)
+        assert status == 200, answer
+        w.compute(f"instance-groups unmanaged add-instances {group} --zone {Z} --instances {machine}")
+    zonal_neg = "--network-endpoint-type non-gcp-private-ip-port"
+    for group, port in zip(["long1", "long2"], w.overspill.toys):
+        w.compute(f"network-endpoint-groups create {group} --zone {Z} {zonal_neg}")
+        endpoint = f"--add-endpoint ip={w.host},port={port}"
+        w.compute(f"network-endpoint-groups update {group} --zone {Z} {endpoint}")
+    create = "backend-services create {} --global --health-checks basic --load-balancing-scheme EXTERNAL_MANAGED"
+    add = "backend-services add-backend {} --global {} --balancing-mode RATE"
+    for service, kind, names, target in [
+        ("loaded", "instance-group", ["load1", "load2"], "--max-rate 100"),
+        ("long", "network-endpoint-group", ["long1", "long2"], "--max-rate-per-endpoint 100"),
+    ]:
+        has(w.compute(create.format(service)), "Created [")
+        for name in names:
+            group = f"--{kind} {name} --{kind}-zone {Z}"
+            has(w.compute(f"{add.format(service, group)} {target}"), "Updated [")
+        w.compute(f"url-maps create {service}-map --default-service {service}")
+        w.compute(f"target-http-proxies create {service}-proxy --url-map {service}-map")
+    for service, port in [("loaded", 8097), ("long", 8098)]:
+        w.compute(
+            f"forwarding-rules create {service}-rule --global --load-balancing-scheme EXTERNAL_MANAGED"
+            f" --address {w.host} --target-http-proxy {service}-proxy --ports {port}"
+        )
+        eventually("it answers", lambda port=port: status_of(f"{w.host}:{port}", "/") == 200)
+
+    # Up to its target all goes to the second group, and the rest spills to the first: so many a second it gets.
+    of_group = f"--instance-group load2 --instance-group-zone {Z}"
+    update = f"backend-services update-backend loaded --global {of_group}"
+    metric = "orca.application_utilization"
+    file = w.path("load.json", json.dumps([{"name": metric, "maxUtilization": 0.25, "dryRun": False}]))
+    # At 60 requests a second a member says that it has nothing left.
+    w.set_toys("capacity=60")
+    w.compute(f"{update.replace('load2', 'load1')} --max-rate 1000000")
+    w.compute(f"{update} --preference PREFERRED")
+    with Load(f"{w.host}:8097") as load:
+
+        def rate():
+            """Requests a second that the second group gets while the first has some as well."""
+            before, start = load.count(), time.monotonic()
+            eventually("45 more answers of it", lambda: load.since(before).get(two, 0) >= 45)
+            got, took = load.since(before), time.monotonic() - start
+            return got[two] / took if len(got) == 2 else None
+
+        for words, wanted in [
+            ("--balancing-mode UTILIZATION --max-utilization 0.25 --max-rate 1000000", 15),
+            ("--max-utilization 1.0", 60),
+            ("--max-utilization 0.5", 30),
+            ("--capacity-scaler 0.5", 15),
+            ("--max-utilization 1.0 --capacity-scaler 1", 60),
+            # The mode's own maximum goes with a mode that has none [G 10.6].
+            ("--balancing-mode RATE --max-rate 30", 30),
+            (f"--balancing-mode CUSTOM_METRICS --max-rate 1000000 --custom-metrics name={metric},maxUtilization=1.0", 60),
+            # gcloud does not count these flags as changes, so another one goes with them.
+            (f"--description a --custom-metrics-file {file}", 15),
+            (f"--description b --custom-metrics name={metric},maxUtilization=0.5", 30),
+            ("--balancing-mode RATE --max-rate 60 --clear-custom-metrics", 60),
+        ]:
+            has(w.compute(f"{update} {words}"), "Updated [")
+
+            def is_held(wanted=wanted):
+                now = rate()
+                return now and abs(now / wanted - 1) < 0.25
+
+            eventually(f"{words}: {wanted} a second go there", is_held)
+    assert not load.failures, load.failures[:5]
+    # Requests under way; per endpoint in groups of endpoints, per instance in groups of instances.
+    w.set_toys("latency=20ms")
+    mode = "--balancing-mode IN_FLIGHT --traffic-duration LONG"
+    for service, kind, names, port, each in [
+        ("loaded", "instance-group", ["load1", "load2"], 8097, "instance"),
+        ("long", "network-endpoint-group", ["long1", "long2"], 8098, "endpoint"),
+    ]:
+        update = f"backend-services update-backend {service} --global --{kind} {{}} --{kind}-zone {Z}"
+        first, second = (update.format(name) for name in names)
+        has(w.compute(f"{first} {mode} --max-in-flight-requests 4"), "Updated [")
+        has(w.compute(f"{second} --preference DEFAULT"), "Updated [")
+        with Load(f"{w.host}:{port}", threads=12) as load:
+
+            def share(load=load):
+                before = load.count()
+                eventually("400 more answers", lambda: sum(load.since(before).values()) >= 400)
+                since = load.since(before)
+                return since.get(two, 0) / sum(since.values())
+
+            for words, wanted in [
+                (f"{mode} --max-in-flight-requests 12", 0.75),
+                (f"--max-in-flight-requests-per-{each} 2", 1 / 3),
+                ("--max-in-flight-requests 8", 2 / 3),
+                ("--capacity-scaler 0.5", 0.5),
+            ]:
+                has(w.compute(f"{second} {words}"), "Updated [")
+                eventually(f"{words}: {wanted:.2f} go there", lambda wanted=wanted: abs(share() - wanted) < 0.06)
+        assert not load.failures, load.failures[:5]
+    # Back to short answers, as the mode says that they are.
+    w.set_toys("latency=0ms")
+    for service in ["loaded", "long"]:
+        for line in [
+            f"forwarding-rules delete {service}-rule --global",
+            f"target-http-proxies delete {service}-proxy",
+            f"url-maps delete {service}-map",
+            f"backend-services delete {service} --global",
+        ]:
+            has(w.compute(line), "Deleted [")
+    has(w.compute(f"instance-groups unmanaged delete load1 load2 --zone {Z}"), "Deleted [")
+    for group in ["long1", "long2"]:
+        has(w.compute(f"network-endpoint-groups delete {group} --zone {Z}"), "Deleted [")
+    for machine in ["vm6", "vm7"]:
+        machine_gone(w, machine)
+
+
 def update_backend(w):
     """Every flag of update-backend [G 10c]; changing the mode drops what belongs to the other [G 10.6]."""
     update = f"backend-services update-backend web --global --instance-group ig2 --instance-group-zone {Z}"
@@ -365,6 +494,10 @@ def custom_metrics(w):
     # gcloud does not count this flag as a change, so another one goes with it.
     flag = "--description queued --custom-metrics name=queue,maxUtilization=0.6,dryRun=false"
     has(w.compute(f"{update} {flag}"), "Updated [")
+    assert abs(w.backend("ig2")["customMetrics"][0]["maxUtilization"] - 0.6) < 1e-6
+    # At least one decides something [G 1.37].
+    dry = "--description dry --custom-metrics name=queue,maxUtilization=0.6,dryRun=true"
+    has(w.compute(f"{update} {dry}", code=1), "no metric but on a dry run", "dryRun: false")
     assert abs(w.backend("ig2")["customMetrics"][0]["maxUtilization"] - 0.6) < 1e-6
     has(w.compute(f"{update} --balancing-mode RATE --max-rate-per-instance 100 --clear-custom-metrics"), "Updated [")
     assert not w.backend("ig2").get("customMetrics")
@@ -723,6 +856,8 @@ ALL = [
     regional,
     nothing_left,
 ]
+# What not every gcloud has: IN_FLIGHT came in 569.0.0 [G 1.19].
+OWN = [loads]
 
 
 def main():
@@ -736,7 +871,8 @@ def main():
     transcript = open(arguments.transcript, "w", encoding="utf-8") if arguments.transcript else None
     with tempfile.TemporaryDirectory() as folder, Overspill(arguments.binary, EMPTY, toys=3) as overspill:
         world = World(overspill, folder, transcript, own=arguments.binary if arguments.own else None)
-        for case in QUICK if arguments.quick else ALL:
+        rest = ALL[:-1] + (OWN if arguments.own else []) + ALL[-1:]
+        for case in QUICK if arguments.quick else rest:
             cases.run(case.__name__.replace("_", " "), case, world)
     cases.end()
 

@@ -67,6 +67,7 @@ impl Asking {
 }
 
 /// What a change consists of.
+#[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// The operation's type: `insert`, `patch`, a verb.
     pub(super) kind: &'static str,
@@ -144,6 +145,16 @@ impl Compute {
         Stored::find(&id, catalog).ok_or_else(|| ApiError::not_found(&resource.path()))
     }
 
+    /// The operation of the first request with this one's `requestId`; this one then does nothing [G 12.4].
+    pub(super) fn repeated(
+        &self,
+        (kind, target): (&str, &Resource),
+        asking: &Asking,
+    ) -> Result<Option<Arc<Operation>>, ApiError> {
+        let Some(request) = asking.request else { return Ok(None) };
+        self.operations(|all| all.repeated(request, kind, target, clock::wall()))
+    }
+
     /// Makes a change, whole or not at all, and keeps its operation. `make` says which edits; none is a change that
     /// changes nothing.
     pub(super) async fn change(
@@ -152,34 +163,50 @@ impl Compute {
         asking: &Asking,
         make: impl Fn(&Catalog) -> Result<Vec<Edit>, ApiError>,
     ) -> Result<Arc<Operation>, ApiError> {
-        let Plan { kind, target, id } = plan;
-        if let Some(request) = asking.request {
-            let first = self.operations(|all| all.repeated(request, kind, &target, clock::wall()))?;
-            if let Some(first) = first {
-                return Ok(first);
-            }
+        // Who comes late need not wait for a turn.
+        if let Some(first) = self.repeated((plan.kind, &plan.target), asking)? {
+            return Ok(first);
         }
-        let changed = self.shared.store.change(|text| {
+        let id = plan.id.clone();
+        let making = |text: &str| {
+            // Of two at the same moment the second one finds the first here: its operation was kept in its turn.
+            if let Some(first) = self.repeated((plan.kind, &plan.target), asking).map_err(Unmade::Refused)? {
+                return Err(Unmade::Repeated(first));
+            }
             let catalog = Catalog::of(Arc::from(text));
-            let edits = make(&catalog)?;
+            let edits = make(&catalog).map_err(Unmade::Refused)?;
             if edits.is_empty() {
                 return Ok((None, ()));
             }
-            let new = edit::apply(text, &edits).map_err(|refused| unclear(&refused))?;
+            let new = edit::apply(text, &edits).map_err(|why| Unmade::Refused(unclear(&why)))?;
             Ok((Some(new), ()))
-        });
-        let changed = changed.await.map_err(|error| refused(error, &id, &self.catalog()))?;
+        };
+        let ending = (self.clone(), plan.clone(), asking.clone());
+        let ended = move |before: &str, after: &str| {
+            let (compute, plan, asking) = &ending;
+            compute.keep(plan, asking, (before, after))
+        };
+        match self.shared.store.change_and(making, ended).await {
+            Ok((_, operation)) => Ok(operation),
+            Err(ChangeError::Made(Unmade::Repeated(first))) => Ok(first),
+            Err(error) => Err(refused(error, &id, &self.catalog())),
+        }
+    }
+
+    /// The operation of a change that was made, and its line for the audit.
+    fn keep(&self, plan: &Plan, asking: &Asking, texts: (&str, &str)) -> Arc<Operation> {
+        let Plan { kind, target, id } = plan;
         let catalog = self.catalog();
-        let response = match Stored::find(&id, &catalog) {
+        let response = match Stored::find(id, &catalog) {
             Some(stored) if id.scope == Scope::Location => {
-                stored.shown(&catalog, &asking.base, &self.since(&id))
+                stored.shown(&catalog, &asking.base, &self.since(id))
             }
             _ => Json::Null,
         };
         let done = Done {
             operation_type: kind,
-            target,
-            target_id: number(&id),
+            target: target.clone(),
+            target_id: number(id),
             user: asking.caller.who.to_string(),
             started: asking.started,
             request: asking.request,
@@ -187,14 +214,13 @@ impl Compute {
             response,
         };
         let operation = self.operations(|all| all.keep(done, clock::wall()));
-        let texts = (&*changed.before, &*changed.after);
         let (method, path) = (&asking.method, &*asking.path);
-        let change = audit::Change { method, path, operation: &operation.name, texts };
+        let change = audit::Change { method, path, operation: &operation.name, texts: Some(texts) };
         audit::record(&asking.caller, &change);
         if let Some((path, mode)) = self.shared.store.exposed_key(texts) {
             audit::record_exposed(&asking.caller, &operation.name, (path, mode));
         }
-        Ok(operation)
+        operation
     }
 
     /// What `check` would say of the configuration with these edits; nothing is changed.
@@ -202,6 +228,13 @@ impl Compute {
         let new = edit::apply(&catalog.text, edits).map_err(|refused| unclear(&refused))?;
         Ok(self.shared.store.judge(&new))
     }
+}
+
+/// Why there is nothing to change.
+enum Unmade {
+    Refused(ApiError),
+    /// The request was here before, and left this behind.
+    Repeated(Arc<Operation>),
 }
 
 fn unclear(refused: &edit::Refused) -> ApiError {
@@ -214,9 +247,12 @@ fn unclear(refused: &edit::Refused) -> ApiError {
 }
 
 /// Why a change was not made, in Google's words where it has any.
-fn refused(error: ChangeError<ApiError>, id: &Id, catalog: &Catalog) -> ApiError {
+fn refused(error: ChangeError<Unmade>, id: &Id, catalog: &Catalog) -> ApiError {
     match error {
-        ChangeError::Made(error) => error,
+        ChangeError::Made(Unmade::Refused(error)) => error,
+        ChangeError::Made(Unmade::Repeated(first)) => {
+            ApiError::internal(format!("{} has done this before.", first.name))
+        }
         ChangeError::Refused(problems) => invalid(&problems, id, catalog),
         ChangeError::FileIsBroken(problems) => {
             let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
@@ -278,3 +314,7 @@ fn field(problem: &Problem, id: &Id, catalog: &Catalog) -> (String, Option<Strin
 fn key_field(message: &str) -> &'static str {
     if message.contains("`selfManaged.privateKey`") { ".selfManaged.privateKey" } else { ".privateKey" }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -71,6 +71,28 @@ fn thresholds() -> [(&'static str, Json); 4] {
     ]
 }
 
+/// The sub-object that goes with each type of health check.
+const BODIES: [(&str, &str); 7] = [
+    ("HTTP", "httpHealthCheck"),
+    ("HTTPS", "httpsHealthCheck"),
+    ("HTTP2", "http2HealthCheck"),
+    ("TCP", "tcpHealthCheck"),
+    ("SSL", "sslHealthCheck"),
+    ("GRPC", "grpcHealthCheck"),
+    ("GRPC_WITH_TLS", "grpcTlsHealthCheck"),
+];
+
+/// A health check that a client sends without the sub-object of its type has an empty one, all of defaults. A file says
+/// it itself: exactly one [G 4a].
+pub(super) fn complete_check(resource: &mut Json) {
+    let Some(fields) = resource.as_object_mut() else { return };
+    let said = fields.get("type").and_then(Json::as_str);
+    let own = BODIES.iter().find(|(word, _)| said == Some(word));
+    if let Some((_, body)) = own.filter(|_| !BODIES.iter().any(|(_, body)| fields.contains_key(*body))) {
+        fields.insert((*body).to_owned(), json!({}));
+    }
+}
+
 fn health_check(fields: &mut Map<String, Json>) {
     all(fields, &thresholds());
     for (key, port, has_path) in [
@@ -106,6 +128,22 @@ pub(super) fn port_range(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn g_4a_a_check_without_a_body_gets_that_of_its_type_and_no_second_one() {
+        for (word, body) in BODIES {
+            let mut check = json!({"type": word});
+            complete_check(&mut check);
+            assert_eq!(check, json!({"type": word, body: {}}));
+        }
+        for said in
+            [json!({"type": "TCP", "httpHealthCheck": {}}), json!({"type": "UDP"}), json!({}), json!(1)]
+        {
+            let mut check = said.clone();
+            complete_check(&mut check);
+            assert_eq!(check, said);
+        }
+    }
 
     #[test]
     fn g_10e_what_is_not_said_is_filled_in_and_what_is_said_stays() {

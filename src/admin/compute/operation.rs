@@ -136,7 +136,10 @@ impl Operations {
             operation.done.request == Some(request) && age <= REQUEST_AGE
         };
         let Some(first) = self.requests.iter().rev().find(is_known) else { return Ok(None) };
-        if first.done.operation_type == operation_type && first.done.target == *target {
+        // By number as well: after a deletion nothing tells its name any more.
+        let Done { operation_type: kind, target: changed, target_id, .. } = &first.done;
+        let is_same = changed == target || changed.place == target.place && target.id() == Some(*target_id);
+        if *kind == operation_type && is_same {
             return Ok(Some(Arc::clone(first)));
         }
         let why = "It was the id of another request within the last hour.";

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::catalog::{Catalog, Id, NETWORK_SERVICES, last};
 use super::change::edits;
 use super::compute::{Asking, Compute, Plan};
+use super::defaults;
 use super::error::ApiError;
 use super::merge::merge;
 use super::operation::Operation;
@@ -80,6 +81,9 @@ fn id_of(resource: &Resource) -> Result<Id, ApiError> {
 
 /// What the URL says of a new resource, and what Google's servers fill in that is not ours by default.
 fn complete(entry: &mut Json, id: &Id) {
+    if id.collection == "healthChecks" {
+        defaults::complete_check(entry);
+    }
     let Some(fields) = entry.as_object_mut() else { return };
     fields.insert("name".to_owned(), json!(id.name));
     if let Some((key, name)) = id.place() {
@@ -161,6 +165,9 @@ pub(super) async fn update(
         };
         let mut wanted = requested(&wanted, stored.id.collection, catalog);
         keep(&mut wanted, stored, manner);
+        if stored.id.collection == "healthChecks" {
+            defaults::complete_check(&mut wanted);
+        }
         Ok(wanted)
     })
     .await
@@ -231,6 +238,24 @@ fn outgrow(wanted: &mut Map<String, Json>, whole: &Map<String, Json>) {
     }
 }
 
+/// What a request is about.
+enum Found {
+    /// Its place in the file, and the same by its name.
+    Here(Id, Resource),
+    /// The request was here before: what it is about may be gone since.
+    Repeated(Arc<Operation>),
+}
+
+fn found((kind, target): (&str, &Resource), compute: &Compute, asking: &Asking) -> Result<Found, ApiError> {
+    if let Some(first) = compute.repeated((kind, target), asking)? {
+        return Ok(Found::Repeated(first));
+    }
+    // A number becomes a name here; whether it is there still is looked at again.
+    let id = compute.id(target, &compute.catalog())?;
+    let target = target.place.resource(id.name.clone());
+    Ok(Found::Here(id, target))
+}
+
 /// Any change of one resource: `wanted` says in canonical form what it should be.
 pub(super) async fn modify(
     compute: &Compute,
@@ -238,10 +263,10 @@ pub(super) async fn modify(
     asking: &Asking,
     wanted: impl Fn(&Stored, &Catalog) -> Result<Json, ApiError>,
 ) -> Result<Arc<Operation>, ApiError> {
-    // A number becomes a name here; whether it is there still is looked at again.
-    let catalog = compute.catalog();
-    let id = compute.id(&target, &catalog)?;
-    let target = target.place.resource(id.name.clone());
+    let (id, target) = match found((kind, &target), compute, asking)? {
+        Found::Here(id, target) => (id, target),
+        Found::Repeated(first) => return Ok(first),
+    };
     let plan = Plan { kind, target: target.clone(), id: id.clone() };
     let make = |catalog: &Catalog| {
         let stored = Stored::find(&id, catalog).ok_or_else(|| ApiError::not_found(&target.path()))?;
@@ -281,9 +306,10 @@ pub(super) async fn delete(
     target: Resource,
     asking: &Asking,
 ) -> Result<Arc<Operation>, ApiError> {
-    let catalog = compute.catalog();
-    let id = compute.id(&target, &catalog)?;
-    let target = target.place.resource(id.name.clone());
+    let (id, target) = match found(("delete", &target), compute, asking)? {
+        Found::Here(id, target) => (id, target),
+        Found::Repeated(first) => return Ok(first),
+    };
     let plan = Plan { kind: "delete", target: target.clone(), id: id.clone() };
     let project = target.place.project.clone();
     let make = |catalog: &Catalog| {

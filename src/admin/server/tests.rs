@@ -10,6 +10,7 @@ use tokio_rustls::TlsConnector;
 mod api;
 
 use super::*;
+use crate::admin::failures::FAILURES;
 use crate::admin::guard::Pace;
 use crate::engine::start::{Overrides, start};
 
@@ -121,6 +122,23 @@ async fn tokens_are_asked_for_on_loopback_too_but_for_whether_it_lives() {
     assert_eq!(stage.ask("GET /status", &[&bearer(READER)]).await, 200);
     assert_eq!(stage.ask("POST /upgrade", &[&bearer(READER)]).await, 403);
     assert_eq!(stage.ask("POST /upgrade", &[&bearer(WRITER)]).await, PASSED);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn unknown_tokens_are_429_after_so_many_and_a_known_one_from_the_same_address_is_let_in() {
+    let stage = Stage::new(TOKENS).await;
+    // No token is no guess.
+    for _ in 0..=FAILURES {
+        assert_eq!(stage.ask("GET /status", &[]).await, 401);
+    }
+    for guess in 0..FAILURES {
+        assert_eq!(stage.ask("GET /status", &[&bearer(&format!("a-token-of-nobody-{guess}"))]).await, 401);
+    }
+    assert_eq!(stage.ask("GET /status", &[&bearer("a-token-of-nobody")]).await, 429);
+    assert_eq!(stage.ask("GET /status", &[&bearer(READER)]).await, 200);
+    assert_eq!(stage.ask("GET /healthz", &[&bearer("a-token-of-nobody")]).await, 200);
+    assert_eq!(stage.ask("GET /status", &[]).await, 401);
     stage.end().await;
 }
 

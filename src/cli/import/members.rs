@@ -44,7 +44,8 @@ struct Rosters {
 /// The groups among the resources: collection, name or place, and indices.
 #[derive(Debug, Default)]
 struct Groups {
-    by_name: BTreeMap<(&'static str, String), Vec<usize>>,
+    /// Under each place that it may be said to be in, and under none.
+    by_name: BTreeMap<(&'static str, String, Option<String>), Vec<usize>>,
     /// By zone, or by region for those in several zones; endpoint groups under no place as well.
     by_place: BTreeMap<(&'static str, Option<String>), Vec<usize>>,
 }
@@ -82,7 +83,12 @@ impl Groups {
             if !matches!(collection, MACHINES | ENDPOINTS) {
                 continue;
             }
-            out.by_name.entry((collection, group.name().to_owned())).or_default().push(index);
+            let own = [last(&group.node, "zone"), last(&group.node, "region"), group.region.as_deref()];
+            let own: BTreeSet<_> = own.into_iter().flatten().map(Some).chain([None]).collect();
+            for place in own {
+                let key = (collection, group.name().to_owned(), place.map(str::to_owned));
+                out.by_name.entry(key).or_default().push(index);
+            }
             let place = group.region.clone().or_else(|| last(&group.node, "zone").map(str::to_owned));
             out.by_place.entry((collection, place)).or_default().push(index);
             if collection == ENDPOINTS && last(&group.node, "zone").is_some() {
@@ -93,22 +99,11 @@ impl Groups {
     }
 
     /// The group of that name, in that zone or region if one is said. `None` when there are several.
-    fn find(
-        &self,
-        collection: &str,
-        place: Option<&str>,
-        name: &str,
-        resources: &[Resource],
-    ) -> Option<usize> {
+    fn find(&self, collection: &str, place: Option<&str>, name: &str) -> Option<usize> {
         let collection = [MACHINES, ENDPOINTS].into_iter().find(|known| *known == collection)?;
-        let all = self.by_name.get(&(collection, name.to_owned()))?;
-        let is_there = |index: &&usize| {
-            let Some(group) = resources.get(**index) else { return false };
-            let own = [last(&group.node, "zone"), last(&group.node, "region"), group.region.as_deref()];
-            place.is_none() || own.contains(&place)
-        };
-        match all.iter().filter(is_there).take(2).collect::<Vec<_>>().as_slice() {
-            [one] => Some(**one),
+        let key = (collection, name.to_owned(), place.map(str::to_owned));
+        match self.by_name.get(&key)?.as_slice() {
+            [one] => Some(*one),
             _ => None,
         }
     }
@@ -133,7 +128,7 @@ impl Rosters {
         let Some(url) = word(node, "backend") else { return };
         let collection = url.rsplit('/').nth(1).unwrap_or_default();
         let name = last(node, "backend").unwrap_or_default();
-        let Some(group) = groups.find(collection, scope(url), name, &stock.resources) else {
+        let Some(group) = groups.find(collection, scope(url), name) else {
             let at = format!("{}[{}]", shown(collection), shown(name));
             stock.said.lose(&at, "its health is told, and the group itself is not among the inputs");
             return;
@@ -217,7 +212,7 @@ fn named(group: &str, collection: &str, groups: &Groups, stock: &mut Stock) -> O
         Some((zone, name)) => (Some(zone.rsplit('/').next().unwrap_or(zone)), name),
         None => (None, group),
     };
-    let found = groups.find(collection, zone, name, &stock.resources);
+    let found = groups.find(collection, zone, name);
     if found.is_none() {
         let why = format!("{}: there is none of that name in `{collection}`, or several", shown(group));
         if !stock.refused.contains(&why) {
@@ -235,7 +230,7 @@ fn guessed(
     (groups, stock): (&Groups, &mut Stock),
 ) -> Option<usize> {
     let stem = Path::new(&input.name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let (found, because) = match groups.find(collection, None, stem, &stock.resources) {
+    let (found, because) = match groups.find(collection, None, stem) {
         Some(found) => (found, "it has the name of that file".to_owned()),
         None => {
             let place = zone.map(|zone| format!(" in {}", shown(zone))).unwrap_or_default();

@@ -11,9 +11,9 @@ use crate::wire::document::{Node, Scalar, Value};
 use crate::wire::read::table;
 use crate::wire::schema::{Kind, REFERENCE, Table};
 
-/// What there is, by name, and where: collection and zone.
+/// What there is: by name and collection, the zones; `None` for what stands in none.
 pub(super) struct Index<'a> {
-    places: BTreeMap<&'a str, BTreeSet<(&'static str, Option<&'a str>)>>,
+    places: BTreeMap<(&'a str, &'static str), BTreeSet<Option<&'a str>>>,
 }
 
 /// Collections of which a bare name may be any.
@@ -25,10 +25,10 @@ static FAMILIES: &[&[&str]] = &[
 
 impl<'a> Index<'a> {
     pub(super) fn new(resources: &'a [Resource]) -> Self {
-        let mut places: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
+        let mut places: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for resource in resources {
             let zone = node::last(&resource.node, "zone");
-            places.entry(resource.name()).or_default().insert((resource.collection, zone));
+            places.entry((resource.name(), resource.collection)).or_default().insert(zone);
         }
         Self { places }
     }
@@ -41,22 +41,25 @@ impl<'a> Index<'a> {
             [.., "zones", zone] => Some(*zone),
             _ => None,
         };
+        // Names may be shared by tens of thousands, each in a zone of its own.
         let family = FAMILIES.iter().find(|family| family.contains(collection));
-        let is_kin =
-            |found: &str| found == *collection || family.is_some_and(|family| family.contains(&found));
-        let places = self.places.get(name);
-        let kin: Vec<_> = places.into_iter().flatten().filter(|(found, _)| is_kin(found)).collect();
-        let exact = |(found, place): &&&(&str, Option<&str>)| {
-            found == collection && (zone.is_none() || place.is_none() || zone == *place)
+        let kin = family.copied().unwrap_or(std::slice::from_ref(collection));
+        let count: usize =
+            kin.iter().filter_map(|kin| self.places.get(&(*name, *kin))).map(BTreeSet::len).sum();
+        let own = self.places.get(&(*name, *collection));
+        let exact: Vec<Option<&str>> = match (own, zone) {
+            (None, _) => Vec::new(),
+            (Some(own), None) => own.iter().copied().take(2).collect(),
+            (Some(own), Some(_)) => [None, zone].into_iter().filter(|place| own.contains(place)).collect(),
         };
         let short = || match zone {
             Some(zone) => format!("zones/{zone}/{collection}/{name}"),
             None => format!("{collection}/{name}"),
         };
-        match kin.iter().filter(exact).collect::<Vec<_>>().as_slice() {
-            [_] if kin.len() == 1 => ((*name).to_owned(), None),
+        match exact.as_slice() {
+            [_] if count == 1 => ((*name).to_owned(), None),
             [] => (short(), Some(short())),
-            [(_, Some(zone))] => (format!("zones/{zone}/{collection}/{name}"), None),
+            [Some(zone)] => (format!("zones/{zone}/{collection}/{name}"), None),
             _ => (short(), None),
         }
     }
@@ -156,6 +159,21 @@ mod tests {
                 assert_eq!(index.shorten(&format!("{base}/{text}")), (short.to_owned(), None));
             }
         }
+    }
+
+    #[test]
+    fn one_name_in_thousands_of_zones_is_found_in_each() {
+        let zones: Vec<String> = (0..3000).map(|n| format!("z{n}-a")).collect();
+        let resources: Vec<_> =
+            zones.iter().map(|zone| resource("instanceGroups", "ig", Some(zone))).collect();
+        let index = Index::new(&resources);
+        for zone in &zones {
+            let text = format!("zones/{zone}/instanceGroups/ig");
+            assert_eq!(index.shorten(&text), (text, None));
+        }
+        let nowhere = "zones/elsewhere/instanceGroups/ig".to_owned();
+        assert_eq!(index.shorten(&nowhere), (nowhere.clone(), Some(nowhere)));
+        assert_eq!(index.shorten("instanceGroups/ig"), ("instanceGroups/ig".to_owned(), None));
     }
 
     #[test]

@@ -19,9 +19,14 @@ use crate::wire::group as wire;
 use crate::wire::path::Path;
 use crate::wire::read::{Collection, Resources};
 
+/// Groups that a message names.
+const SHOWN: usize = 8;
+
 /// All groups of both kinds.
 pub(super) struct Groups {
     list: Vec<Listed>,
+    /// Places in the list by name and zone.
+    by_name: BTreeMap<(String, Option<String>), Vec<usize>>,
     hides_names: bool,
 }
 
@@ -66,7 +71,11 @@ pub(super) struct RosterEntry {
 /// Resolves all groups.
 pub(super) fn all(resources: &Resources, atlas: &mut Atlas<'_>, report: &mut Report<'_>) -> Groups {
     let (instances, endpoints) = (&resources.instance_groups, &resources.network_endpoint_groups);
-    let mut groups = Groups { list: Vec::new(), hides_names: instances.hides_names || endpoints.hides_names };
+    let mut groups = Groups {
+        list: Vec::new(),
+        by_name: BTreeMap::new(),
+        hides_names: instances.hides_names || endpoints.hides_names,
+    };
     let reporting = reporting(resources);
     let machines = instance::all(&resources.instances, atlas, report);
     let list = Path::Root.key(instances.key);
@@ -134,6 +143,7 @@ impl Groups {
                 GroupKind::NetworkEndpointGroup => entry.value.as_ref().map(endpoint_type),
             };
             let (name, zone) = (name.clone(), entry.zone.clone());
+            self.by_name.entry((name.clone(), zone.clone())).or_default().push(self.list.len());
             self.list.push(Listed { kind, endpoint_type, index, name, zone, value });
         }
     }
@@ -166,6 +176,24 @@ impl Groups {
         }
     }
 
+    /// Groups of that name, in that zone or in none, in the order of the document.
+    fn named(&self, name: &str, zone: Option<&str>) -> impl Iterator<Item = &Listed> {
+        let key = |zone: Option<&str>| (name.to_owned(), zone.map(str::to_owned));
+        let found = match zone {
+            Some(_) => {
+                [self.by_name.get(&key(None)), self.by_name.get(&key(zone))].into_iter().flatten().collect()
+            }
+            None => {
+                let all = self.by_name.range(key(None)..);
+                all.take_while(|((other, _), _)| other == name)
+                    .map(|(_, indices)| indices)
+                    .collect::<Vec<_>>()
+            }
+        };
+        let indices: BTreeSet<usize> = found.into_iter().flatten().copied().collect();
+        indices.into_iter().filter_map(|index| self.list.get(index))
+    }
+
     /// The group that a backend names. `None` after a report.
     pub(super) fn follow(&self, text: &str, at: &Path<'_>, report: &mut Report<'_>) -> Option<&Listed> {
         let Reference { collection, zone, region, name } = read_reference(text, at, "group", report)?;
@@ -187,16 +215,12 @@ impl Groups {
             );
             return None;
         }
-        let named = |listed: &&Listed| {
-            listed.name == name && collection.is_none_or(|c| listed.kind.collection() == c)
-        };
-        let placed =
-            |listed: &&Listed| zone.is_none_or(|zone| listed.zone.as_deref().is_none_or(|own| own == zone));
+        let of_kind = |listed: &&Listed| collection.is_none_or(|c| listed.kind.collection() == c);
         let in_region = |listed: &&Listed| {
             let own = listed.value.as_ref().map(|roster| &*roster.group.zone);
             region.is_none_or(|region| own.is_none_or(|own| own == region))
         };
-        let found: Vec<&Listed> = self.list.iter().filter(named).filter(placed).filter(in_region).collect();
+        let found: Vec<&Listed> = self.named(name, zone).filter(of_kind).filter(in_region).collect();
         match found.as_slice() {
             [one] => Some(one),
             [] if self.hides_names => None,
@@ -205,9 +229,11 @@ impl Groups {
                 None
             }
             several => {
-                let urls: Vec<_> = several.iter().map(|listed| listed.url()).collect();
+                let urls: Vec<_> = several.iter().take(SHOWN).map(|listed| listed.url()).collect();
+                let more = several.len() - urls.len();
+                let more = if more > 0 { format!(", or one of {more} more") } else { String::new() };
                 let message = format!("{} could be any of {} groups", quote(text), several.len());
-                report.error(at, "ambiguous-reference", message, urls.join(" or "));
+                report.error(at, "ambiguous-reference", message, urls.join(" or ") + &more);
                 None
             }
         }

@@ -1,6 +1,8 @@
 //! A chunked body: sizes, data, trailers.
 //!
-//! One step per byte, except for data, which is skipped. Extensions and trailers pass, within limits below hyper's.
+//! One step per byte, except for data, which is skipped. Extensions and trailers pass, within limits.
+
+use std::ops::Range;
 
 use super::head::is_token;
 
@@ -46,30 +48,41 @@ enum At {
     End,
 }
 
+/// What a scan came to.
+#[derive(Debug)]
+pub(super) enum Scanned {
+    /// All bytes are framing, and the body goes on.
+    Framing,
+    /// Data up to where the scan has stopped.
+    Data(Range<usize>),
+    /// The body has ended.
+    End,
+    Bad(&'static str),
+}
+
 impl Chunked {
-    /// Goes on with a body. Gives how many bytes are good, and whether the body has ended there or why not.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> (usize, Result<bool, &'static str>) {
+    /// Goes on with a body, up to the end of a run of data or of the body. Gives how many bytes are good.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> (usize, Scanned) {
         let mut used = 0;
         while let Some(&byte) = bytes.get(used) {
             if matches!(self.at, At::Data) {
                 let data = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - used);
-                used += data;
                 self.size -= data as u64;
                 if self.size == 0 {
                     self.at = At::DataCr;
                 }
-                continue;
+                return (used + data, Scanned::Data(used..used + data));
             }
             match self.step(byte) {
                 Ok(at) => self.at = at,
-                Err(why) => return (used, Err(why)),
+                Err(why) => return (used, Scanned::Bad(why)),
             }
             used += 1;
             if matches!(self.at, At::End) {
-                return (used, Ok(true));
+                return (used, Scanned::End);
             }
         }
-        (used, Ok(false))
+        (used, Scanned::Framing)
     }
 
     fn step(&mut self, byte: u8) -> Result<At, &'static str> {

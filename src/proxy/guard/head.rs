@@ -5,8 +5,10 @@ use memchr::memchr;
 use super::Refusal;
 use super::Refusal::{FailedParsing, HeadersTooLong, Http2, InvalidHeaders, VersionNotSupported};
 
-/// Most header lines: as many as hyper takes.
+/// Most header lines.
 pub(crate) const MAX_HEADERS: usize = 100;
+/// Room that is made for header lines at once.
+const USUAL_HEADERS: usize = 16;
 /// Empty lines before a request line that are passed over (RFC 9112, 2.2).
 const MAX_EMPTY_LINES: u8 = 2;
 /// Longest body: what a signed 64-bit number holds.
@@ -15,17 +17,37 @@ const MAX_LENGTH: u64 = i64::MAX as u64;
 /// First line of what an HTTP/2 client sends first [RFC 9113 3.4].
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-/// How the body is framed.
+/// How long the body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    None,
-    Length(u64),
+pub(crate) enum Length {
+    Known(u64),
     Chunked,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self::Known(0)
+    }
+}
+
+/// A part of a head: where it starts, counted from the head's start, and where it ends.
+pub(crate) type Part = std::ops::Range<u32>;
+
+/// What a good head consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) method: Part,
+    pub(crate) target: Part,
+    pub(crate) is_http10: bool,
+    /// Names, and values without the blanks around them, in the order of the lines.
+    pub(crate) fields: Vec<(Part, Part)>,
+    pub(crate) length: Length,
 }
 
 /// A head that is being read. Lines are judged as they end, so the verdict does not depend on how bytes arrive.
 #[derive(Debug, Default)]
 pub(super) struct Head {
+    lines: Lines,
     /// Where the current line starts, counted from the start of the head.
     line: usize,
     /// Where the search for its end goes on.
@@ -33,7 +55,6 @@ pub(super) struct Head {
     empty_lines: u8,
     version: Option<Version>,
     has_begun: bool,
-    headers: usize,
     has_host: bool,
     length: Option<u64>,
     is_chunked: bool,
@@ -51,8 +72,13 @@ impl Head {
         self.has_begun
     }
 
+    /// What it consists of, once it is whole.
+    pub(super) fn into_lines(self) -> Lines {
+        self.lines
+    }
+
     /// Goes on with a head. `bytes` start where the head starts, at every call. Gives its length once it is whole.
-    pub(super) fn scan(&mut self, bytes: &[u8], max: usize) -> Result<Option<(usize, Framing)>, Refusal> {
+    pub(super) fn scan(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, Refusal> {
         loop {
             if self.version.is_none() {
                 self.look_at_first_byte(bytes)?;
@@ -72,12 +98,12 @@ impl Head {
             self.searched = end + 1;
             match self.version {
                 Some(version) if line.is_empty() => {
-                    return self.finish(version).map(|body| Some((end + 1, body)));
+                    return self.finish(version).map(|()| Some(end + 1));
                 }
-                Some(version) => self.header(line, version)?,
+                Some(version) => self.header(line, version, bytes)?,
                 None if line.is_empty() => self.empty_line()?,
                 None if line == PREFACE && self.empty_lines == 0 => return Err(Http2),
-                None => self.version = Some(request_line(line)?),
+                None => self.request_line(line, bytes)?,
             }
         }
     }
@@ -103,12 +129,24 @@ impl Head {
         }
     }
 
-    fn header(&mut self, line: &[u8], version: Version) -> Result<(), Refusal> {
-        self.headers += 1;
-        if self.headers > MAX_HEADERS {
+    fn request_line(&mut self, line: &[u8], bytes: &[u8]) -> Result<(), Refusal> {
+        let (method, target, version) = request_line(line)?;
+        self.version = Some(version);
+        self.lines.method = part_of(bytes, method);
+        self.lines.target = part_of(bytes, target);
+        self.lines.is_http10 = version == Version::Http10;
+        Ok(())
+    }
+
+    fn header(&mut self, line: &[u8], version: Version, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.lines.fields.len() >= MAX_HEADERS {
             return Err(HeadersTooLong);
         }
+        if self.lines.fields.is_empty() {
+            self.lines.fields.reserve(USUAL_HEADERS);
+        }
         let (name, value) = split_header(line).map_err(FailedParsing)?;
+        self.lines.fields.push((part_of(bytes, name), part_of(bytes, value)));
         match name {
             [b'c' | b'C', ..] if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             [b't' | b'T', ..] if name.eq_ignore_ascii_case(b"transfer-encoding") => {
@@ -163,20 +201,28 @@ impl Head {
         Ok(())
     }
 
-    fn finish(&self, version: Version) -> Result<Framing, Refusal> {
+    fn finish(&mut self, version: Version) -> Result<(), Refusal> {
         if version == Version::Http11 && !self.has_host {
             return Err(InvalidHeaders("no Host"));
         }
-        Ok(match self.length {
-            Some(length) => Framing::Length(length),
-            None if self.is_chunked => Framing::Chunked,
-            None => Framing::None,
-        })
+        self.lines.length = match self.length {
+            Some(length) => Length::Known(length),
+            None if self.is_chunked => Length::Chunked,
+            None => Length::Known(0),
+        };
+        Ok(())
     }
 }
 
+/// Where a piece of the head stands in it. Heads are far shorter than 4 GiB.
+#[allow(clippy::cast_possible_truncation)]
+fn part_of(bytes: &[u8], part: &[u8]) -> Part {
+    let start = (part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
+    start as u32..(start + part.len()) as u32
+}
+
 /// `METHOD target HTTP/1.x`, one space each.
-fn request_line(line: &[u8]) -> Result<Version, Refusal> {
+fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     const SHAPE: Refusal = FailedParsing("request line other than `METHOD target HTTP/1.1`");
     let (method, rest) = line.split_at_checked(token_length(line)).ok_or(SHAPE)?;
     let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(SHAPE)?;
@@ -192,10 +238,14 @@ fn request_line(line: &[u8]) -> Result<Version, Refusal> {
         }
         _ => return Err(SHAPE),
     };
-    if is_target(method, target) { Ok(version) } else { Err(FailedParsing("request target that is no URI")) }
+    if is_target(method, target) {
+        Ok((method, target, version))
+    } else {
+        Err(FailedParsing("request target that is no URI"))
+    }
 }
 
-/// Whether the target is one that this method takes (RFC 9112, 3.2) and that hyper will parse.
+/// Whether the target is one that this method takes (RFC 9112, 3.2) and that can be parsed.
 pub(crate) fn is_target(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') && target.iter().all(|b| CLASSES[usize::from(*b)] & PLAIN_PATH != 0) {
         return true;

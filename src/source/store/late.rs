@@ -57,8 +57,8 @@ impl Store {
             return;
         };
         let _turn = self.turn().await;
-        let (path, serving) = (self.shared.origin.clone(), self.text());
-        let swapped = aside(move || Staged::write(&path, &serving, &text)?.swap(drop)).await;
+        let (path, serving, names) = (self.shared.origin.clone(), self.text(), self.shared.names);
+        let swapped = aside(move || Staged::write(&path, &serving, &text, names)?.swap(drop)).await;
         match swapped {
             Ok(Swapped::Done(_)) => {
                 tracing::warn!(%file, "an edit that was under way while the file was replaced is in its place now");

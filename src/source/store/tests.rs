@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -42,6 +43,16 @@ const STEPS: [Step; 7] = [
     Step::Swapped,
 ];
 
+/// Names cannot be exchanged, as on NFS.
+fn without_exchange() -> Names {
+    Names { exchange: |_, _| Err(Errno::INVAL), ..Names::default() }
+}
+
+/// Nor has a file a second name, as on FAT.
+fn without_links() -> Names {
+    Names { exchange: |_, _| Err(Errno::NOSYS), link: |_, _| Err(ErrorKind::Unsupported.into()) }
+}
+
 /// A front on a port that the system chooses, and the service's time-out, which changes change.
 fn document(timeout: u32) -> String {
     format!(
@@ -71,10 +82,16 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::on(Names::default()).await
+    }
+
+    /// On a file system of this kind.
+    async fn on(names: Names) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lb.yaml");
         fs::write(&file, document(10)).unwrap();
-        let (handle, store) = serve(&file).await;
+        let (handle, mut store) = serve(&file).await;
+        Arc::get_mut(&mut store.shared).unwrap().names = names;
         Self { folder, file, handle, store }
     }
 
@@ -209,9 +226,26 @@ async fn a_file_that_cannot_be_read_keeps_its_changes_from_being_made() {
 
 #[tokio::test]
 async fn an_edit_at_any_moment_of_a_change_stays_and_the_change_is_made_on_it() {
-    for at in STEPS {
+    an_edit_at_each_of(&STEPS, Names::default()).await;
+}
+
+#[tokio::test]
+async fn an_edit_at_any_moment_stays_where_names_cannot_be_exchanged() {
+    an_edit_at_each_of(&STEPS, without_exchange()).await;
+    // A sandbox that does not know the call.
+    an_edit_at_each_of(&STEPS, Names { exchange: |_, _| Err(Errno::PERM), ..Names::default() }).await;
+}
+
+#[tokio::test]
+async fn an_edit_at_any_moment_but_the_last_stays_where_files_have_no_second_names() {
+    let steps = STEPS.map(|step| if step == Step::Swap(Moment::Exchanged) { Step::Swapped } else { step });
+    an_edit_at_each_of(&steps, without_links()).await;
+}
+
+async fn an_edit_at_each_of(steps: &[Step], names: Names) {
+    for &at in steps {
         for is_in_place in [true, false] {
-            let stage = Stage::new().await;
+            let stage = Stage::on(names).await;
             let (file, mut is_due) = (stage.file.clone(), true);
             stage.store.probed(move |step| {
                 if step == at && std::mem::take(&mut is_due) {
@@ -228,6 +262,49 @@ async fn an_edit_at_any_moment_of_a_change_stays_and_the_change_is_made_on_it() 
             stage.end().await;
         }
     }
+}
+
+#[tokio::test]
+async fn where_a_file_is_mounted_by_itself_nothing_changes_and_what_would_be_right_is_told() {
+    // What kernels answer that do not tell of the mount before.
+    let busy = Names { exchange: |_, _| Err(Errno::BUSY), ..Names::default() };
+    let elsewhere = Names { exchange: |_, _| Err(Errno::XDEV), ..Names::default() };
+    for names in [busy, elsewhere] {
+        let stage = Stage::on(names).await;
+        let refused = stage.set(30).await;
+        assert!(
+            matches!(&refused, Err(ChangeError::ReadOnly(why)) if why.contains("mount its folder instead")),
+            "{refused:?}"
+        );
+        assert_eq!((stage.timeout(), stage.on_disk()), (10, document(10)));
+        assert_eq!(stage.leftovers(), [""; 0]);
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_crash_without_exchange_leaves_the_file_whole_and_nothing_that_the_next_start_keeps() {
+    let stage = Stage::on(without_exchange()).await;
+    let (folder, seen) = (stage.folder.path().to_owned(), Arc::new(Mutex::new(Vec::new())));
+    let theirs = seen.clone();
+    stage.store.probed(move |step| {
+        if step == Step::Swap(Moment::Exchanged) {
+            // As a crash finds it.
+            let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+            let files = files.map(|file| (file.file_name(), fs::read_to_string(file.path()).unwrap()));
+            *theirs.lock().unwrap() = files.collect();
+        }
+    });
+    stage.set(30).await.unwrap();
+    let mut files = std::mem::take(&mut *seen.lock().unwrap());
+    files.sort();
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert_eq!((&*files[1].0.to_string_lossy(), &files[1].1), ("lb.yaml", &document(30)));
+    assert_eq!(files[0].1, document(10));
+    fs::write(stage.folder.path().join(&files[0].0), &files[0].1).unwrap();
+    replace::clean(&stage.file);
+    assert_eq!(stage.leftovers(), [""; 0]);
+    stage.end().await;
 }
 
 fn edit(file: &Path, text: &str, is_in_place: bool) {
@@ -431,7 +508,7 @@ async fn what_a_crash_leaves_is_taken_away_but_for_an_edit_and_for_what_is_not_o
     let at = |name: &str| stage.folder.path().join(name);
     // Where a crash may be: while the text is written, before the exchange, after it.
     fs::write(at(".lb.yaml.overspill-new-0123456789abcdef"), "pro").unwrap();
-    let staged = |base: &str| Staged::write(&stage.file, base, &document(20)).unwrap();
+    let staged = |base: &str| Staged::write(&stage.file, base, &document(20), Names::default()).unwrap();
     std::mem::forget(staged(&document(10)));
     let swapping = staged(&document(10));
     let name = stage.leftovers().into_iter().filter(|name| name.contains("swap-")).max().unwrap();
@@ -478,6 +555,15 @@ impl Chance {
 /// Each edit and each change adds a line of its own; none may be missing at the end.
 #[tokio::test]
 async fn of_200_edits_and_changes_at_random_moments_none_is_lost() {
+    edits_and_changes(Names::default()).await;
+}
+
+#[tokio::test]
+async fn of_200_edits_and_changes_none_is_lost_where_names_cannot_be_exchanged() {
+    edits_and_changes(without_exchange()).await;
+}
+
+async fn edits_and_changes(names: Names) {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).unwrap();
@@ -486,7 +572,7 @@ async fn of_200_edits_and_changes_at_random_moments_none_is_lost() {
     println!("SEED={seed}");
     let mut chance = Chance(seed);
     let mut interfered = 0;
-    let stage = Stage::new().await;
+    let stage = Stage::on(names).await;
     let (_force, forced) = mpsc::channel(1);
     let follower = tokio::spawn(follow(stage.store.clone(), Watch::new(&stage.file, &document(10)), forced));
     let edits = Arc::new(Mutex::new(Vec::new()));

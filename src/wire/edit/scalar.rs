@@ -43,7 +43,10 @@ pub(super) fn literal(text: &str) -> Option<(&'static str, Vec<&str>)> {
     if !text.contains('\n') || is_odd || !body.chars().all(may_stand) {
         return None;
     }
-    Some((header, body.split('\n').collect()))
+    let lines: Vec<_> = body.split('\n').collect();
+    // A line of blanks alone may be taken for an empty one, and is what editors take away.
+    let is_blank = |line: &&str| !line.is_empty() && line.trim_matches([' ', '\t']).is_empty();
+    (!lines.iter().any(is_blank)).then_some((header, lines))
 }
 
 /// Whether the text without quotes is this string and nothing else, to YAML of any version.

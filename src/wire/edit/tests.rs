@@ -58,6 +58,7 @@ fn a_word_takes_the_place_of_a_word_and_nothing_else_moves() {
         ("a: \"8080\"\n", set("a", json!("9090")), "a: \"9090\"\n"),
         ("a: 'it'\n", set("a", json!("it's")), "a: 'it''s'\n"),
         ("a: 'it'\n", set("a", json!("two\nlines")), "a: |-\n  two\n  lines\n"),
+        ("a: 'it'\n", set("a", json!("two\n  ")), "a: \"two\\n  \"\n"),
         ("a: \"x\"\n", set("a", json!(7)), "a: 7\n"),
         ("a: x\n", set("a", json!("7")), "a: \"7\"\n"),
         ("a: x\n", set("a", json!("")), "a: \"\"\n"),
@@ -625,6 +626,10 @@ fn any_value(dice: &mut Dice) -> Value {
         "1",
         "two\nlines\n",
         "three\n\nlines",
+        "x\n  ",
+        "x\n\t\n",
+        "x\n \ny\n",
+        "x \ny\t\n\n z",
         " x\ny",
         "\"'\\",
         "é\u{7f}\u{2028}\u{1f600}",
@@ -748,7 +753,27 @@ fn check_random(text: &str, seed: u64) {
     );
 }
 
+/// A text of pieces that YAML treats in ways of its own.
+fn odd_text(dice: &mut Dice) -> String {
+    let pieces = [
+        "a", " ", "  ", "\t", "\n", "\n", "\n\n", "\r\n", "\r", "# b", ": ", "- ", "---", "...", "|", "é",
+        "'", "\"",
+    ];
+    (0..dice.roll(9)).map(|_| dice.one(&pieces)).collect()
+}
+
 proptest::proptest! {
+    #[test]
+    fn whatever_text_is_set_is_read_back_to_the_last_blank(seed in 0u64..u64::MAX) {
+        let dice = &mut Dice(seed);
+        let text = odd_text(dice);
+        for document in ["a: 1\n", "a: 1", "a: 1\r\nb: 2\r\n", "a: 'q'\n", "a: \"q\"\nb: 2\n", "a: |\n  one\n  two\n", "a: {b: 1}\n", "a:\n- 1\n"] {
+            let made = apply(document, &[set("a", json!(text))]).unwrap_or_else(|why| panic!("{why}: {text:?}"));
+            let now = value_of(&meaning(&made).unwrap());
+            assert_eq!(now["a"], json!(text), "{made:?}");
+        }
+    }
+
     #[test]
     fn a_random_edit_means_what_it_says_and_leaves_the_other_lines_alone(seed in 0u64..u64::MAX) {
         check_random(&Author::document(seed), seed);

@@ -7,7 +7,7 @@ use super::KIND;
 use crate::cli::compute::fault::Fault;
 use crate::cli::compute::format::Format;
 use crate::cli::compute::generic::{self, named};
-use crate::cli::compute::place::{Scope, ScopeFlags, Target};
+use crate::cli::compute::place::{Scope, ScopeFlags};
 use crate::cli::compute::session::Session;
 
 pub(super) fn command() -> Command {
@@ -20,10 +20,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(session: &mut Session<'_>, matches: &ArgMatches) -> Result<(), Fault> {
     let scope = ScopeFlags::of(KIND).said(matches).unwrap_or(Scope::Global);
     let target = session.resolve_by(KIND, named(matches), Some(scope))?;
-    let service = match session.find(&target.path()).await? {
-        Some(service) => service,
-        None => told_by_status(session, &target).await?,
-    };
+    let service = session.get(&target.path()).await?;
     let mut all = Vec::new();
     for backend in service["backends"].as_array().into_iter().flatten() {
         let group = backend["group"].clone();
@@ -33,22 +30,4 @@ pub(super) async fn run(session: &mut Session<'_>, matches: &ArgMatches) -> Resu
     }
     session.format.get_or_insert(Format::Yaml);
     generic::print(session, &all, &generic::columns(KIND)?)
-}
-
-/// A proxy of an earlier version answers getHealth and nothing else of the API; its status names the backends.
-async fn told_by_status(session: &Session<'_>, target: &Target) -> Result<Value, Fault> {
-    let missing = || {
-        let path = target.path();
-        let path = path.trim_start_matches("/compute/v1/");
-        Fault::Refused(vec![format!("The resource '{path}' was not found")])
-    };
-    let status = session.find("/status").await?.ok_or_else(missing)?;
-    let mut services = status["services"].as_array().into_iter().flatten();
-    let service = services.find(|service| service["name"] == target.name.as_str()).ok_or_else(missing)?;
-    let backends = service["backends"].as_array().into_iter().flatten().map(|backend| {
-        let word = |key: &str| backend[key].as_str().unwrap_or_default();
-        let rest = format!("zones/{}/{}/{}", word("zone"), word("kind"), word("group"));
-        json!({"group": session.path(&rest)})
-    });
-    Ok(json!({"backends": backends.collect::<Value>()}))
 }

@@ -1,0 +1,267 @@
+//! A client's socket with the guard before it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::Talk;
+use super::out::Out;
+use crate::proxy::guard::{Guard, Lines, Passed, Phase, Refusal};
+
+/// Bytes that are read at once where they are not kept: more than any head.
+const SCRATCH: usize = 80 * 1024;
+/// Heads are copied into pieces of memory of this size, as long as they are shorter than a quarter of it: an
+/// allocation for some twenty requests. A request that takes long keeps no more than that in memory.
+const ARENA: usize = 4096;
+/// Bytes that are read at once of a body: first, and after reads that were full.
+const FIRST_PIECE: usize = 16 * 1024;
+const LARGEST_PIECE: usize = 128 * 1024;
+
+thread_local! {
+    /// What a connection reads into that may not get anything.
+    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
+    /// What heads are cut from.
+    static HEADS: RefCell<BytesMut> = RefCell::default();
+}
+
+fn kept(head: &[u8]) -> Bytes {
+    if head.len() >= ARENA / 4 {
+        return Bytes::copy_from_slice(head);
+    }
+    HEADS.with_borrow_mut(|arena| {
+        if arena.capacity() < head.len() {
+            *arena = BytesMut::with_capacity(ARENA);
+        }
+        arena.extend_from_slice(head);
+        arena.split().freeze()
+    })
+}
+
+/// See the module.
+pub(super) struct Wire<S> {
+    /// `None` once it was handed over.
+    io: Option<S>,
+    guard: Guard,
+    /// Read and not used yet. Empty and without memory when idle.
+    held: BytesMut,
+    /// Bytes to be read of a body next.
+    piece: usize,
+    /// What is left to be written of a `100 Continue`.
+    promise: &'static [u8],
+}
+
+/// What has come instead of waiting.
+pub(super) enum Arrival {
+    Head(Bytes, Lines),
+    /// The client has ended, or nothing more is wanted of it.
+    End,
+    Refused(Refusal),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(io: S, max_head: usize) -> Self {
+        let (guard, held) = (Guard::new(max_head), BytesMut::new());
+        Self { io: Some(io), guard, held, piece: FIRST_PIECE, promise: &[] }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.guard.phase()
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_capacity(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Whether anything of a next request has come.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The next request's head, whole.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        loop {
+            if !self.held.is_empty() {
+                match self.guard.next(&self.held) {
+                    Passed::Head { length, lines } => {
+                        let head = self.held.split_to(length).freeze();
+                        self.tidy();
+                        return Poll::Ready(Arrival::Head(head, lines));
+                    }
+                    Passed::Refused(refusal) => return Poll::Ready(Arrival::Refused(refusal)),
+                    Passed::Nothing | Passed::Body { .. } => {}
+                }
+            }
+            match ready!(self.poll_scratch(cx)) {
+                Ok(Some(arrival)) => return Poll::Ready(arrival),
+                Ok(None) => {}
+                // What is held is a part of a head: no request, so nobody waits for an answer.
+                Err(_) => return Poll::Ready(Arrival::End),
+            }
+        }
+    }
+
+    /// Reads, and judges at once what stands alone: almost always a head comes in one read.
+    fn poll_scratch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Arrival>>> {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let bytes = ready!(poll_read(self.io.as_mut(), cx, scratch))?;
+            if !self.held.is_empty() {
+                self.held.extend_from_slice(bytes);
+                return Poll::Ready(Ok(None));
+            }
+            let (used, arrival) = match self.guard.next(bytes) {
+                Passed::Head { length, lines } => {
+                    let head = kept(bytes.get(..length).unwrap_or_default());
+                    (length, Some(Arrival::Head(head, lines)))
+                }
+                Passed::Refused(refusal) => (0, Some(Arrival::Refused(refusal))),
+                Passed::Nothing | Passed::Body { .. } => (0, None),
+            };
+            if used < bytes.len() {
+                self.held.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            }
+            Poll::Ready(Ok(arrival))
+        })
+    }
+
+    /// Ready once the client has ended its side.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.held.is_empty() || self.phase() == Phase::Body {
+            return Poll::Pending;
+        }
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| match ready!(poll_read(self.io.as_mut(), cx, scratch)) {
+            Ok(bytes) => {
+                self.held.extend_from_slice(bytes);
+                Poll::Pending
+            }
+            Err(_) => Poll::Ready(()),
+        })
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(super) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        talk: &Talk,
+    ) -> Poll<io::Result<Option<Bytes>>> {
+        while !self.promise.is_empty() {
+            let Some(io) = &mut self.io else { break };
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, self.promise))?;
+            self.promise = self.promise.get(written..).unwrap_or_default();
+            let _ = Pin::new(io).poll_flush(cx)?;
+        }
+        loop {
+            while !self.held.is_empty() && self.phase() == Phase::Body {
+                let Some(data) = self.pass(talk)? else { continue };
+                return Poll::Ready(Ok(Some(data)));
+            }
+            if self.phase() != Phase::Body {
+                return Poll::Ready(Ok(None));
+            }
+            ready!(self.poll_body(cx))?;
+        }
+    }
+
+    /// Lets what is held pass up to the next border. The data among it, if there is any.
+    fn pass(&mut self, talk: &Talk) -> io::Result<Option<Bytes>> {
+        let passed = self.guard.next(&self.held);
+        talk.enter(self.guard.phase());
+        match passed {
+            Passed::Body { used, data, .. } => {
+                let data = self.held.split_to(used).freeze().slice(data);
+                self.tidy();
+                Ok((!data.is_empty()).then_some(data))
+            }
+            Passed::Refused(refusal) => {
+                talk.refusal.set(Some(refusal));
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal.why()))
+            }
+            // Of a body, neither is ever said.
+            Passed::Nothing | Passed::Head { .. } => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Reads a piece of a body, which is not copied.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
+        let mut piece = BytesMut::with_capacity(self.piece);
+        let read = ready!(pin!(io.read_buf(&mut piece)).poll(cx))?;
+        if read == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.piece = if read >= self.piece { LARGEST_PIECE.min(2 * self.piece) } else { FIRST_PIECE };
+        self.held = piece;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes over what is here of a body that nobody wants. Whether that was the rest of it.
+    pub(super) fn skip_held(&mut self, talk: &Talk) -> bool {
+        while !self.held.is_empty() && self.phase() == Phase::Body {
+            if self.pass(talk).is_err() {
+                return false;
+            }
+        }
+        self.phase() != Phase::Body
+    }
+
+    /// The same, and looks whether more has come.
+    pub(super) fn skip_body(&mut self, cx: &mut Context<'_>, talk: &Talk) -> bool {
+        self.promise = &[];
+        while let Poll::Ready(Ok(piece)) = self.poll_piece(cx, talk) {
+            if piece.is_none() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The client waits to be told that its body is wanted; to be said when somebody asks for it.
+    pub(super) fn promise(&mut self) {
+        self.promise = b"HTTP/1.1 100 Continue\r\n\r\n";
+    }
+
+    /// An answer begins: no promise is due any more.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
+        self.promise = &[];
+        match &mut self.io {
+            Some(io) => out.poll_write(io, cx),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_shutdown(cx))
+    }
+
+    /// The socket, which is no HTTP's any more, and what it has brought.
+    pub(super) fn take(&mut self) -> (Option<S>, Bytes) {
+        (self.io.take(), std::mem::take(&mut self.held).freeze())
+    }
+
+    fn tidy(&mut self) {
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+    }
+}
+
+/// Reads what is there; an end is an error.
+fn poll_read<'a, S: AsyncRead + Unpin>(
+    io: Option<&mut S>,
+    cx: &mut Context<'_>,
+    into: &'a mut [u8],
+) -> Poll<io::Result<&'a [u8]>> {
+    let Some(io) = io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+    let mut buf = ReadBuf::new(into);
+    ready!(Pin::new(io).poll_read(cx, &mut buf))?;
+    let read = buf.filled().len();
+    if read == 0 {
+        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Poll::Ready(Ok(into.get(..read).unwrap_or_default()))
+}
