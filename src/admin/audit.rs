@@ -1,6 +1,8 @@
 //! One log line for each change: who, what, and what is different in the text. Target `overspill::audit`, on whatever
 //! the level of the other lines is. Private keys and the like are never in it.
 
+use std::path::Path;
+
 use axum::http::Method;
 
 use super::auth::Caller;
@@ -43,6 +45,13 @@ pub(crate) fn record(caller: &Caller, change: &Change<'_>) {
     );
 }
 
+/// Warns of a private key that came with a change, and stands in a file that others may read now.
+pub(crate) fn record_exposed(caller: &Caller, operation: &str, (path, mode): (&Path, u32)) {
+    let (who, path) = (&*caller.who, path.display());
+    let mode = format!("{mode:o}");
+    tracing::warn!(target: "overspill::audit", who, operation, %path, mode, "a private key went into a file that others may read");
+}
+
 /// What was taken away and what was added of two texts that differ, one line of text each behind `-` or `+`.
 fn difference(before: &str, after: &str) -> String {
     let (before, after) = (shown(before), shown(after));
@@ -54,7 +63,7 @@ fn difference(before: &str, after: &str) -> String {
     let end = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
     let middle = |lines: &'_ [String]| lines.get(..lines.len() - end).unwrap_or_default().to_vec();
     let changes = compare(&middle(before), &middle(after));
-    let mut told: Vec<String> = changes.iter().take(LINES).map(|line| cut(line)).collect();
+    let mut told = cut(changes.get(..LINES.min(changes.len())).unwrap_or_default());
     if changes.len() > LINES {
         told.push(format!("… {} more", changes.len() - LINES));
     }
@@ -103,11 +112,52 @@ fn compare(before: &[String], after: &[String]) -> Vec<String> {
     }
 }
 
-fn cut(line: &str) -> String {
-    if line.chars().count() <= WIDTH {
+/// Long lines shortened: to what is around the first place where a line is not as the one it takes the place of, so that
+/// the two never look the same; to its beginning where it takes the place of none.
+fn cut(lines: &[String]) -> Vec<String> {
+    let is_long = |line: &String| line.chars().count() > WIDTH;
+    let mut shown: Vec<(&String, Option<usize>)> = lines.iter().map(|line| (line, None)).collect();
+    let (gone, come): (Vec<usize>, Vec<usize>) =
+        (0..lines.len()).partition(|at| lines.get(*at).is_some_and(|line| line.starts_with('-')));
+    let mut pairs = Vec::new();
+    for (old, new) in gone.iter().flat_map(|old| come.iter().map(move |new| (*old, *new))) {
+        if let (Some(a), Some(b)) = (lines.get(old), lines.get(new))
+            && (is_long(a) || is_long(b))
+        {
+            pairs.push((difference_at(a, b), old, new));
+        }
+    }
+    // Those that have most in common first: they are one line, changed.
+    pairs.sort_by(|a, b| b.0.cmp(&a.0).then(a.cmp(b)));
+    for (at, old, new) in pairs {
+        if [old, new].iter().all(|line| shown.get(*line).is_some_and(|(_, at)| at.is_none())) {
+            for line in [old, new] {
+                shown.get_mut(line).into_iter().for_each(|shown| shown.1 = Some(at));
+            }
+        }
+    }
+    shown.into_iter().map(|(line, at)| window(line, at.unwrap_or(0))).collect()
+}
+
+/// The first character behind the signs that two lines do not share.
+fn difference_at(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).skip(1).take_while(|(a, b)| a == b).count()
+}
+
+/// At most [`WIDTH`] characters of a line with its sign, with the one `at`.
+fn window(line: &str, at: usize) -> String {
+    let length = line.chars().count();
+    if length <= WIDTH {
         return line.to_owned();
     }
-    line.chars().take(WIDTH - 1).chain(['…']).collect()
+    let (sign, rest) = (line.chars().take(1), line.chars().skip(1));
+    // A third of it is what stands before.
+    let from = if at < WIDTH - 3 { 0 } else { at - WIDTH / 3 };
+    let before = (from > 0).then_some('…');
+    let room = WIDTH - 1 - usize::from(from > 0);
+    let after = (length - 1 - from > room).then_some('…');
+    let kept = room - usize::from(after.is_some());
+    sign.chain(before).chain(rest.skip(from).take(kept)).chain(after).collect()
 }
 
 /// The lines of a text, without secrets. What follows a secret's key on its line goes with it, and so do the lines
@@ -161,7 +211,7 @@ fn secret(line: &str) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
@@ -228,6 +278,38 @@ mod tests {
         assert_eq!(told.lines().count(), LINES + 1);
         assert!(told.ends_with("… 41 more"), "{told}");
         assert_eq!(difference("", &"y".repeat(500)).chars().count(), WIDTH);
+    }
+
+    #[test]
+    fn of_a_long_line_that_changes_far_to_the_right_the_place_is_told() {
+        let line = |scaler: &str| {
+            let group =
+                "{group: zones/us-central1-a/instanceGroups/a-group-of-some-name, balancingMode: RATE}, ";
+            format!("- {{name: web, backends: [{}{{capacityScaler: {scaler}}}, {0}]}}", group.repeat(20))
+        };
+        let told = difference(&line("0.25"), &line("0.75"));
+        let [gone, come] = &*told.lines().collect::<Vec<_>>() else { panic!("{told}") };
+        assert!(
+            gone.starts_with("-…") && gone.ends_with('…') && gone.contains("{capacityScaler: 0.25}"),
+            "{gone}"
+        );
+        assert!(
+            come.starts_with("+…") && come.ends_with('…') && come.contains("{capacityScaler: 0.75}"),
+            "{come}"
+        );
+        assert!(told.lines().all(|line| line.chars().count() == WIDTH), "{told}");
+        // Whatever is between them, wherever the difference is, and where a line only becomes longer.
+        let long = "y".repeat(300);
+        for at in [0, 1, 100, 195, 196, 197, 198, 199, 200, 250, 299, 300] {
+            let (kept, rest) = long.split_at(at);
+            for other in [format!("{kept}x{rest}"), format!("{kept}ä"), kept.to_owned() + &"y".repeat(600)] {
+                let told =
+                    difference(&format!("{long}\nsame: 1\n{long}"), &format!("{other}\nsame: 1\n{long}"));
+                let (gone, come) = told.split_once('\n').unwrap();
+                assert_ne!(gone[1..], come[1..], "{at}: {told}");
+                assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{at}: {told}");
+            }
+        }
     }
 
     #[test]

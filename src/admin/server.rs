@@ -11,20 +11,23 @@ use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Json, Router};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::{Caller, Peer};
 use super::compute::{self, Compute};
 use super::guard::Guard;
+use super::places::{Guest, Places};
 use super::{audit, auth, dashboard, explain, guard, health, status};
 use crate::clock;
 use crate::engine::handle::Handle;
@@ -38,8 +41,8 @@ use crate::telemetry::metrics;
 const CONNECTIONS: u32 = 64;
 /// How long clients that were let in have, when another process takes over.
 const LINGER: Duration = Duration::from_secs(1);
-/// For a head, and for the wait between two requests of a connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a whole head, and the wait for it between two requests of a connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What routes are given.
 #[derive(Debug, Clone)]
@@ -67,7 +70,7 @@ impl FromRef<Api> for Compute {
 pub struct AdminServer {
     address: SocketAddr,
     task: JoinHandle<()>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl AdminServer {
@@ -87,7 +90,7 @@ impl AdminServer {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        let places = Places::new(CONNECTIONS);
         let api = Api { compute: Compute::new(handle.clone(), store), handle: handle.clone() };
         let router = router(api, address);
         let task = tokio::spawn(serve(listener, places.clone(), Door { handle, router }));
@@ -98,7 +101,7 @@ impl AdminServer {
     pub async fn retire(self) {
         self.task.abort();
         // Idle ones hold their places until the time is over.
-        let _ = tokio::time::timeout(LINGER, self.places.acquire_many(CONNECTIONS)).await;
+        let _ = tokio::time::timeout(LINGER, self.places.are_free()).await;
     }
 
     /// As bound.
@@ -121,11 +124,10 @@ struct Door {
     router: Router,
 }
 
-async fn serve(listener: TcpListener, places: Arc<Semaphore>, door: Door) {
+async fn serve(listener: TcpListener, places: Places, door: Door) {
     let complaints = Complaints::default();
     let mut made: Option<Made> = None;
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -137,6 +139,14 @@ async fn serve(listener: TcpListener, places: Arc<Semaphore>, door: Door) {
                 continue;
             }
         };
+        let full = || {
+            if complaints.is_due(clock::now()) {
+                tracing::warn!(
+                    "admin: all {CONNECTIONS} connections are taken; whoever has been idle longest goes"
+                );
+            }
+        };
+        let place = places.take(full).await;
         let terms = door.handle.world().config.proxy.admin_access.tls.as_ref().map(|tls| tls.0.clone());
         made = terms.map(|terms| match made.take() {
             Some(made) if Arc::ptr_eq(&made.0, &terms) => made,
@@ -144,29 +154,52 @@ async fn serve(listener: TcpListener, places: Arc<Semaphore>, door: Door) {
         });
         let (router, made) = (door.router.clone(), made.clone());
         tokio::spawn(async move {
-            let _place = place;
-            let Some((terms, config)) = made else {
-                return converse(stream, router, Peer { address, over_tls: false, certificate: None }).await;
-            };
-            let shaken = TlsAcceptor::from(config).accept(stream);
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), shaken).await {
-                Ok(Ok(stream)) => {
-                    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                    let certificate = auth::certified(&terms, shown);
-                    converse(stream, router, Peer { address, over_tls: true, certificate }).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "admin: TLS handshake"),
-                Err(_) => tracing::debug!("admin: the TLS handshake took too long"),
+            let guest = place.guest();
+            tokio::select! {
+                biased;
+                () = guest.must_go() => tracing::debug!("admin: an idle connection made room"),
+                () = receive((stream, address), made, router, &guest) => {}
             }
         });
+    }
+}
+
+/// A connection from the first byte to the last.
+async fn receive(
+    (stream, address): (TcpStream, SocketAddr),
+    made: Option<Made>,
+    router: Router,
+    guest: &Guest,
+) {
+    let Some((terms, config)) = made else {
+        let peer = Peer { address, over_tls: false, certificate: None };
+        return converse(stream, router, peer, guest).await;
+    };
+    let shaken = TlsAcceptor::from(config).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT.to_std(), shaken).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificate = auth::certified(&terms, shown);
+            converse(stream, router, Peer { address, over_tls: true, certificate }, guest).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "admin: TLS handshake"),
+        Err(_) => tracing::debug!("admin: the TLS handshake took too long"),
     }
 }
 
 /// What TLS is made from, and what was made.
 type Made = (Arc<Termination>, Arc<ServerConfig>);
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, peer: Peer) {
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, peer: Peer, guest: &Guest) {
+    let inner = TowerToHyperService::new(router.layer(Extension(peer)));
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = inner.call(request.map(|body| guest.asks(body)));
+        async {
+            let answer = answer.await;
+            guest.is_answered();
+            answer
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

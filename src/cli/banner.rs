@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::admin::status;
 use crate::engine::handle::Listening;
+use crate::model::admin::AdminAccess;
 use crate::model::config::Front;
 use crate::model::service::{Backend, Protocol};
 use crate::model::target::{CountTarget, RateTarget};
@@ -43,12 +44,17 @@ pub(super) fn start(world: &World, origin: &str, bound: &[Listening], admin: Opt
     }
     match admin {
         Some(address) => {
-            let _ = writeln!(text, "  admin     http://{address}/ (dashboard, /status, /metrics)");
+            let scheme = admin_scheme(&world.config.proxy.admin_access);
+            let _ = writeln!(text, "  admin     {scheme}://{address}/ (dashboard, /status, /metrics)");
         }
         None => text.push_str("  admin     none\n"),
     }
     let _ = writeln!(text, "  config    {:016x}, generation {}", world.config.fingerprint, world.generation);
     text
+}
+
+const fn admin_scheme(access: &AdminAccess) -> &'static str {
+    if access.tls.is_some() { "https" } else { "http" }
 }
 
 /// What its address does not say of a listener.
@@ -162,6 +168,15 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_admin_address_is_told_with_its_scheme() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/admin-tokens.yaml");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let config = files::resolve(&text, &path).0.config;
+        assert_eq!(config.map(|config| admin_scheme(&config.proxy.admin_access)), Some("https"));
+        assert_eq!(admin_scheme(&fixture::world(2).config.proxy.admin_access), "http");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::engine::start::key_problem;
 use crate::model::config::{AccessLogTarget, Config};
 use crate::model::problem::{Position, Problem, Severity};
 use crate::model::resolve::{Resolved, locate};
+use crate::source::exposed::mode_of_key;
 use crate::wire::flaw::masked;
 use crate::wire::yaml::MAX_BYTES;
 
@@ -118,6 +119,18 @@ fn with_surroundings(mut resolved: Resolved, path: &Path, text: &str) -> Resolve
         locate(std::slice::from_mut(&mut problem), text);
         resolved.problems.push(problem);
         resolved.problems.sort_by_key(|problem| problem.position);
+    }
+    if let Some(mode) = mode_of_key(text, path).filter(|_| resolved.config.is_some()) {
+        resolved.problems.push(Problem {
+            severity: Severity::Warning,
+            code: "open-private-key",
+            path: "sslCertificates".to_owned(),
+            position: None,
+            message: format!(
+                "a private key stands in this file, which has mode {mode:o}: others may read it"
+            ),
+            expected: Some("mode 600, or `privateKeyFile` with the path of a file that has it".to_owned()),
+        });
     }
     let target = resolved.config.as_ref().map(|config| &config.proxy.access_log);
     if let Some(AccessLogTarget::File(log)) = target

@@ -90,7 +90,7 @@ impl Admin {
     pub(super) async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let (status, _, bytes) = self.exchange(method, path, "application/json", body).await?;
-        read(path, status, &bytes)
+        self.read(path, status, &bytes)
     }
 
     /// Asks for what may not be there.
@@ -100,7 +100,7 @@ impl Admin {
     pub(super) async fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
         match self.exchange(Method::GET, path, "application/json", String::new()).await? {
             (404, ..) => Ok(None),
-            (status, _, bytes) => read(path, status, &bytes).map(Some),
+            (status, _, bytes) => self.read(path, status, &bytes).map(Some),
         }
     }
 
@@ -120,6 +120,23 @@ impl Admin {
             return Ok((kind, String::from_utf8_lossy(&bytes).into_owned()));
         }
         Err(Failure::Refused(format!("{path} answered {status}")))
+    }
+
+    /// What is told of an answer that Overspill would not give.
+    pub(super) fn is_no_api(&self, path: &str, what: &str) -> Failure {
+        let Self { authority, .. } = self;
+        Failure::Unreachable(format!(
+            "what answers at {authority} is not Overspill's API: its answer to {path} is {what}"
+        ))
+    }
+
+    fn read(&self, path: &str, status: u16, bytes: &[u8]) -> Result<Value, Failure> {
+        let value: Result<Value, _> = serde_json::from_slice(bytes);
+        if (200..300).contains(&status) {
+            return value.map_err(|_| self.is_no_api(path, "no JSON"));
+        }
+        let message = value.ok().and_then(|value| value["error"]["message"].as_str().map(str::to_owned));
+        Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
     }
 
     async fn exchange(
@@ -170,15 +187,6 @@ impl Admin {
         connection.abort();
         Ok((status, kind, bytes))
     }
-}
-
-fn read(path: &str, status: u16, bytes: &[u8]) -> Result<Value, Failure> {
-    let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    if (200..300).contains(&status) {
-        return Ok(value);
-    }
-    let message = value["error"]["message"].as_str().map(str::to_owned);
-    Err(Failure::Refused(message.unwrap_or_else(|| format!("{path} answered {status}"))))
 }
 
 /// In clear or over TLS.

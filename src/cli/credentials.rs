@@ -14,6 +14,9 @@ use rustls::{ClientConfig, RootCertStore};
 /// The variable that holds a token, where no file is named.
 const TOKEN: &str = "OVERSPILL_ADMIN_TOKEN";
 
+/// Heading of the flags that say which proxy is meant, and how to speak with it.
+pub(super) const HEADING: &str = "Running proxy";
+
 /// For whichever command is run.
 static CREDENTIALS: OnceLock<Credentials> = OnceLock::new();
 
@@ -21,16 +24,16 @@ static CREDENTIALS: OnceLock<Credentials> = OnceLock::new();
 #[derive(Debug, Clone, Default, Args)]
 pub struct Credentials {
     /// File with the token for the admin address of a running proxy, instead of OVERSPILL_ADMIN_TOKEN
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// PEM file with the authority that an https:// admin address is to be known by
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// PEM file with the certificate to show to an https:// admin address; needs --client-key
-    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", requires = "client_key")]
     pub client_certificate: Option<PathBuf>,
     /// PEM file with the key of --client-certificate
-    #[arg(long, global = true, value_name = "FILE", requires = "client_certificate")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "FILE", requires = "client_certificate")]
     pub client_key: Option<PathBuf>,
 }
 

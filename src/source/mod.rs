@@ -5,6 +5,7 @@
 //! from the file and from whoever asks the [`store`], one after the other.
 
 mod beside;
+pub(crate) mod exposed;
 pub mod file;
 mod replace;
 pub mod store;

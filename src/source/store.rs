@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use outcome::Stop;
 pub use outcome::{ChangeError, Changed};
 
+use super::exposed::{brings_key, mode_of_key};
 use super::file::{self, Cause, LIMIT, Render, SETTLE, SETTLE_AT_MOST, Seen};
 use super::replace::{self, Moment, Names, Obstacle, Staged, Swapped};
 use crate::engine::files;
@@ -78,6 +79,9 @@ impl Store {
     #[must_use]
     pub fn of_file(handle: Handle, path: &Path, text: String, render: Render) -> Self {
         replace::clean(path);
+        if let Some(mode) = mode_of_key(&text, path) {
+            tracing::warn!(path = %path.display(), mode = %format_args!("{mode:o}"), "others may read the configuration, and a private key stands in it");
+        }
         Self::new(handle, path, text, Some(render))
     }
 
@@ -126,6 +130,15 @@ impl Store {
     #[must_use]
     pub fn judge(&self, text: &str) -> Vec<Problem> {
         files::resolve(text, &self.shared.origin).0.problems
+    }
+
+    /// The file, and its permissions, when a change from one text to another has brought a private key into it, and
+    /// others may read it.
+    #[must_use]
+    pub fn exposed_key(&self, (before, after): (&str, &str)) -> Option<(&Path, u32)> {
+        let (_, origin) = (self.shared.render.as_ref()?, &*self.shared.origin);
+        let mode = mode_of_key(after, origin).filter(|_| brings_key(before, after))?;
+        Some((origin, mode))
     }
 
     /// The engine behind it.

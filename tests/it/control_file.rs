@@ -316,3 +316,40 @@ fn an_edit_of_the_file_at_the_same_moment_is_not_lost() {
     served.replace(&good);
     served.patch("urlMaps/um", &json!({"description": "mended"}));
 }
+
+#[test]
+fn a_quiet_log_still_tells_who_changed_what_and_that_others_may_read_a_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (a, b) = (toy("a"), toy("b"));
+    let (front, admin) = (own_address(), own_address());
+    let folder = std::env::temp_dir().join(format!("overspill-it-{}-quiet", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, log) = (folder.join("overspill.yaml"), folder.join("log"));
+    std::fs::write(&file, odd(front, [&a, &b])).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_overspill"))
+        .args(["serve", "-c", file.to_str().unwrap(), "--admin", &admin.to_string(), "--workers", "1"])
+        .env("OVERSPILL_LOG", "off")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let served = Served { child, file, front, admin };
+    wait_until("it is ready", || {
+        let up = std::net::TcpStream::connect(served.admin).is_ok();
+        up && Client::to_admin(served.admin).get("/readyz").status == 200
+    });
+    let certificate = json!({"name": "c", "certificate": include_str!("../../config/tls/localhost.pem"),
+        "privateKey": include_str!("../../config/tls/localhost.key")});
+    let (status, answer) = served.call("POST", "sslCertificates", &certificate);
+    assert_eq!(status, 200, "{answer:#}");
+    wait_until("the change and the warning are told", || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("changed through the admin API")
+            && log.contains("a private key went into a file that others may read")
+    });
+    served.patch("urlMaps/um", &json!({"description": "no key"}));
+    wait_until("the next change is told", || std::fs::read_to_string(&log).unwrap().contains("no key"));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("others may read").count(), 1, "{log}");
+}

@@ -16,13 +16,15 @@ use super::page::Listing;
 use super::path::{self, Api, Asked, Place, Resource, Scope, What};
 use super::query::{self, Query};
 use super::reference::Base;
+use super::stored::fields;
 use super::write::{self, Manner};
-use super::{look, validate, verbs};
+use super::{look, mask, validate, verbs};
 use crate::admin::auth::Caller;
 use crate::admin::guard::Guard;
 use crate::admin::health;
 use crate::clock;
 use crate::model::admin::Access;
+use crate::model::tls::{cipher_suite_list, suite_name};
 
 /// Answers a request of the Compute or the Network Services API.
 pub(in crate::admin) async fn answer(
@@ -52,6 +54,12 @@ pub(in crate::admin) async fn batch(
     let mut replies = Vec::with_capacity(parts.len());
     for part in parts {
         let (status, body) = match part.target.parse() {
+            // Another host is asked by itself.
+            _ if !part.is_path() => {
+                let why = "A request of a batch names a path of this server, not a URL.";
+                let error = ApiError::invalid(format!("{} {why}", part.shown_target()));
+                (error.status, error.body().to_string())
+            }
             Ok(uri) if !guard.may_go_on(&part.method, Uri::path(&uri)) => {
                 let error = ApiError::rate_limited();
                 (error.status, error.body().to_string())
@@ -152,6 +160,13 @@ fn parameters(what: &What) -> &'static [&'static str] {
     }
 }
 
+/// What `customFeatures` takes.
+fn features() -> Json {
+    let mut names: Vec<&str> = cipher_suite_list().iter().map(|suite| suite_name(suite.suite())).collect();
+    names.sort_unstable();
+    json!({"features": names})
+}
+
 /// One request, understood.
 struct Question<'a> {
     compute: &'a Compute,
@@ -170,7 +185,7 @@ impl Question<'_> {
                 let place = Place { kind, project, scope: Scope::Global };
                 self.aggregated(&place)
             }
-            What::About(_, About::Features) => Ok(json!({"features": []})),
+            What::About(_, About::Features) => Ok(features()),
             What::Insert(place) => {
                 let name = query.text("serviceLbPolicyId").filter(|_| write::is_named_in_query(&place));
                 let done = write::insert(compute, place, (body, name), asking).await?;
@@ -178,7 +193,12 @@ impl Question<'_> {
             }
             What::Update(target) => self.update(target, (body, Manner::Update)).await,
             What::Patch(target) => {
-                let body = masked(body, query.text("updateMask"));
+                let body = match (target.place.kind.file, query.text("updateMask")) {
+                    (Some(file), mask) if mask.is_some() || target.place.scope == Scope::Location => {
+                        mask::masked(body, mask, fields(file))?
+                    }
+                    _ => body,
+                };
                 self.update(target, (body, Manner::Patch)).await
             }
             What::Delete(target) if target.place.kind.collection == "operations" => {
@@ -237,7 +257,7 @@ impl Question<'_> {
             }
             Verb::ListInstances => self.members(&target, look::instances(compute, &target, asking)?),
             Verb::ListNetworkEndpoints => self.members(&target, look::endpoints(compute, &target)?),
-            Verb::Validate => validate::answer(compute, &target, &body),
+            Verb::Validate => validate::answer(compute, &target, &body, &asking.base),
             Verb::TestIamPermissions => Ok(json!({"permissions": body.get("permissions")})),
             _ => Ok(self.done(&*verbs::change(compute, (target, verb), body, asking).await?)),
         }
@@ -249,25 +269,4 @@ impl Question<'_> {
             Api::NetworkServices(_) => operation.long_running_view(),
         }
     }
-}
-
-/// Only what the mask names; what it names and the body lacks is cleared.
-fn masked(body: Json, mask: Option<&str>) -> Json {
-    let Some(mask) = mask.filter(|mask| *mask != "*") else { return body };
-    // A field within a field counts as the whole: the body has what it should be.
-    let names = mask.split(',').filter_map(|path| path.split('.').next()).filter(|name| !name.is_empty());
-    let value = |name: &str| body.get(camel(name)).cloned().unwrap_or_default();
-    Json::Object(names.map(|name| (camel(name), value(name))).collect())
-}
-
-/// A field as JSON spells it: masks may say `auto_capacity_drain`.
-fn camel(name: &str) -> String {
-    let mut parts = name.split('_');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |mut name, part| {
-        let mut letters = part.chars();
-        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        name.push_str(letters.as_str());
-        name
-    })
 }

@@ -217,6 +217,9 @@ impl Compute {
         let (method, path) = (&asking.method, &*asking.path);
         let change = audit::Change { method, path, operation: &operation.name, texts: Some(texts) };
         audit::record(&asking.caller, &change);
+        if let Some((path, mode)) = self.shared.store.exposed_key(texts) {
+            audit::record_exposed(&asking.caller, &operation.name, (path, mode));
+        }
         operation
     }
 
@@ -297,9 +300,19 @@ fn field(problem: &Problem, id: &Id, catalog: &Catalog) -> (String, Option<Strin
     // A new one stands behind the others.
     let index = catalog.find(id).map_or_else(|| catalog.all(id.collection).count(), |(index, _)| index);
     if which == id.name || which == index.to_string() {
+        // `check` tells of a key at the name, since the key's line must not be shown; here no line is.
+        let rest = match rest {
+            ".name" if problem.code == "bad-certificate" => key_field(&problem.message),
+            rest => rest,
+        };
         return (path.clone(), Some(format!("resource{rest}")));
     }
     (path.clone(), None)
+}
+
+/// The field that holds a private key, by what is said of the key.
+fn key_field(message: &str) -> &'static str {
+    if message.contains("`selfManaged.privateKey`") { ".selfManaged.privateKey" } else { ".privateKey" }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Questions: resources one by one and in lists, members of groups, places.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value as Json, json};
 
 use super::catalog::Catalog;
@@ -10,7 +13,10 @@ use super::compute::{Asking, Compute};
 use super::error::ApiError;
 use super::path::{Api, Place, Resource, Scope};
 use super::stored::{Stored, number};
+use crate::model::config::Front;
 use crate::model::place::{google_region_names, region_of_zone};
+use crate::model::timestamp::Timestamp;
+use crate::model::x509::{self, Facts};
 
 /// Zones of a region that a list shows, besides those in use.
 const LETTERS: &[&str] = &["a", "b", "c"];
@@ -103,7 +109,26 @@ fn shown(compute: &Compute, stored: &Stored, catalog: &Catalog, asking: &Asking)
     if stored.id.collection == "instances" {
         shown["status"] = json!("RUNNING");
     }
+    if let Some(facts) = facts(compute, stored) {
+        let end = u64::try_from(facts.not_after).map(Duration::from_secs).unwrap_or_default();
+        shown["expireTime"] = json!(Timestamp(SystemTime::UNIX_EPOCH + end).to_string());
+        shown["subjectAlternativeNames"] = json!(facts.names);
+    }
     shown
+}
+
+/// What a certificate says of itself: that of the file's text, else the one that a proxy shows.
+fn facts(compute: &Compute, stored: &Stored) -> Option<Facts> {
+    if stored.id.collection != "sslCertificates" {
+        return None;
+    }
+    let text = |json: &Json| json.get("certificate").and_then(Json::as_str).map(str::to_owned);
+    if let Some(pem) = text(&stored.file).or_else(|| text(stored.file.get("selfManaged")?)) {
+        return x509::read(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?);
+    }
+    let world = compute.handle().world();
+    let mut all = world.config.fronts.iter().filter_map(Front::tls).flat_map(|tls| &tls.certificates);
+    all.find(|one| *one.name == *stored.id.name).map(|one| one.facts().clone())
 }
 
 /// Instances that only groups know, each with the address that it has there.

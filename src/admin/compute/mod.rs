@@ -22,6 +22,7 @@ mod fields;
 mod filter;
 mod kinds;
 mod look;
+mod mask;
 mod merge;
 mod operation;
 mod page;

@@ -6,12 +6,18 @@ use super::catalog::Id;
 use super::compute::Compute;
 use super::error::ApiError;
 use super::path::Resource;
+use super::reference::{self, Base};
 use super::stored::{Stored, requested};
 use super::write::{appended, edits_of, shortened};
 use crate::model::problem::{Problem, Severity};
 
 /// Judges the map in the body in the place of the one of that name, which may be there or not.
-pub(super) fn answer(compute: &Compute, target: &Resource, body: &Json) -> Result<Json, ApiError> {
+pub(super) fn answer(
+    compute: &Compute,
+    target: &Resource,
+    body: &Json,
+    base: &Base,
+) -> Result<Json, ApiError> {
     let Some(map) = body.get("resource").filter(|map| map.is_object()) else {
         return Err(ApiError::required("resource"));
     };
@@ -27,7 +33,11 @@ pub(super) fn answer(compute: &Compute, target: &Resource, body: &Json) -> Resul
     let errors: Vec<&Problem> = problems.iter().filter(|p| p.severity == Severity::Error).collect();
     let (failed, wrong): (Vec<&Problem>, Vec<&Problem>) =
         errors.into_iter().partition(|problem| problem.code == TEST_FAILED);
-    let failures: Vec<Json> = failed.iter().filter_map(|problem| failure(problem, &wanted)).collect();
+    let link = |service: &str| {
+        let id = reference::read(service, &["backendServices"], &catalog);
+        id.map_or_else(|| service.to_owned(), |id| base.link(&id.path()))
+    };
+    let failures: Vec<Json> = failed.iter().filter_map(|problem| failure(problem, &wanted, link)).collect();
     Ok(json!({"result": {
         "loadSucceeded": wrong.is_empty(),
         "loadErrors": wrong.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>(),
@@ -40,24 +50,48 @@ pub(super) fn answer(compute: &Compute, target: &Resource, body: &Json) -> Resul
 const TEST_FAILED: &str = "failed-test";
 
 /// A test with what came of it: `urlMaps[0].tests[3].service` is of the fourth.
-fn failure(problem: &Problem, map: &Json) -> Option<Json> {
+fn failure(problem: &Problem, map: &Json, link: impl Fn(&str) -> String) -> Option<Json> {
     let (_, rest) = problem.path.split_once(".tests[")?;
-    let (index, field) = rest.split_once("].")?;
+    let (index, _) = rest.split_once("].")?;
     let test = map.get("tests")?.get(index.parse::<usize>().ok()?)?;
     let mut failure = json!({"host": test["host"], "path": test["path"]});
-    for (key, expected) in [
-        ("headers", "headers"),
-        ("service", "expectedService"),
-        ("expectedOutputUrl", "expectedOutputUrl"),
-        ("expectedRedirectResponseCode", "expectedRedirectResponseCode"),
+    for (key, expected, actual) in [
+        ("headers", "headers", None),
+        ("service", "expectedService", Some("actualService")),
+        ("expectedOutputUrl", "expectedOutputUrl", None),
+        ("expectedRedirectResponseCode", "expectedRedirectResponseCode", Some("actualRedirectResponseCode")),
     ] {
         if let Some(value) = test.get(key) {
-            failure[expected] = value.clone();
+            let value = match value.as_str().filter(|_| key == "service") {
+                Some(service) => json!(link(service)),
+                None => value.clone(),
+            };
+            // Unless it says below what came instead, this is as it was expected.
+            if let Some(actual) = actual.filter(|_| rest.ends_with("].expectedOutputUrl")) {
+                failure[actual] = value.clone();
+            }
+            failure[expected] = value;
         }
     }
-    // What came instead, in the words of `check`: a service, a redirect, a URL.
-    let came = problem.message.split_once(" fails: ").map_or(&*problem.message, |(_, came)| came);
-    let actual = if field == "expectedOutputUrl" { "actualOutputUrl" } else { "actualService" };
-    failure[actual] = json!(came);
+    came(problem, &mut failure, link);
     Some(failure)
+}
+
+/// What came instead, from the words of `check`: a service, a redirect, a URL.
+fn came(problem: &Problem, failure: &mut Json, link: impl Fn(&str) -> String) {
+    let Some((_, words)) = problem.message.split_once(" fails: ") else { return };
+    let quoted = |rest: &str| {
+        rest.strip_prefix('`').and_then(|rest| rest.split_once("`, by ")).map(|(it, _)| it.to_owned())
+    };
+    if let Some(rest) = words.strip_prefix("it goes to ") {
+        // Of several with a weight the first.
+        let name = rest.strip_prefix('`').and_then(|rest| rest.split_once('`')).map(|(name, _)| link(name));
+        failure["actualService"] = json!(name);
+    } else if let Some(rest) = words.strip_prefix("it is redirected with ") {
+        let (status, url) = rest.split_once(" to ").unwrap_or((rest, ""));
+        failure["actualRedirectResponseCode"] = json!(status.parse::<u16>().ok());
+        failure["actualOutputUrl"] = json!(quoted(url));
+    } else if let Some(rest) = words.strip_prefix("the URL becomes ") {
+        failure["actualOutputUrl"] = json!(quoted(rest));
+    }
 }

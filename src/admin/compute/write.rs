@@ -14,6 +14,7 @@ use super::operation::Operation;
 use super::path::{Place, Resource, Scope};
 use super::reference;
 use super::stored::{Stored, requested};
+use super::typed::is_same;
 use crate::wire::backend_service::EDITED;
 use crate::wire::edit::{Edit, Step};
 use crate::wire::schema::is_name;
@@ -193,6 +194,7 @@ fn keep(wanted: &mut Json, stored: &Stored, manner: Manner) {
         };
     }
     silence(wanted, whole);
+    outgrow(wanted, whole);
     if manner == Manner::Update && stored.id.collection == "backendServices" {
         for (key, value) in whole.iter().filter(|(key, _)| !EDITED.contains(&key.as_str())) {
             wanted.entry(key.as_str()).or_insert_with(|| value.clone());
@@ -207,6 +209,33 @@ fn silence(wanted: &mut Map<String, Json>, whole: &Map<String, Json>) {
         return;
     };
     wanted.retain(|key, value| key == "enable" || was.get(key) != Some(value));
+}
+
+/// A client that changes the mode of a backend echoes targets that the new mode has no use for: gcloud leaves
+/// `maxUtilization` when it goes to IN_FLIGHT, and all of them when it goes to CUSTOM_METRICS [G 10.6]. What such a
+/// backend was told before, and is not told anew, goes.
+fn outgrow(wanted: &mut Map<String, Json>, whole: &Map<String, Json>) {
+    let was = |group: &Json| {
+        let mut all = whole.get("backends").and_then(Json::as_array).into_iter().flatten();
+        all.find(|backend| backend.get("group") == Some(group)).and_then(Json::as_object)
+    };
+    for backend in wanted.get_mut("backends").and_then(Json::as_array_mut).into_iter().flatten() {
+        let Some(backend) = backend.as_object_mut() else { continue };
+        let Some(was) = backend.get("group").and_then(was) else { continue };
+        let leftovers: &[&str] = match backend.get("balancingMode").and_then(Json::as_str) {
+            mode if mode == was.get("balancingMode").and_then(Json::as_str) => continue,
+            Some("IN_FLIGHT") => &["maxUtilization"],
+            Some("CUSTOM_METRICS") => &["maxUtilization", "maxConnections", "maxInFlightRequests"],
+            _ => continue,
+        };
+        let is_leftover = |key: &str| {
+            let of_mode = |field: &&str| {
+                key.strip_prefix(*field).is_some_and(|rest| rest.is_empty() || rest.starts_with("Per"))
+            };
+            leftovers.iter().any(of_mode)
+        };
+        backend.retain(|key, value| !is_leftover(key) || was.get(key).is_none_or(|was| !is_same(was, value)));
+    }
 }
 
 /// What a request is about.

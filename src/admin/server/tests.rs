@@ -4,8 +4,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+
+mod api;
 
 use super::*;
 use crate::admin::failures::FAILURES;
@@ -202,5 +204,32 @@ async fn with_an_authority_and_tokens_one_of_them_will_do() {
     assert_eq!(stage.ask_tls(client(false), "GET /status", &[]).await, Some(401));
     assert_eq!(stage.ask_tls(client(false), "GET /status", &[&bearer(READER)]).await, Some(200));
     assert_eq!(stage.ask_tls(client(true), "POST /upgrade", &[]).await, Some(PASSED));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn connections_that_are_idle_or_slow_keep_nobody_out() {
+    let stage = Stage::new("readOnly: true").await;
+    let host = stage.server.address();
+    let answered = format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    let slow_body = format!("POST /explain HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n\r\n{{");
+    for said in ["", "GET /healthz HTTP/1.1\r\nhost: a", &answered, &slow_body] {
+        let mut others = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = TcpStream::connect(host).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            others.spawn(async move {
+                let mut heard = Vec::new();
+                let _ = stream.read_to_end(&mut heard).await;
+                heard
+            });
+        }
+        for _ in 0..3 {
+            assert_eq!(stage.ask("GET /healthz", &[]).await, 200, "{said:?}");
+        }
+        // One of them made room, the others stay.
+        let heard = others.join_next().await.unwrap().unwrap();
+        assert_eq!(heard.starts_with(b"HTTP/1.1 200"), said == answered, "{said:?}");
+    }
     stage.end().await;
 }

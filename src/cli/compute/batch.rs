@@ -64,7 +64,11 @@ pub(super) async fn ends(
             refused.push(message.unwrap_or_else(|| format!("{} answered {}", target.path(), answer.status)));
             continue;
         }
-        match session.end_of(answer.body, &target.scope, Wait::IfOpen).await {
+        let ended = match session.known(&target.path(), answer.body) {
+            Ok(operation) => session.end_of(operation, &target.scope, Wait::IfOpen).await,
+            Err(fault) => Err(fault),
+        };
+        match ended {
             Ok(()) => session.note(done, target),
             Err(fault) => refused.extend(fault.messages()),
         }

@@ -106,6 +106,9 @@ async fn attempt(
     let applying = |why: Fault| format!("There was a problem applying your changes: {why}");
     // Blank lines instead of comments, so that positions in messages stay right.
     let lines = text.lines().map(|line| if line.starts_with('#') { "" } else { line });
+    if lines.clone().all(|line| line.trim().is_empty()) {
+        return Err(parsing("the file was emptied; nothing was changed".to_owned()));
+    }
     let mut body = document::read(&lines.collect::<Vec<_>>().join("\n")).map_err(parsing)?;
     let fields = body.as_object().into_iter().flat_map(|object| object.keys());
     if let Some(stranger) = fields.into_iter().find(|key| !sheet.fields.contains(&key.as_str())) {

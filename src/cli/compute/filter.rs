@@ -65,6 +65,15 @@ impl Filter {
         }
     }
 
+    /// The keys that it looks at, as they are written.
+    pub(super) fn keys(&self) -> Vec<(&Key, &str)> {
+        match self {
+            Self::And(a, b) | Self::Or(a, b) => a.keys().into_iter().chain(b.keys()).collect(),
+            Self::Not(inner) => inner.keys(),
+            Self::Term(term) => vec![(&term.key, &term.name)],
+        }
+    }
+
     /// The same for the server, as gcloud rewrites it; `None` when it has no words for it.
     pub(super) fn for_server(&self) -> Option<String> {
         let Self::Term(Term { name, test, value, .. }) = self else { return None };

@@ -1,6 +1,8 @@
 //! Flags as data: a flag's name, how its value is written [G 10c], and the field of the resource that it sets.
 
-use clap::builder::ValueParser;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
@@ -100,10 +102,13 @@ impl Flag {
                 .value_name("TIME")
                 .value_parser(ValueParser::new(move |word: &str| seconds(word, least, most))),
             Form::Word(words) => {
-                arg.value_name("WORD").value_parser(ValueParser::new(move |word: &str| api_word(word, words)))
+                let words = Words { read: move |word: &str| api_word(word, words), shown: words.to_vec() };
+                arg.value_name("WORD").value_parser(words).hide_possible_values(true)
             }
             Form::Renamed(pairs) => {
-                arg.value_name("WORD").value_parser(ValueParser::new(move |word: &str| renamed(word, pairs)))
+                let shown = pairs.iter().map(|(ours, _)| *ours).collect();
+                let words = Words { read: move |word: &str| renamed(word, pairs), shown };
+                arg.value_name("WORD").value_parser(words).hide_possible_values(true)
             }
             Form::YesNo(no) => arg.action(ArgAction::SetTrue).overrides_with(no),
             Form::Yes | Form::Empties | Form::Clears => arg.action(ArgAction::SetTrue),
@@ -137,6 +142,28 @@ impl Flag {
                 Some(all.into_iter().filter(|name| !name.is_empty()).map(|name| link(kind, name)).collect())
             }
         }
+    }
+}
+
+/// Reads a word in any spelling; a shell completes those that are shown.
+#[derive(Clone)]
+struct Words<R> {
+    read: R,
+    shown: Vec<&'static str>,
+}
+
+impl<R> TypedValueParser for Words<R>
+where
+    R: Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static,
+{
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        self.read.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.shown.iter().map(PossibleValue::new)))
     }
 }
 

@@ -2,16 +2,16 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::batch;
 use super::fault::Fault;
-use super::filter::{self, Filter};
 use super::flag;
-use super::format::{self, Format, Key, Projection};
+use super::format::{self, Format, Projection};
 use super::kind::{Kind, Place};
 use super::place::{Scope, ScopeFlags, Target, basename};
 use super::prompt;
+use super::rows::{Asked, Rows};
 use super::session::Session;
 
 /// `describe NAME`.
@@ -102,7 +102,8 @@ pub(super) async fn show_all(
     kind: &Kind,
     matches: &ArgMatches,
 ) -> Result<(), Fault> {
-    let rows = Rows::of(matches)?;
+    let columns = columns(kind)?;
+    let rows = Rows::of(session, matches, &columns)?;
     let mut found = Vec::new();
     let scopes = scopes(kind, matches);
     if scopes.is_empty() && kind.has_aggregated_list() {
@@ -116,16 +117,16 @@ pub(super) async fn show_all(
                 found.extend(scope[kind.collection].as_array().into_iter().flatten().cloned());
             }
         }
-        let shown = rows.chosen(found, Asked::ForAll);
-        return print(session, &shown, &columns(kind)?);
+        let shown = rows.chosen(session, found, Asked::ForAll);
+        return print(session, &shown, &columns);
     }
     let scopes = if scopes.is_empty() { vec![Scope::Global] } else { scopes };
     for scope in scopes {
         let path = session.target(kind, scope, "").collection_path();
         found.extend(entries(session, &path, &rows, kind).await?);
     }
-    let shown = rows.chosen(found, Asked::WithFilter);
-    print(session, &shown, &columns(kind)?)
+    let shown = rows.chosen(session, found, Asked::WithFilter);
+    print(session, &shown, &columns)
 }
 
 fn scopes(kind: &Kind, matches: &ArgMatches) -> Vec<Scope> {
@@ -183,106 +184,6 @@ pub(super) fn with_query<'q>(path: &str, query: impl Iterator<Item = (&'q str, S
     let query: Vec<String> =
         query.map(|(key, value)| format!("{key}={}", super::place::escaped(&value))).collect();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
-}
-
-/// Which rows of a list are asked for.
-#[derive(Debug)]
-pub(super) struct Rows {
-    filter: Option<Filter>,
-    limit: Option<usize>,
-    page_size: Option<usize>,
-    sort: Vec<(Key, bool)>,
-}
-
-/// Whether the server is sent the filter [G 10.10].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// All places at once: the filter stays here.
-    ForAll,
-    /// One place: the server filters, if it has words for it.
-    WithFilter,
-}
-
-impl Rows {
-    /// # Errors
-    /// What is wrong with a filter or a key.
-    pub(super) fn of(matches: &ArgMatches) -> Result<Self, Fault> {
-        let filter = flag::text(matches, "filter").map(Filter::parse).transpose();
-        let sort = flag::texts(matches, "sort-by").unwrap_or_default().into_iter().map(|text| {
-            let key = text.strip_prefix('~').unwrap_or(text);
-            Key::parse(key).map(|key| (key, text.starts_with('~')))
-        });
-        let number = |id| matches.get_one::<u64>(id).map(|n| usize::try_from(*n).unwrap_or(usize::MAX));
-        Ok(Self {
-            filter: filter.map_err(|why| Fault::of_flag("--filter", &why))?,
-            limit: number("limit"),
-            page_size: number("page-size"),
-            sort: sort.collect::<Result<_, _>>().map_err(|why| Fault::of_flag("--sort-by", &why))?,
-        })
-    }
-
-    fn for_server(&self) -> Option<String> {
-        self.filter.as_ref().and_then(Filter::for_server)
-    }
-
-    /// Whether rows are left out or moved here, so that the first ones of the server need not be the first ones shown.
-    fn is_ours_to_choose(&self, asked: Asked) -> bool {
-        let filters = self.filter.is_some() && (asked == Asked::ForAll || self.for_server().is_none());
-        filters || !self.sort.is_empty()
-    }
-
-    fn enough(&self, asked: Asked) -> Option<usize> {
-        self.limit.filter(|_| !self.is_ours_to_choose(asked))
-    }
-
-    fn size(&self, asked: Asked) -> Option<(&'static str, String)> {
-        let size = self.page_size.unwrap_or(500);
-        let size = self.enough(asked).map_or(size, |enough| enough.min(size));
-        Some(("maxResults", size.to_string()))
-    }
-
-    /// What is shown of what the server gave.
-    pub(super) fn chosen(&self, mut found: Vec<Value>, asked: Asked) -> Vec<Value> {
-        if let Some(filter) = &self.filter
-            && (asked == Asked::ForAll || self.for_server().is_none())
-        {
-            found.retain(|resource| filter.holds(resource));
-        }
-        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        for (key, is_downwards) in self.sort.iter().rev() {
-            found.sort_by(|a, b| {
-                let order = filter::compare(&text(key.find(a)), &text(key.find(b)));
-                if *is_downwards { order.reverse() } else { order }
-            });
-        }
-        found.truncate(self.limit.unwrap_or(usize::MAX));
-        found
-    }
-}
-
-/// Asks for a list by POST with an empty body, as `listInstances` and its like want it.
-///
-/// # Errors
-/// As the server says.
-pub(super) async fn posted_list(
-    session: &Session<'_>,
-    path: &str,
-    rows: &Rows,
-    asked: Asked,
-) -> Result<Vec<Value>, Fault> {
-    let filter = if asked == Asked::WithFilter { rows.for_server() } else { None };
-    let mut found = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let query = filter.clone().map(|filter| ("filter", filter)).into_iter().chain(rows.size(asked));
-        let page_token = token.map(|token| ("pageToken", token));
-        let page = session.post(&with_query(path, query.chain(page_token)), &json!({})).await?;
-        found.extend(page["items"].as_array().into_iter().flatten().cloned());
-        token = page["nextPageToken"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
-        if token.is_none() || rows.enough(asked).is_some_and(|enough| found.len() >= enough) {
-            return Ok(rows.chosen(found, asked));
-        }
-    }
 }
 
 /// Writes rows, or that there are none [G 10.11].

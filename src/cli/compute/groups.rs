@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::flag::{self, text, texts};
 use super::format::Projection;
-use super::generic::{self, Asked, Rows, named};
+use super::generic::{self, named};
 use super::kind::{INSTANCE_GROUPS, INSTANCES, Kind, UNMANAGED};
 use super::place::{ScopeFlags, Target};
+use super::rows::{self, Asked, Rows};
 use super::session::Session;
 
 /// `instance-groups` with all its verbs, and those of `instance-groups unmanaged`.
@@ -72,13 +73,16 @@ pub(super) async fn run(session: &mut Session<'_>, verb: &[&str], matches: &ArgM
         "get-named-ports" => {
             let group = session.get(&target.path()).await?;
             let ports = group["namedPorts"].as_array().cloned().unwrap_or_default();
-            let shown = Rows::of(matches)?.chosen(ports, Asked::ForAll);
-            generic::print(session, &shown, &columns("name,port")?)
+            let columns = columns("name,port")?;
+            let shown = Rows::of(session, matches, &columns)?.chosen(session, ports, Asked::ForAll);
+            generic::print(session, &shown, &columns)
         }
         "list-instances" => {
             let path = format!("{}/listInstances", target.path());
-            let rows = generic::posted_list(session, &path, &Rows::of(matches)?, Asked::ForAll).await?;
-            generic::print(session, &rows, &columns("instance.basename():label=NAME,status")?)
+            let columns = columns("instance.basename():label=NAME,status")?;
+            let rows = Rows::of(session, matches, &columns)?;
+            let rows = rows::posted_list(session, &path, &rows, Asked::ForAll).await?;
+            generic::print(session, &rows, &columns)
         }
         "add-instances" => members(session, &target, "addInstances", matches).await,
         "remove-instances" => members(session, &target, "removeInstances", matches).await,

@@ -22,6 +22,7 @@ mod place;
 mod places;
 mod policies;
 mod prompt;
+mod rows;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,9 @@ fn commands() -> Vec<Command> {
     all
 }
 
+/// Heading of the flags that say which proxy is meant.
+const PROXY: &str = super::credentials::HEADING;
+
 /// Flags of every one.
 fn with_common(command: Command) -> Command {
     let format = ValueParser::new(|text: &str| Format::parse(text));
@@ -67,6 +71,7 @@ fn with_common(command: Command) -> Command {
                 .value_name("URL")
                 .default_value("http://127.0.0.1:9901")
                 .help("Admin address of the running proxy")
+                .help_heading(PROXY)
                 .global(true),
         )
         .arg(
@@ -75,6 +80,7 @@ fn with_common(command: Command) -> Command {
                 .value_name("NAME")
                 .default_value("local")
                 .help("Project in paths; any name will do")
+                .help_heading(PROXY)
                 .global(true),
         )
         .arg(

@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 use super::fault::Fault;
 use super::flag::{self, Flag, Form, INT32, flag as f, texts};
 use super::format::Projection;
-use super::generic::{self, Asked, Rows, named};
+use super::generic::{self, named};
 use super::kind::NETWORK_ENDPOINT_GROUPS;
 use super::place::{ScopeFlags, Target};
+use super::rows::{self, Asked, Rows};
 use super::session::{Session, Wait};
 
 const KIND: &super::kind::Kind = &NETWORK_ENDPOINT_GROUPS;
@@ -81,10 +82,12 @@ pub(super) async fn run(session: &mut Session<'_>, verb: &str, matches: &ArgMatc
         "update" => update(session, &target, matches).await,
         "list-network-endpoints" => {
             let path = format!("{}/listNetworkEndpoints", target.path());
-            let rows = generic::posted_list(session, &path, &Rows::of(matches)?, Asked::WithFilter).await?;
             let columns = "networkEndpoint.instance,networkEndpoint.ipAddress,networkEndpoint.ipv6Address:label=IPV6_ADDRESS,\
                            networkEndpoint.port,networkEndpoint.fqdn,networkEndpoint.clientDestinationPort";
-            generic::print(session, &rows, &Projection::parse(columns).map_err(Fault::new)?)
+            let columns = Projection::parse(columns).map_err(Fault::new)?;
+            let rows = Rows::of(session, matches, &columns)?;
+            let rows = rows::posted_list(session, &path, &rows, Asked::WithFilter).await?;
+            generic::print(session, &rows, &columns)
         }
         _ => Err(Fault::new(format!("no such command: {verb}"))),
     }

@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// What the server says against it, or that there is none.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
-        Ok(self.admin.ask(Method::GET, path, &Value::Null).await?)
+        self.ask(Method::GET, path, &Value::Null).await
     }
 
     /// The same, where there may be nothing.
@@ -119,7 +119,8 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Self::get`].
     pub(super) async fn find(&self, path: &str) -> Result<Option<Value>, Fault> {
-        Ok(self.admin.find(path).await?)
+        let found = self.admin.find(path).await?;
+        found.map(|found| self.known(path, found)).transpose()
     }
 
     /// A question that needs a body.
@@ -127,7 +128,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Self::get`].
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
-        Ok(self.admin.ask(Method::POST, path, body).await?)
+        self.ask(Method::POST, path, body).await
     }
 
     /// A change that somebody else waits for.
@@ -135,7 +136,36 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Self::get`].
     pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Fault> {
-        Ok(self.admin.ask(Method::PATCH, path, body).await?)
+        self.ask(Method::PATCH, path, body).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Fault> {
+        let answer = self.admin.ask(method, path, body).await?;
+        self.known(path, answer)
+    }
+
+    /// An answer, if it is one of the API's: another server may answer with success, too.
+    ///
+    /// # Errors
+    /// That it is none.
+    pub(super) fn known(&self, path: &str, answer: Value) -> Result<Value, Fault> {
+        let is_known = if path.starts_with("/v1/") {
+            // The networkservices API has no kinds: names in full, and lists that are nothing when they are empty.
+            let name = answer["name"].as_str();
+            name.is_some_and(|name| name.starts_with("projects/"))
+                || answer["serviceLbPolicies"].is_array()
+                || answer == json!({})
+        } else if path == "/status" {
+            answer["services"].is_array()
+        } else {
+            let kind = answer["kind"].as_str();
+            kind.is_some_and(|kind| kind.starts_with("compute#")) || answer["result"].is_object()
+        };
+        if is_known {
+            Ok(answer)
+        } else {
+            Err(self.admin.is_no_api(path, "of no kind that the API has").into())
+        }
     }
 
     /// Changes `target` by a request at `path`, waits for its end and reads the resource as it is then [G 10.3].
@@ -149,7 +179,7 @@ impl<'a> Session<'a> {
         body: &Value,
         target: &Target,
     ) -> Result<Value, Fault> {
-        let operation = self.admin.ask(method, path, body).await?;
+        let operation = self.ask(method, path, body).await?;
         self.end_of(operation, &target.scope, Wait::IfOpen).await?;
         self.get(&target.path()).await
     }
@@ -159,7 +189,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Self::change`].
     pub(super) async fn delete(&self, target: &Target) -> Result<(), Fault> {
-        let operation = self.admin.ask(Method::DELETE, &target.path(), &Value::Null).await?;
+        let operation = self.ask(Method::DELETE, &target.path(), &Value::Null).await?;
         self.end_of(operation, &target.scope, Wait::IfOpen).await
     }
 

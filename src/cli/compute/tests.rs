@@ -23,6 +23,8 @@ use crate::source::store::Store;
 
 /// What stands in answers instead of the address.
 const P: &str = "/compute/v1/projects/local";
+/// The kind of all that the small server answers.
+const KIND: &str = "compute#thing";
 
 #[derive(Default)]
 struct Kept {
@@ -101,8 +103,12 @@ impl Fake {
         };
         let (session, result) = asked.on(&self.admin).await;
         let seen = self.kept.lock().unwrap().seen.clone();
-        let shorten =
-            |text: String| text.replace(&format!("http://{}{P}", self.address), "…").replace(P, "…");
+        // What the server adds to each of its answers, and a client echoes.
+        let shorten = |text: String| {
+            let text =
+                text.replace(&format!("\"kind\":\"{KIND}\","), "").replace(&format!("kind: {KIND}\n"), "");
+            text.replace(&format!("http://{}{P}", self.address), "…").replace(P, "…")
+        };
         Ran {
             out: shorten(session.out),
             notes: shorten(session.notes),
@@ -208,6 +214,19 @@ fn act(
     body: Value,
 ) -> (u16, Value) {
     kept.seen.push((format!("{prefix}{method} {full}"), body.clone()));
+    let (status, mut value) = acted(kept, address, (method, full), body);
+    if status == 200 && value.is_object() {
+        let name = value["name"].as_str().unwrap_or_default().to_owned();
+        if full.starts_with("/v1/") && !name.starts_with("projects/") {
+            value["name"] = format!("projects/local/{name}").into();
+        } else if value["kind"].is_null() {
+            value["kind"] = KIND.into();
+        }
+    }
+    (status, value)
+}
+
+fn acted(kept: &mut Kept, address: &str, (method, full): (&str, &str), body: Value) -> (u16, Value) {
     let path = full.split('?').next().unwrap();
     if let Some(said) = kept.said.get(&format!("{method} {path}").replace(P, "…")) {
         return said.clone();
@@ -1226,4 +1245,103 @@ async fn places_and_operations_are_shown() {
         "NAME  TYPE    TARGET  HTTP_STATUS  STATUS  TIMESTAMP\nop-2  insert                       DONE\n"
     );
     assert_eq!(fake.run("regions describe nope").await.error.unwrap().lines().count(), 2);
+}
+
+#[tokio::test]
+async fn what_another_server_answers_is_no_success() {
+    let fake = Fake::start().await;
+    let of = async |answer: Value, line: &str| {
+        fake.say("POST …/global/healthChecks", 200, answer.clone());
+        fake.say("GET …/aggregated/healthChecks", 200, answer);
+        let ran = fake.run(line).await;
+        (ran.error.unwrap_or_default(), ran.notes)
+    };
+    for answer in [json!([]), json!("a page"), json!({"kind": "another#thing"})] {
+        for line in ["health-checks create http h --global", "health-checks list"] {
+            let (error, notes) = of(answer.clone(), line).await;
+            assert!(error.contains("is not Overspill's API"), "{line}: {error}");
+            assert_eq!(notes, "", "{line}");
+        }
+    }
+    // No JSON at all.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = Admin::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 10];
+        while !head.contains(&b'{') {
+            assert_ne!(stream.read(&mut head).await.unwrap(), 0);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n<html").await.unwrap();
+    });
+    let failure = admin.ask(Method::POST, "/x", &json!({})).await.unwrap_err();
+    assert!(format!("{failure:?}").contains("is no JSON"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn rows_are_sorted_by_headings_and_keys_of_nothing_are_told() {
+    let fake = with_web().await;
+    fake.keep("global/backendServices/api", json!({"name": "api", "protocol": "TCP"}));
+    for (key, names) in [
+        ("~NAME", "web\napi\n"),
+        ("Name", "api\nweb\n"),
+        ("PROTOCOL", "web\napi\n"),
+        ("~protocol", "api\nweb\n"),
+    ] {
+        let ran =
+            fake.run(&format!("backend-services list --sort-by={key} --format 'value(name,protocol)'")).await;
+        let shown: String =
+            ran.out.lines().map(|line| format!("{}\n", line.split('\t').next().unwrap())).collect();
+        assert_eq!((shown.as_str(), ran.notes.as_str()), (names, ""), "{key}");
+    }
+    let ran = fake.run("backend-services list --filter 'nonsense=1 OR name=web' --sort-by nothing").await;
+    assert_eq!(
+        ran.notes,
+        "WARNING: The following filter keys were not present in any resource : nonsense\n\
+         WARNING: The following sort keys were not present in any resource : nothing\n"
+    );
+    assert!(ran.out.contains("web") && !ran.out.contains("api"), "{}", ran.out);
+}
+
+#[test]
+fn help_ends_with_which_proxy_is_meant_and_shells_know_the_words() {
+    use clap::CommandFactory as _;
+    let mut all = Arguments::command();
+    all.build();
+    let services = all.find_subcommand_mut("backend-services").unwrap();
+    for verb in ["update-backend", "update"] {
+        let help = services.find_subcommand_mut(verb).unwrap().render_help().to_string();
+        let (own, proxy) = help.split_once("\nRunning proxy:\n").unwrap();
+        for flag in ["--admin", "--project", "--token-file", "--ca-file"] {
+            assert!(!own.contains(&format!("{flag} <")) && proxy.contains(flag), "{flag}: {help}");
+        }
+        assert!(!help.contains("[default: UTILIZATION]") && !help.contains("[default: HTTP]"), "{help}");
+    }
+    let command = services.find_subcommand("update-backend").unwrap();
+    let mode = command.get_arguments().find(|arg| arg.get_id() == "balancing-mode").unwrap();
+    let words: Vec<String> =
+        mode.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    assert_eq!(words, ["CONNECTION", "CUSTOM_METRICS", "IN_FLIGHT", "RATE", "UTILIZATION"]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_emptied_in_the_editor_changes_nothing() {
+    let fake = with_web().await;
+    let Top::Compute(asked) =
+        Arguments::try_parse_from(["overspill", "backend-services", "edit", "web", "--global", "-q"])
+            .unwrap()
+            .command
+    else {
+        panic!()
+    };
+    for emptied in ["", "\n \n", "# only this\n"] {
+        fake.kept.lock().unwrap().seen.clear();
+        let mut session = Session::new(&fake.admin, "local".to_owned());
+        session.is_quiet = true;
+        let (kind, sheet) = (&kind::BACKEND_SERVICES, backend_services::SHEET);
+        let edited = edit::run(&mut session, kind, sheet, &asked.matches, &|_| Ok(emptied.to_owned())).await;
+        let why = edited.unwrap_err().to_string();
+        assert!(why.contains("the file was emptied; nothing was changed"), "{why}");
+        assert_eq!(fake.kept.lock().unwrap().seen.len(), 1, "it was only read");
+    }
 }

@@ -68,6 +68,7 @@ fn by_kind(kind: &str) -> What {
     }
     let plural = match name.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
+        None if name.ends_with('s') => format!("{name}es"),
         None => format!("{name}s"),
     };
     match ours(&plural) {
@@ -269,6 +270,7 @@ mod tests {
         assert_eq!(what("{instance: https://h/a, status: RUNNING}"), What::Instance);
         assert_eq!(what("{networkEndpoint: {ipAddress: 10.0.0.1, port: 1}}"), What::Endpoint);
         assert_eq!(what("{backend: https://h/a, status: {}}"), What::Health);
+        assert!(matches!(what("kind: compute#address"), What::Foreign(name, _) if name == "addresses"));
         for other in ["compute#firewall", "sql#instance"] {
             assert!(matches!(what(&format!("kind: {other}")), What::Foreign(..)), "{other}");
         }

@@ -243,6 +243,8 @@ fn words(
     chain: &'static str,
     (key, key_field): (&'static str, &'static str),
 ) -> (&'static str, String, String) {
+    // Told apart for who sent it: a place in the text is not to be had.
+    let which = if key == "selfManaged.privateKey" { " in `selfManaged.privateKey`" } else { "" };
     match fault {
         Fault::NoCertificate => (
             chain,
@@ -267,12 +269,12 @@ fn words(
         ),
         Fault::BadKey => (
             key_field,
-            format!("the private key of {name} cannot be used"),
+            format!("the private key{which} of {name} cannot be used"),
             "RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519".to_owned(),
         ),
         Fault::Mismatch => (
             key_field,
-            format!("the private key of {name} does not belong to its first certificate"),
+            format!("the private key{which} of {name} does not belong to its first certificate"),
             "the key that the certificate was made for, the server's own certificate first".to_owned(),
         ),
     }

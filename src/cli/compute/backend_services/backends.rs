@@ -30,7 +30,7 @@ const FLAGS: &[Flag] = &[
         "balancing-mode",
         Form::Word(MODES),
         "balancingMode",
-        "What the target is counted in [default: UTILIZATION]",
+        "What the target is counted in; UTILIZATION if nothing was ever said",
     ),
     f(
         "capacity-scaler",

@@ -46,18 +46,23 @@ const IP_SELECTION: &[&str] = &["IPV4_ONLY", "IPV6_ONLY", "PREFER_IPV6"];
 /// Flags of both.
 const FLAGS: &[Flag] = &[
     f("description", Form::Text, "description", "Words about it"),
-    f("protocol", Form::Word(PROTOCOLS), "protocol", "Protocol to its members [default: HTTP]"),
+    f(
+        "protocol",
+        Form::Word(PROTOCOLS),
+        "protocol",
+        "Protocol to its members; HTTP if nothing was ever said",
+    ),
     f(
         "port-name",
         Form::Text,
         "portName",
-        "Named port of its instance groups [default: http, https or http2, as the protocol]",
+        "Named port of its instance groups; a new service has http, https or http2, as the protocol",
     ),
     f(
         "timeout",
         Form::Seconds(1, INT32),
         "timeoutSec",
-        "Time for a whole answer, such as 30, 30s, 2m [default: 30s]",
+        "Time for a whole answer, such as 30, 30s, 2m; 30s if nothing was ever said",
     ),
     f("session-affinity", Form::Word(AFFINITIES), "sessionAffinity", "What keeps a client on its member"),
     f(

@@ -8,7 +8,7 @@ mod yaml;
 use serde_json::Value;
 
 pub(super) use key::Key;
-pub(super) use projection::Projection;
+pub(super) use projection::{Column, Projection};
 
 /// `--format`.
 #[derive(Debug, Clone, PartialEq)]

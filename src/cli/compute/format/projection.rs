@@ -11,7 +11,7 @@ pub(in super::super) struct Projection(pub(super) Vec<Column>);
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Column {
+pub(in super::super) struct Column {
     key: Key,
     transforms: Vec<Transform>,
     /// Heading.
@@ -48,6 +48,13 @@ impl Projection {
     }
 }
 
+impl Projection {
+    /// The column with this heading, in any case.
+    pub(in super::super) fn column(&self, heading: &str) -> Option<&Column> {
+        self.0.iter().find(|column| column.label.eq_ignore_ascii_case(heading))
+    }
+}
+
 impl Column {
     fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split(':');
@@ -65,7 +72,7 @@ impl Column {
     }
 
     /// What it shows of a resource.
-    pub(super) fn value(&self, resource: &Value) -> Value {
+    pub(in super::super) fn value(&self, resource: &Value) -> Value {
         let found = self.key.find(resource);
         self.transforms.iter().fold(found, |value, transform| transform.apply(value))
     }

@@ -70,7 +70,7 @@ fn one(test: &wire::Test, map: &UrlMap, services: &Services<'_>, (at, report): (
         return;
     }
     if let Some(wanted) = test.expected_output_url.as_deref().filter(|wanted| !came.is_url(wanted)) {
-        let came = format!("the URL becomes {}", quote(&came.url));
+        let came = format!("the URL becomes {}", whole(&came.url));
         fail("expectedOutputUrl", format!("{} [G 7.9]", quote(wanted)), came, report);
     }
 }
@@ -165,9 +165,15 @@ impl Came {
 
     fn text(&self, name: impl Fn(ServiceId) -> String) -> String {
         if let Some(status) = self.status {
-            return format!("it is redirected with {status} to {}", quote(&self.url));
+            return format!("it is redirected with {status} to {}", whole(&self.url));
         }
         let names: Vec<_> = self.services.iter().map(|id| format!("`{}`", name(*id))).collect();
         format!("it goes to {}", names.join(" or "))
     }
+}
+
+/// A URL as `validate` gives it back: not shortened, as other words of the user's are.
+fn whole(url: &str) -> String {
+    let clean: String = url.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    format!("`{clean}`")
 }
