@@ -100,13 +100,26 @@ impl std::error::Error for Refused {}
 ///
 /// As [`Refused`] tells; the text is then as it was.
 pub fn apply(text: &str, edits: &[Edit]) -> Result<String, Refused> {
+    match attempt(text, edits, true) {
+        // A comment that is indented as deep as a text of several lines would belong to it; in quotes, it does not.
+        Err(Refused::Internal(_)) => attempt(text, edits, false),
+        done => done,
+    }
+}
+
+/// `has_literals`: texts of several lines may stand in lines of their own.
+fn attempt(text: &str, edits: &[Edit], has_literals: bool) -> Result<String, Refused> {
     let mut tree = meaning(text)?;
     let mut now = text.to_owned();
     for edit in edits {
         for change in plan(&tree, edit, yaml::MAX_DEPTH)? {
             let had_nothing = matches!(&tree, Tree::Object(entries) if entries.is_empty());
             tree.edit(&change)?;
-            now = if had_nothing { begin(&now, &change)? } else { make(&now, &change)? };
+            now = if had_nothing {
+                begin(&now, &change, has_literals)?
+            } else {
+                make(&now, &change, has_literals)?
+            };
             if now.len() > yaml::MAX_BYTES {
                 return Err(Refused::TooLarge("the text would be larger than 16 MiB".to_owned()));
             }
@@ -150,12 +163,12 @@ fn meaning(text: &str) -> Result<Tree, Refused> {
 }
 
 /// Makes one change that the meaning of the text allows.
-fn make(text: &str, change: &Change) -> Result<String, Refused> {
+fn make(text: &str, change: &Change, has_literals: bool) -> Result<String, Refused> {
     let mut text = text.to_owned();
     // Each round writes out the aliases on one more level of the way.
     for _ in 0..=yaml::MAX_DEPTH + 1 {
         let source = Source::read(&text)?;
-        let style = Style::of(&source);
+        let style = Style { has_literals, ..Style::of(&source) };
         let patch = share::separate(&source, &style, change);
         if patch.is_empty() {
             let patch = patch_of(&source, &style, change)?;
@@ -171,14 +184,15 @@ fn tangled() -> Refused {
 }
 
 /// The first key of a text that holds no value, or an object without keys.
-fn begin(text: &str, change: &Change) -> Result<String, Refused> {
+fn begin(text: &str, change: &Change, has_literals: bool) -> Result<String, Refused> {
     if Source::read(text).is_ok_and(|source| source.root.form().is_some()) {
-        return make(text, change);
+        return make(text, change, has_literals);
     }
     let Change::Set { at, value } = change else { return Err(tangled()) };
     let [Step::Key(key)] = at.as_slice() else { return Err(tangled()) };
     let source = Source::read("{}")?;
-    let style = Style { line_break: if text.contains("\r\n") { "\r\n" } else { "\n" }, ..Style::of(&source) };
+    let line_break = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let style = Style { line_break, has_literals, ..Style::of(&source) };
     let lines = Lines { source: &source, style: &style };
     let newline = style.line_break;
     let between = if text.is_empty() || text.ends_with(['\n', '\r']) { "" } else { newline };

@@ -791,6 +791,17 @@ proptest::proptest! {
 }
 
 #[test]
+fn a_text_of_lines_before_a_comment_that_stands_as_deep_is_quoted() {
+    let text = "proxy:\n  admin:\n    a: 1\n    # b: 2\n\nrules: []\n";
+    let edit = Edit::Set {
+        at: vec![Step::Key("proxy".to_owned()), Step::Key("new".to_owned())],
+        value: Value::String("two\nlines\n".to_owned()),
+    };
+    let new = apply(text, &[edit]).unwrap();
+    assert!(new.contains("  new: \"two\\nlines\\n\"\n") && new.contains("    # b: 2\n"), "{new}");
+}
+
+#[test]
 fn most_random_documents_can_be_read() {
     let refused: Vec<_> =
         (0..200).filter_map(|seed| Some((seed, meaning(&Author::document(seed)).err()?))).collect();

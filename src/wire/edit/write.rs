@@ -26,6 +26,8 @@ pub(super) struct Style {
     pub is_json: bool,
     /// Whether a blank line stands between the values of the root.
     pub has_blank_lines: bool,
+    /// Whether texts of several lines stand in lines of their own, behind a `|`.
+    pub has_literals: bool,
 }
 
 /// A value for a place in block style: what stands on the line of its key or `-`, and the lines below.
@@ -73,6 +75,7 @@ impl Style {
             pads_braces: false,
             is_json: is_json(&source.root),
             has_blank_lines: has_blank_lines(source),
+            has_literals: true,
         };
         let (mut knows_step, mut knows_lists, mut knows_braces) = (false, false, false);
         source.root.visit(&mut |node| {
@@ -181,7 +184,7 @@ impl Style {
         let column = match under {
             Under::Key(column) | Under::Dash(column) => column,
         };
-        if let Tree::Text(text) = tree
+        if let (Tree::Text(text), true) = (tree, self.has_literals)
             && let Some((header, lines)) = literal(text)
         {
             let indent = match under {
