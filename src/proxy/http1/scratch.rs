@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 /// Room for the first read of an answer, and for those of slow ones.
 pub(super) const FIRST: usize = 16 * 1024;
-/// Room for a read where the one before was full. Reads are cut from a block of that size.
+/// Room for a read where the one before was full.
 pub(super) const MOST: usize = 128 * 1024;
 /// Bytes of heads that are going out for which room is kept.
 const TEXT: usize = 64 * 1024;
@@ -30,7 +30,8 @@ impl Scratch {
     pub(super) fn inflow(&self, room: usize) -> RefMut<'_, BytesMut> {
         let mut inflow = self.inflow.borrow_mut();
         if inflow.capacity() < room && !inflow.try_reclaim(room) {
-            *inflow = BytesMut::with_capacity(MOST);
+            // A piece that a slow client does not take keeps all of its block: that is not made much larger than it.
+            *inflow = BytesMut::with_capacity(room.max(2 * FIRST));
         }
         inflow
     }
@@ -38,7 +39,7 @@ impl Scratch {
     /// Whether nobody has anything of what was read.
     #[cfg(test)]
     pub(crate) fn is_free(&self) -> bool {
-        self.inflow.borrow_mut().try_reclaim(MOST)
+        self.inflow.borrow_mut().try_reclaim(2 * FIRST)
     }
 
     /// To be written from: empty.
