@@ -41,8 +41,6 @@ pub(crate) struct Talk {
     phase: Cell<Phase>,
     phase_since: Cell<Tick>,
     refusal: Cell<Option<Refusal>>,
-    /// The head of the answer under way is written: it is too late for `100 Continue`.
-    is_answering: Cell<bool>,
     /// Who gets the socket after a 101.
     tunnel: Cell<Option<oneshot::Sender<Socket>>>,
 }
@@ -64,7 +62,6 @@ impl Talk {
             phase: Cell::new(Phase::Idle),
             phase_since: Cell::new(clock::now()),
             refusal: Cell::new(None),
-            is_answering: Cell::new(false),
             tunnel: Cell::new(None),
         }
     }
@@ -195,7 +192,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
             return self.without_head(&Arrival::Refused(head::UNREADABLE));
         };
         drop(lines);
-        self.talk.is_answering.set(false);
         let answer = {
             let mut handling = pin!(handle(request));
             reins
@@ -243,7 +239,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     where
         B: http_body::Body<Data = Bytes>,
     {
-        self.talk.is_answering.set(true);
         asked.keeps_alive &= !reins.watched.drain.get();
         let (head, body) = answer.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
