@@ -25,7 +25,8 @@ pub fn now() -> Tick {
 /// the clock does, and this is read several times for each request.
 fn monotonic() -> u64 {
     // Every system that this runs on has that clock; one without it would stand still.
-    let (seconds, nanos) = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or((0, 0), |t| (t.tv_sec(), t.tv_nsec()));
+    let (seconds, nanos) =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_or((0, 0), |t| (t.tv_sec(), t.tv_nsec()));
     seconds.unsigned_abs().wrapping_mul(SECOND).wrapping_add(nanos.unsigned_abs())
 }
 
