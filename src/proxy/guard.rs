@@ -4,7 +4,7 @@
 //! reads otherwise is how requests are smuggled, so the guard sees every byte first and lets through only what has one
 //! meaning (RFC 9112, and stricter where that leaves a choice). Every refusal is answered in our words [G 6b, 8].
 //!
-//! The guard is pure: bytes in, verdict out. [`super::http1::inbound`] shows it what a socket brings.
+//! The guard is pure: bytes in, verdict out. `http1::inbound` shows it what a socket brings.
 //!
 //! A head passes whole or not at all; a body passes as it comes. Cost: one `memchr` and two short loops per line of a
 //! head, subtraction for a body with a length, one step per byte for chunk sizes and trailers only.

@@ -1,6 +1,6 @@
 //! Kept connections to members, of one worker: no locks, no `Arc`.
 //!
-//! A connection is not driven by a task of its own: whoever uses it polls it (see [`super::http1::member`]), which saves
+//! A connection is not driven by a task of its own: whoever uses it polls it (see `http1::member`), which saves
 //! two wake-ups per request. While it is idle nobody polls it; it is looked at before it is written to, and swept once a
 //! second, so a member that closes is noticed.
 
