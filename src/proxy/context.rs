@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Cache};
-use bytes::BytesMut;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::access_log::{Channel, Entry, LogBuffer};
@@ -56,7 +55,7 @@ pub struct Context {
     /// Kept connections to members.
     pub(crate) pool: Pool,
     /// What they read into and write from.
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: Rc<Scratch>,
     /// Requests that wait for a connection.
     pub(crate) waiting: Rc<Waiting>,
     /// Encoders of answers under way.
@@ -75,8 +74,6 @@ pub struct Context {
     log: Option<RefCell<LogBuffer>>,
     /// Trace ids, sampling, cookie keys.
     pub(crate) rng: RefCell<Rng>,
-    /// Text of trace headers is cut from here.
-    pub(crate) arena: RefCell<BytesMut>,
     /// Set while the process stops: answers carry `Connection: close`.
     pub(crate) is_draining: Cell<bool>,
 }
@@ -146,7 +143,7 @@ impl Context {
             world: RefCell::new(Cache::new(parts.world)),
             current: RefCell::new(current),
             pool: Pool::default(),
-            scratch: Scratch::default(),
+            scratch: Rc::default(),
             waiting: Rc::default(),
             encoders: Encoders::default(),
             pools: RefCell::default(),
@@ -156,7 +153,6 @@ impl Context {
             watch: Watch::default(),
             log: parts.log.map(|channel| RefCell::new(LogBuffer::new(channel))),
             rng: RefCell::new(Rng::new(parts.seed)),
-            arena: RefCell::default(),
             is_draining: Cell::new(false),
         })
     }

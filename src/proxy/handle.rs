@@ -189,7 +189,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
             u128::from(random) << 64 | u128::from(random.rotate_left(29) ^ record.started.0),
             random >> 1,
         ),
-        arena: &client.context.arena,
+        scratch: &client.context.scratch,
     };
     headers::to_backend(&mut head.headers, seen, &facts);
     if takes_trailers {

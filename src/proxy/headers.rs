@@ -9,17 +9,17 @@
 //! Lengths and Transfer-Encoding: whoever writes a message frames it. That no request has both is the guard's
 //! promise; an answer that has both is refused (`has_two_framings`).
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 
-use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
 
+use super::http1::scratch::Scratch;
+use super::http1::text::write_number;
 use crate::balance::report::{self, Malformed, Report};
 use crate::model::header::elements;
 
@@ -61,7 +61,7 @@ pub(crate) struct Facts<'a> {
     /// Trace and span, used where the client sent none.
     pub trace: (u128, u64),
     /// Where its text is cut from.
-    pub arena: &'a RefCell<BytesMut>,
+    pub(crate) scratch: &'a Scratch,
 }
 
 impl Hop {
@@ -88,11 +88,11 @@ pub(crate) fn to_backend(headers: &mut HeaderMap, seen: Seen, facts: &Facts<'_>)
     if seen.has(Seen::FORWARDED_FOR) {
         append_forwarded_for(headers, facts.hop);
     } else {
-        headers.append(X_FORWARDED_FOR, cut(facts.hop.forwarded_for(), &mut facts.arena.borrow_mut()));
+        headers.append(X_FORWARDED_FOR, cut(facts.hop.forwarded_for(), facts.scratch));
     }
     headers.insert(X_FORWARDED_PROTO, facts.hop.proto.clone());
     if !seen.has(Seen::TRACE) {
-        headers.append(TRACE_CONTEXT, trace_context(facts.trace, &mut facts.arena.borrow_mut()));
+        headers.append(TRACE_CONTEXT, trace_context(facts.trace, facts.scratch));
     }
 }
 
@@ -158,11 +158,15 @@ pub(crate) enum Upgrade {
     Other,
 }
 
+/// Whether `Connection` has this option, given in small letters.
+pub(crate) fn connection_says(headers: &HeaderMap, option: &[u8]) -> bool {
+    elements(headers, &CONNECTION).any(|said| said.eq_ignore_ascii_case(option))
+}
+
 /// What a request asks to be upgraded to.
 pub(crate) fn upgrade_of(method: &Method, version: Version, headers: &HeaderMap) -> Upgrade {
     let Some(protocol) = headers.get(UPGRADE) else { return Upgrade::None };
-    let is_asked_for = version == Version::HTTP_11
-        && elements(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let is_asked_for = version == Version::HTTP_11 && connection_says(headers, b"upgrade");
     if !is_asked_for {
         return Upgrade::None;
     }
@@ -350,41 +354,24 @@ fn append_forwarded_for(headers: &mut HeaderMap, hop: &Hop) {
     }
 }
 
-/// Bytes of values that are allocated at once.
-const ARENA: usize = 4096;
-
 /// `<trace in 32 hex digits>/<span in decimal>`. Written by hand and cut from a larger piece: this is done for most
 /// requests, formatting costs ten times as much, and a text of its own two allocations.
-fn trace_context((trace, span): (u128, u64), arena: &mut BytesMut) -> HeaderValue {
+fn trace_context((trace, span): (u128, u64), scratch: &Scratch) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'/'; 32 + 1 + 20];
     for (at, byte) in trace.to_be_bytes().into_iter().enumerate() {
         text[2 * at] = DIGITS[usize::from(byte >> 4)];
         text[2 * at + 1] = DIGITS[usize::from(byte & 15)];
     }
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut rest = span;
-    while first > 0 {
-        first -= 1;
-        digits[first] = DIGITS[usize::try_from(rest % 10).unwrap_or(0)];
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    let length = 33 + digits.len() - first;
-    text[33..length].copy_from_slice(&digits[first..]);
-    cut(&text[..length], arena)
+    let mut rest = &mut text[33..];
+    write_number(&mut rest, span);
+    let unused = rest.len();
+    cut(&text[..text.len() - unused], scratch)
 }
 
 /// A value of its own text, cut from a larger piece of memory.
-fn cut(text: &[u8], arena: &mut BytesMut) -> HeaderValue {
-    if arena.capacity() < text.len() {
-        arena.reserve(ARENA);
-    }
-    arena.extend_from_slice(text);
-    HeaderValue::from_maybe_shared(arena.split().freeze()).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn cut(text: &[u8], scratch: &Scratch) -> HeaderValue {
+    HeaderValue::from_maybe_shared(scratch.cut(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Longest text of two addresses and a comma is 91 characters.
@@ -457,7 +444,7 @@ mod tests {
         to_backend(
             &mut map,
             seen,
-            &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7), arena: &RefCell::default() },
+            &Facts { hop: &hop, keep_upgrade: false, trace: (0xabc, 7), scratch: &Scratch::default() },
         );
         map
     }
@@ -502,7 +489,7 @@ mod tests {
         }
         let long = "1111:2222:3333:4444:5555:6666:7777:8888";
         assert_eq!(hop(long, long).forwarded_for(), format!("{long},{long}").as_bytes());
-        let trace = trace_context((u128::MAX, u64::MAX), &mut BytesMut::new());
+        let trace = trace_context((u128::MAX, u64::MAX), &Scratch::default());
         assert_eq!(trace, format!("{}/{}", "f".repeat(32), u64::MAX));
     }
 
@@ -521,7 +508,7 @@ mod tests {
         to_backend(
             &mut map,
             seen,
-            &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), arena: &RefCell::default() },
+            &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), scratch: &Scratch::default() },
         );
         assert_eq!(all(&map, "x-forwarded-proto"), ["https"]);
     }
@@ -613,7 +600,7 @@ mod tests {
         to_backend(
             &mut map,
             seen,
-            &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1), arena: &RefCell::default() },
+            &Facts { hop: &hop, keep_upgrade: true, trace: (1, 1), scratch: &Scratch::default() },
         );
         assert_eq!((all(&map, "connection"), all(&map, "upgrade")), (vec!["upgrade"], vec!["websocket"]));
         assert!(!map.contains_key("keep-alive"));
@@ -653,7 +640,7 @@ mod tests {
             to_backend(
                 &mut map,
                 seen,
-                &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), arena: &RefCell::default() },
+                &Facts { hop: &hop, keep_upgrade: false, trace: (1, 1), scratch: &Scratch::default() },
             );
         }
         assert!(is_loop(&map));

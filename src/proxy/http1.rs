@@ -11,3 +11,4 @@ pub(crate) mod chunked;
 pub(crate) mod inbound;
 pub(crate) mod member;
 pub(crate) mod scratch;
+pub(crate) mod text;

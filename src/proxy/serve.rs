@@ -317,7 +317,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
     let keep_alive = front.and_then(Front::http).map_or(HEAD_TIMEOUT, |front| front.keep_alive);
     drop(world);
     let is_agreed = ends.secured.is_some_and(|secured| secured.is_http2);
-    let inbound = Inbound::new(stream, max_head);
+    let inbound = Inbound::new(stream, max_head, open.context.scratch.clone());
     let link = (Link::Connection(inbound.clone()), place);
     let client = Rc::new(Client::of_connection(open, ends, link, keep_alive));
     client.watched.set_deadline(clock::now() + keep_alive);
@@ -338,8 +338,7 @@ pub(crate) async fn converse<S: Channel>(open: &Open, (stream, place): (S, Place
 /// Answers requests until the connection ends.
 async fn drive<S: Channel>(client: &Rc<Client>, inbound: &Rc<Inbound<S>>) -> End {
     let talk = inbound.talk();
-    let scratch = &client.context.scratch;
-    let reins = Reins { watched: &client.watched, is_over: &|| is_over(client, talk), scratch };
+    let reins = Reins { watched: &client.watched, is_over: &|| is_over(client, talk) };
     inbound.serve(&reins, |request| handle(client, request.map(Source::Http1))).await
 }
 

@@ -101,6 +101,8 @@ impl Talk {
 pub(crate) struct Inbound<S> {
     wire: RefCell<Wire<S>>,
     talk: Talk,
+    /// The worker's.
+    scratch: Rc<Scratch>,
 }
 
 /// How a connection has ended.
@@ -114,13 +116,11 @@ pub(crate) enum End {
     Expired,
 }
 
-/// What ends a connection from outside, and what it works with.
+/// What ends a connection from outside.
 pub(crate) struct Reins<'a> {
     pub(crate) watched: &'a Watched,
     /// Whether a deadline has passed that ends the connection itself.
     pub(crate) is_over: &'a dyn Fn() -> bool,
-    /// The worker's.
-    pub(crate) scratch: &'a Scratch,
 }
 
 impl Reins<'_> {
@@ -147,8 +147,8 @@ impl Reins<'_> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     /// A fresh connection. A head may be `max_head` bytes long.
-    pub(crate) fn new(io: S, max_head: usize) -> Rc<Self> {
-        Rc::new(Self { wire: RefCell::new(Wire::new(io, max_head)), talk: Talk::new() })
+    pub(crate) fn new(io: S, max_head: usize, scratch: Rc<Scratch>) -> Rc<Self> {
+        Rc::new(Self { wire: RefCell::new(Wire::new(io, max_head)), talk: Talk::new(), scratch })
     }
 
     /// The socket, and what was read from it and not used; for once, and not after a 101.
@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     {
         let arrival = reins.hold(|cx| self.poll_head(cx, reins.watched)).await?;
         let Arrival::Head(head, lines) = arrival else { return self.without_head(&arrival) };
-        let Some((request, asked)) = head::request(self, head, &lines, reins.scratch) else {
+        let Some((request, asked)) = head::request(self, head, &lines) else {
             return self.without_head(&Arrival::Refused(head::UNREADABLE));
         };
         drop(lines);
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
         if watched.drain.get() && !wire.has_begun() {
             return Poll::Ready(Arrival::End);
         }
-        let polled = wire.poll_head(cx);
+        let polled = wire.poll_head(cx, &self.scratch);
         self.talk.enter(wire.phase());
         polled
     }
@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     /// Ready once the client has ended its side. What it sends meanwhile is kept, one piece of it.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A request's body may be read at this very moment, by whoever polls us.
-        self.wire.try_borrow_mut().map_or(Poll::Pending, |mut wire| wire.poll_gone(cx))
+        self.wire.try_borrow_mut().map_or(Poll::Pending, |mut wire| wire.poll_gone(cx, &self.scratch))
     }
 
     /// Writes an answer. Whether the connection can go on after it.
@@ -242,12 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
         asked.keeps_alive &= !reins.watched.drain.get();
         let (head, body) = answer.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-        let mut out = Out::new();
+        let mut out = Out::new(&self.scratch);
         let Some(framing) = answer::write_head(out.text(), &head, &asked, length) else {
             return Ok(false);
         };
         let keeps_alive = answer::keeps_alive(&head, &asked, framing);
-        reins.scratch.give_map(head.headers);
+        self.scratch.give_map(head.headers);
         let mut writing = Writing { out, framing, is_broken: false };
         let mut body = pin!(Some(body));
         if is_over(body.as_ref()) {
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     fn poll_answer<B>(
         &self,
         cx: &mut Context<'_>,
-        writing: &mut Writing,
+        writing: &mut Writing<'_>,
         mut body: Pin<&mut Option<B>>,
     ) -> Poll<bool>
     where
@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
         if self.talk.phase() != Phase::Body {
             return Ok(true);
         }
-        reins.hold(|cx| Poll::Ready(self.wire.borrow_mut().skip_body(cx, &self.talk))).await
+        reins.hold(|cx| Poll::Ready(self.wire.borrow_mut().skip_body(cx, (&self.talk, &self.scratch)))).await
     }
 
     /// The socket goes to whoever waits for it.
@@ -322,14 +322,14 @@ fn is_over<B: http_body::Body>(body: Pin<&Option<B>>) -> bool {
 }
 
 /// An answer under way.
-struct Writing {
-    out: Out,
+struct Writing<'a> {
+    out: Out<'a>,
     framing: Framing,
     /// The body has broken off: what is here still goes out, and nothing after it.
     is_broken: bool,
 }
 
-impl Writing {
+impl Writing<'_> {
     /// Takes a piece of the body. Whether it was the last.
     fn take<E>(&mut self, frame: Option<Result<http_body::Frame<Bytes>, E>>) -> bool {
         match frame {

@@ -12,23 +12,20 @@ mod sending;
 mod tests;
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response};
 use http_body::Frame;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::head::{Framing, Head};
 pub(crate) use self::outgoing::Outgoing;
 use self::sending::Sending;
 use super::chunked::{Decoder, Piece};
-use super::scratch::{FIRST, MOST, Scratch};
+use super::scratch::Scratch;
 use crate::net::connect::Stream;
-
-/// Pieces of a body below this are copied, lest they keep the whole of a large buffer.
-const SMALL: usize = 8 * 1024;
 
 /// A connection.
 pub(crate) struct Conn<S = Stream> {
@@ -306,15 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// What the socket has; nothing at its end.
     fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Bytes>> {
-        let mut inflow = scratch.inflow(if self.is_fast { MOST } else { FIRST });
-        let offered = inflow.capacity();
-        let read = ready!(pin!(self.io.read_buf(&mut *inflow)).poll(cx))?;
-        self.is_fast = read == offered || self.is_fast && read >= FIRST;
-        if read < SMALL && !matches!(self.reading, Reading::Head) {
-            let copy = Bytes::copy_from_slice(&inflow);
-            inflow.clear();
-            return Poll::Ready(Ok(copy));
-        }
-        Poll::Ready(Ok(inflow.split().freeze()))
+        let is_body = !matches!(self.reading, Reading::Head);
+        scratch.poll_read(&mut self.io, cx, (&mut self.is_fast, is_body)).map_ok(BytesMut::freeze)
     }
 }

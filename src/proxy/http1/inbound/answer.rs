@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, response};
+use http::{HeaderValue, StatusCode, response};
 
 use super::out::Out;
-use crate::model::header::elements;
 use crate::proxy::date;
+use crate::proxy::headers::connection_says;
 use crate::proxy::http1::chunked;
+use crate::proxy::http1::text::{write_header, write_length};
 
 /// What the answer has to know of its request.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ pub(super) fn write_head(
             DATE => seen.has_date = true,
             _ => {}
         }
-        write_header(text, name.as_str(), value.as_bytes());
+        write_header(text, name.as_ref(), value.as_bytes());
     }
     let framing = framing(head.status, asked, length, seen.length);
     match (framing, seen.length) {
@@ -74,7 +75,7 @@ pub(super) fn write_head(
         }
     }
     if !seen.has_date {
-        date::with(|date| write_header(text, "date", date));
+        date::with(|date| write_header(text, b"date", date));
     }
     text.extend_from_slice(b"\r\n");
     Some(framing)
@@ -82,11 +83,7 @@ pub(super) fn write_head(
 
 /// Whether the client may send another request after this answer.
 pub(super) fn keeps_alive(head: &response::Parts, asked: &Asked, framing: Framing) -> bool {
-    asked.keeps_alive && framing != Framing::Close && !says_close(&head.headers)
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    elements(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"close"))
+    asked.keeps_alive && framing != Framing::Close && !connection_says(&head.headers, b"close")
 }
 
 /// What the headers say of framing.
@@ -142,37 +139,9 @@ fn write_status(text: &mut Vec<u8>, status: StatusCode, is_http10: bool) {
     text.extend_from_slice(b"\r\n");
 }
 
-fn write_header(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value);
-    text.extend_from_slice(b"\r\n");
-}
-
-fn write_length(text: &mut Vec<u8>, length: u64) {
-    text.extend_from_slice(b"content-length: ");
-    write_number(text, length);
-    text.extend_from_slice(b"\r\n");
-}
-
-/// Without the formatting machinery, which costs ten times as much.
-fn write_number(text: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[first..]);
-}
-
 impl Framing {
     /// Frames a piece of the body. What is too much is cut off.
-    pub(super) fn write(&mut self, out: &mut Out, mut data: Bytes) {
+    pub(super) fn write(&mut self, out: &mut Out<'_>, mut data: Bytes) {
         match self {
             Self::None => {}
             Self::Length(left) => {
@@ -192,7 +161,7 @@ impl Framing {
     }
 
     /// Ends the body. Whether it has all that was said of it.
-    pub(super) fn finish(&mut self, out: &mut Out) -> bool {
+    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> bool {
         match self {
             Self::Chunked => {
                 out.text().extend_from_slice(chunked::END);

@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bring for Inbound<S> {
     }
 
     fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        self.wire.borrow_mut().poll_piece(cx, &self.talk)
+        self.wire.borrow_mut().poll_piece(cx, (&self.talk, &self.scratch))
     }
 
     fn owes_body(&self) -> bool {

@@ -4,15 +4,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Inbound;
 use super::answer::Asked;
 use super::body::Body;
-use crate::model::header::elements;
 use crate::proxy::guard::{Length, Lines, Part, Refusal};
-use crate::proxy::http1::scratch::Scratch;
+use crate::proxy::headers::connection_says;
 
 /// What the guard lets through can be read; if not, it is nothing that we understand.
 pub(super) const UNREADABLE: Refusal = Refusal::FailedParsing("head that cannot be read");
@@ -24,14 +23,13 @@ pub(super) fn request<S>(
     connection: &Rc<Inbound<S>>,
     head: Bytes,
     lines: &Lines,
-    scratch: &Scratch,
 ) -> Option<(Request<Body>, Asked)>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut expects = false;
     let mut has_connection = false;
-    let mut headers = scratch.take_map(lines.fields.len() + ADDED);
+    let mut headers = connection.scratch.take_map(lines.fields.len() + ADDED);
     for (name, value) in &lines.fields {
         let name = HeaderName::from_bytes(of(&head, name)?).ok()?;
         has_connection |= name == CONNECTION;
@@ -50,8 +48,8 @@ where
     let method = Method::from_bytes(of(&head, &lines.method)?).ok()?;
     let keeps_alive = match (lines.is_http10, has_connection) {
         (is_http10, false) => !is_http10,
-        (false, true) => !says(&headers, b"close"),
-        (true, true) => says(&headers, b"keep-alive") && !says(&headers, b"close"),
+        (false, true) => !connection_says(&headers, b"close"),
+        (true, true) => connection_says(&headers, b"keep-alive") && !connection_says(&headers, b"close"),
     };
     let asked = Asked { is_head: method == Method::HEAD, is_http10: lines.is_http10, keeps_alive };
     let mut request = Request::new(body);
@@ -60,10 +58,6 @@ where
     *request.version_mut() = if lines.is_http10 { Version::HTTP_10 } else { Version::HTTP_11 };
     *request.headers_mut() = headers;
     Some((request, asked))
-}
-
-fn says(headers: &HeaderMap, option: &[u8]) -> bool {
-    elements(headers, &CONNECTION).any(|said| said.eq_ignore_ascii_case(option))
 }
 
 fn of<'a>(head: &'a Bytes, part: &Part) -> Option<&'a [u8]> {

@@ -1,6 +1,5 @@
 //! What is to be written to a client: text of ours, and pieces of bodies that are not copied unless they are small.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,23 +7,19 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use crate::proxy::http1::scratch::Scratch;
+
 /// A piece up to this is copied: one buffer costs the kernel less than two.
 const SMALL: usize = 4096;
 /// Bytes that are gathered before a write.
 const FULL: usize = 128 * 1024;
 /// Pieces that are written at once.
 const PIECES: usize = 16;
-/// A larger buffer is not kept for the next answer.
-const LARGEST_KEPT: usize = 16 * 1024;
-
-thread_local! {
-    /// The buffer of the last answer, for the next one.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Out {
+pub(super) struct Out<'a> {
+    scratch: &'a Scratch,
     text: Vec<u8>,
     /// Pieces, each behind so many bytes of text.
     pieces: Vec<(usize, Bytes)>,
@@ -34,10 +29,9 @@ pub(super) struct Out {
     written: usize,
 }
 
-impl Out {
-    pub(super) fn new() -> Self {
-        let text = SPARE.take();
-        Self { text, pieces: Vec::new(), length: 0, written: 0 }
+impl<'a> Out<'a> {
+    pub(super) fn new(scratch: &'a Scratch) -> Self {
+        Self { scratch, text: scratch.take_text(), pieces: Vec::new(), length: 0, written: 0 }
     }
 
     /// To be appended to.
@@ -116,11 +110,8 @@ impl Out {
     }
 }
 
-impl Drop for Out {
+impl Drop for Out<'_> {
     fn drop(&mut self) {
-        if self.text.capacity() <= LARGEST_KEPT {
-            self.text.clear();
-            SPARE.set(std::mem::take(&mut self.text));
-        }
+        self.scratch.give_text(&mut self.text);
     }
 }

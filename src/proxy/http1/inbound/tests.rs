@@ -57,10 +57,10 @@ async fn handle(
 
 /// Serves one connection as its owner does: the loop first, then our answer to a refused head; a tunnel echoes.
 async fn serve(socket: DuplexStream, script: Script) -> Rc<dyn Bring> {
-    let (inbound, watched) = (Inbound::new(socket, MAX_HEAD), Watched::new(0));
+    let (inbound, watched) = (Inbound::new(socket, MAX_HEAD, Rc::default()), Watched::new(0));
     let (talk, tunnel): (Rc<dyn Bring>, _) = (inbound.clone(), Waiting::default());
-    let (scratch, is_over) = (Scratch::default(), || false);
-    let reins = Reins { watched: &watched, is_over: &is_over, scratch: &scratch };
+    let is_over = || false;
+    let reins = Reins { watched: &watched, is_over: &is_over };
     let end =
         inbound.serve(&reins, |request| handle(request, talk.clone(), script.clone(), tunnel.clone())).await;
     let tunnel = tunnel.borrow_mut().take();
@@ -270,7 +270,7 @@ fn tunnel_gets_what_the_client_sent_early() {
 fn bytes_and_phases_are_known_outside() {
     block_on(async {
         let (mut client, server) = tokio::io::duplex(4096);
-        let (inbound, watched) = (Inbound::new(server, MAX_HEAD), Watched::new(0));
+        let (inbound, watched) = (Inbound::new(server, MAX_HEAD, Rc::default()), Watched::new(0));
         let talk = inbound.talk();
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         let since = talk.phase_since();
@@ -285,7 +285,7 @@ fn bytes_and_phases_are_known_outside() {
         };
         assert!(head.ends_with(b"\r\n\r\n"));
         assert_eq!(talk.phase(), Phase::Body);
-        let (request, _) = head::request(&inbound, head, &lines, &Scratch::default()).unwrap();
+        let (request, _) = head::request(&inbound, head, &lines).unwrap();
         let mut body = request.into_body();
         for (more, want) in [("", "x"), ("y", "y")] {
             client.write_all(more.as_bytes()).await.unwrap();
@@ -338,9 +338,9 @@ fn streamed(request: &str, pieces: &[Result<&'static [u8], &'static str>]) -> St
     block_on(async {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         client.write_all(request.as_bytes()).await.unwrap();
-        let (inbound, watched) = (Inbound::new(server, MAX_HEAD), Watched::new(0));
-        let (scratch, is_over) = (Scratch::default(), || false);
-        let reins = Reins { watched: &watched, is_over: &is_over, scratch: &scratch };
+        let (inbound, watched) = (Inbound::new(server, MAX_HEAD, Rc::default()), Watched::new(0));
+        let is_over = || false;
+        let reins = Reins { watched: &watched, is_over: &is_over };
         let pieces: Vec<_> = pieces.iter().map(|piece| piece.map(Bytes::from_static)).collect();
         let served = inbound.serve(&reins, |_| {
             watched.drain.set(true);

@@ -1,46 +1,16 @@
 //! A client's socket with the guard before it.
 
-use std::cell::RefCell;
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Talk;
 use super::out::Out;
 use crate::proxy::guard::{Guard, Lines, Passed, Phase, Refusal};
-
-/// Bytes that are read at once where they are not kept: more than any head.
-const SCRATCH: usize = 80 * 1024;
-/// Heads are copied into pieces of memory of this size, as long as they are shorter than a quarter of it: an
-/// allocation for some twenty requests. A request that takes long keeps no more than that in memory.
-const ARENA: usize = 4096;
-/// Bytes that are read at once of a body: first, and after reads that were full.
-const FIRST_PIECE: usize = 16 * 1024;
-const LARGEST_PIECE: usize = 128 * 1024;
-
-thread_local! {
-    /// What a connection reads into that may not get anything.
-    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
-    /// What heads are cut from.
-    static HEADS: RefCell<BytesMut> = RefCell::default();
-}
-
-fn kept(head: &[u8]) -> Bytes {
-    if head.len() >= ARENA / 4 {
-        return Bytes::copy_from_slice(head);
-    }
-    HEADS.with_borrow_mut(|arena| {
-        if arena.capacity() < head.len() {
-            *arena = BytesMut::with_capacity(ARENA);
-        }
-        arena.extend_from_slice(head);
-        arena.split().freeze()
-    })
-}
+use crate::proxy::http1::scratch::Scratch;
 
 /// See the module.
 pub(super) struct Wire<S> {
@@ -49,8 +19,8 @@ pub(super) struct Wire<S> {
     guard: Guard,
     /// Read and not used yet. Empty and without memory when idle.
     held: BytesMut,
-    /// Bytes to be read of a body next.
-    piece: usize,
+    /// The last read of a body could have had more.
+    is_fast: bool,
     /// What is left to be written of a `100 Continue`.
     promise: &'static [u8],
 }
@@ -66,7 +36,7 @@ pub(super) enum Arrival {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: S, max_head: usize) -> Self {
         let (guard, held) = (Guard::new(max_head), BytesMut::new());
-        Self { io: Some(io), guard, held, piece: FIRST_PIECE, promise: &[] }
+        Self { io: Some(io), guard, held, is_fast: false, promise: &[] }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -84,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The next request's head, whole.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<Arrival> {
         loop {
             if !self.held.is_empty() {
                 match self.guard.next(&self.held) {
@@ -97,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     Passed::Nothing | Passed::Body { .. } => {}
                 }
             }
-            match ready!(self.poll_scratch(cx)) {
+            match ready!(self.poll_glance(cx, scratch)) {
                 Ok(Some(arrival)) => return Poll::Ready(arrival),
                 Ok(None) => {}
                 // What is held is a part of a head: no request, so nobody waits for an answer.
@@ -107,16 +77,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads, and judges at once what stands alone: almost always a head comes in one read.
-    fn poll_scratch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Arrival>>> {
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let bytes = ready!(poll_read(self.io.as_mut(), cx, scratch))?;
+    fn poll_glance(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Option<Arrival>>> {
+        scratch.glance(|buffer| {
+            let bytes = ready!(poll_read(self.io.as_mut(), cx, buffer))?;
             if !self.held.is_empty() {
                 self.held.extend_from_slice(bytes);
                 return Poll::Ready(Ok(None));
             }
             let (used, arrival) = match self.guard.next(bytes) {
                 Passed::Head { length, lines } => {
-                    let head = kept(bytes.get(..length).unwrap_or_default());
+                    let head = scratch.cut(bytes.get(..length).unwrap_or_default());
                     (length, Some(Arrival::Head(head, lines)))
                 }
                 Passed::Refused(refusal) => (0, Some(Arrival::Refused(refusal))),
@@ -130,11 +100,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Ready once the client has ended its side.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<()> {
         if !self.held.is_empty() || self.phase() == Phase::Body {
             return Poll::Pending;
         }
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| match ready!(poll_read(self.io.as_mut(), cx, scratch)) {
+        scratch.glance(|buffer| match ready!(poll_read(self.io.as_mut(), cx, buffer)) {
             Ok(bytes) => {
                 self.held.extend_from_slice(bytes);
                 Poll::Pending
@@ -147,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-        talk: &Talk,
+        (talk, scratch): (&Talk, &Scratch),
     ) -> Poll<io::Result<Option<Bytes>>> {
         while !self.promise.is_empty() {
             let Some(io) = &mut self.io else { break };
@@ -163,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if self.phase() != Phase::Body {
                 return Poll::Ready(Ok(None));
             }
-            ready!(self.poll_body(cx))?;
+            ready!(self.poll_body(cx, scratch))?;
         }
     }
 
@@ -186,15 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Reads a piece of a body, which is not copied.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads a piece of a body.
+    fn poll_body(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<()>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())) };
-        let mut piece = BytesMut::with_capacity(self.piece);
-        let read = ready!(pin!(io.read_buf(&mut piece)).poll(cx))?;
-        if read == 0 {
+        let piece = ready!(scratch.poll_read(io, cx, (&mut self.is_fast, true)))?;
+        if piece.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.piece = if read >= self.piece { LARGEST_PIECE.min(2 * self.piece) } else { FIRST_PIECE };
         self.held = piece;
         Poll::Ready(Ok(()))
     }
@@ -210,9 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The same, and looks whether more has come.
-    pub(super) fn skip_body(&mut self, cx: &mut Context<'_>, talk: &Talk) -> bool {
+    pub(super) fn skip_body(&mut self, cx: &mut Context<'_>, with: (&Talk, &Scratch)) -> bool {
         self.promise = &[];
-        while let Poll::Ready(Ok(piece)) = self.poll_piece(cx, talk) {
+        while let Poll::Ready(Ok(piece)) = self.poll_piece(cx, with) {
             if piece.is_none() {
                 return true;
             }
@@ -226,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// An answer begins: no promise is due any more.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Out<'_>) -> Poll<io::Result<()>> {
         self.promise = &[];
         match &mut self.io {
             Some(io) => out.poll_write(io, cx),

@@ -6,6 +6,7 @@ use http_body::Body as _;
 
 use super::head;
 use crate::proxy::body::RequestBody;
+use crate::proxy::http1::text::write_header;
 
 /// See the module.
 pub(crate) struct Outgoing {
@@ -57,10 +58,7 @@ impl Outgoing {
             }
             let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
             text.reserve(name.len() + value.len() + 4);
-            text.extend_from_slice(name);
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value);
-            text.extend_from_slice(b"\r\n");
+            write_header(&mut text, name, value);
         }
         Self { text, is_whole: false, body: RequestBody::Empty, method, length, is_last }
     }

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
@@ -14,6 +14,7 @@ use super::Outgoing;
 use crate::proxy::body::RequestBody;
 use crate::proxy::http1::chunked;
 use crate::proxy::http1::scratch::Scratch;
+use crate::proxy::http1::text::write_length;
 
 /// Up to how many bytes of a body are copied.
 const SHORT: usize = 4096;
@@ -24,7 +25,7 @@ const ENOUGH: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Sending {
     /// The worker's own, while there is something in it.
-    text: BytesMut,
+    text: Vec<u8>,
     /// Bytes of it that are out.
     written: usize,
     /// Goes out behind it.
@@ -90,7 +91,7 @@ impl Sending {
             _ if self.body.is_end_stream() => Framing::Over,
             (Some(length), _) => Framing::Length(length),
             (None, Some(length)) => {
-                self.text.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+                write_length(&mut self.text, length);
                 Framing::Length(length)
             }
             (None, None) => {

@@ -1,5 +1,6 @@
 //! A connection to a member that says what the tests have it say.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Wake;
@@ -7,12 +8,13 @@ use std::task::Wake;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
 use http_body::Body as _;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::balance::rng::Rng;
 use crate::proxy::body::RequestBody;
+use crate::proxy::http1::scratch::{MOST, SMALL};
 use crate::proxy::kept::{Copying, Store};
 
 /// Bytes between the two ends.
