@@ -61,8 +61,8 @@ pub enum Traffic {
     Http2OverContinuations,
     /// Connections sent away for too many requests in a second.
     Http2OverRequests,
-    /// Connections ended for what the protocol's implementation bounds by itself: streams reset before they were
-    /// served, broken rules on streams, small DATA frames.
+    /// Connections ended for too many streams that the client made us reset, or a list of headers that unpacks to far
+    /// too much.
     Http2OverFaults,
     /// Answers that were not compressed because too many others were.
     Uncompressed,

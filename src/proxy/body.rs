@@ -9,7 +9,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::arriving::Arriving;
 use super::compress::{Compressed, Encoder};
@@ -19,7 +18,7 @@ use super::http1::member::Interrupted;
 use super::kept::{Copying, Kept};
 use super::pool::Upstream;
 use super::record::Record;
-use super::{http1, http3};
+use super::{http1, http2, http3};
 use crate::clock;
 use crate::ledger::buffers::Buffer;
 use crate::model::detail::StatusDetail;
@@ -44,7 +43,7 @@ pub(crate) enum Source {
     /// A connection of HTTP/1.
     Http1(http1::inbound::Body),
     /// A stream of HTTP/2.
-    Http2(Incoming),
+    Http2(http2::Body),
     /// A stream of HTTP/3.
     Http3(Box<http3::Body>),
 }
@@ -52,17 +51,11 @@ pub(crate) enum Source {
 /// Why a client's body broke off.
 pub(crate) type SourceError = Box<dyn Error + Send + Sync>;
 
-impl From<Incoming> for Source {
-    fn from(incoming: Incoming) -> Self {
-        Self::Http2(incoming)
-    }
-}
-
 impl Source {
     fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         match self {
             Self::Http1(body) => body.poll_frame(cx).map_err(Into::into),
-            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => body.poll_frame(cx).map_err(Into::into),
             Self::Http3(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -71,7 +64,7 @@ impl Source {
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(incoming) => incoming.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
             Self::Http3(body) => body.is_end_stream(),
         }
     }
@@ -79,7 +72,7 @@ impl Source {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(incoming) => incoming.size_hint(),
+            Self::Http2(body) => body.size_hint(),
             Self::Http3(body) => body.size_hint(),
         }
     }
@@ -358,7 +351,7 @@ impl Forwarded {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                // A failed body makes hyper drop what it has not written yet of a stream: that goes out first.
+                // A failed body makes h3 drop what it has not written yet of a stream: that goes out first.
                 self.is_broken = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending

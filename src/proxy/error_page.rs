@@ -132,7 +132,7 @@ async fn with_page(
         Err(old) => return Response::from_parts(head, old),
     };
     record.bytes_down = 0;
-    // Where hyper does not know that the answer to a HEAD has no body.
+    // Where nobody else knows that the answer to a HEAD has no body.
     let is_head = record.client.is_head();
     if is_head {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

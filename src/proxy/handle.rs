@@ -201,7 +201,7 @@ fn session_of(record: &mut Record, head: &mut request::Parts) -> Result<Session,
     let edits = Edits { route: way.edits.as_deref(), service: service.config.custom_headers.as_deref() };
     let known = Known { client: &client, places: &world.config.places, address };
     let filled = custom_headers::to_backend(edits, known, head);
-    let tunnel = if upgrade == Upgrade::None { None } else { client.tunnel(head) };
+    let tunnel = if upgrade == Upgrade::None { None } else { client.tunnel() };
     let origin = world.config.places.origin_of(address);
     record.mirror = (upgrade == Upgrade::None).then(|| Mirror::of(route.action, record, origin)).flatten();
     let (edits, fault) = (way.edits, route_action::fault(route.action, &client));

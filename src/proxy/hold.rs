@@ -34,7 +34,7 @@ impl Default for Hold {
 struct Held {
     buffer: Arc<Buffer>,
     bytes: AtomicU64,
-    /// Of a body that waits for room. hyper wants to send pieces, hence no `Cell`.
+    /// Of a body that waits for room. hyper's client and quinn want to send pieces, hence no `Cell`.
     waker: Mutex<Option<Waker>>,
 }
 

@@ -2,7 +2,7 @@
 //! socket.
 //!
 //! A bare proxy on hyper costs as much per request as all of nginx, which leaves nothing for what a balancer does.
-//! HTTP/2 is hyper's and HTTP/3 is h3's.
+//! HTTP/2 to clients has an engine of the same kind; that to members is hyper's, and HTTP/3 is h3's.
 //!
 //! [`inbound`] is a client's connection, [`member`] one to a member; [`chunked`] reads and writes bodies that come in
 //! chunks.

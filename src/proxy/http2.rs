@@ -1,53 +1,58 @@
-//! One client connection of HTTP/2, in clear with prior knowledge or over TLS: hyper's server on the worker's own
-//! thread, each stream a client of its own to [`super::handle`].
+//! One client connection of HTTP/2, in clear with prior knowledge or over TLS, on the worker's own thread: each stream is
+//! a task and a client of its own to [`super::handle`].
+//!
+//! The connection's task reads frames and writes them; [`engine`] holds what they change. A stream's task puts its answer
+//! into what is to be written, and is told of windows and resets by its [`stream`]. An idle connection holds no buffer.
 //!
 //! A stream has its own deadline and its own member. When its time is up, it alone is reset; the connection has a
 //! deadline only while it has no streams, or owes a part of a list of headers. It ends with GOAWAY, and streams under
 //! way end first.
 
-pub(super) mod frames;
-mod io;
+pub(super) mod allowances;
+mod answer;
+mod body;
+mod engine;
+mod frame;
+mod hpack;
+mod list;
 pub(super) mod request;
+mod running;
+mod stream;
+mod tunnel;
+mod wire;
 
-use std::cell::{Cell, OnceCell};
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
+use http::{HeaderMap, Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::frames::Over;
-use self::io::{CountedIo, Shared};
-use super::body::{ResponseBody, Source};
+use self::allowances::Over;
+pub(crate) use self::body::Body;
+use self::engine::{Engine, Opened, Refusals, Room, Step};
+use self::frame::Code;
+use self::running::Running;
+pub(crate) use self::stream::Stream;
+pub(crate) use self::tunnel::Tunnel;
+use self::wire::Wire;
+use super::body::Source;
 use super::handle::handle;
-use super::serve::{Client, HEAD_TIMEOUT};
+use super::serve::{self, Channel, Client, HEAD_TIMEOUT};
 use super::streams::Streams;
+use crate::clock;
 use crate::ledger::process::Traffic;
-use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 
-/// Streams that a client may make us reset by breaking the rules on them, over the life of a connection
-/// (CVE-2025-8671). h2 then ends it. It counts refused streams too, and a client may open many before it learns how
-/// many it may.
-pub(crate) const MAX_FAULTS: usize = 500;
 /// Bytes that a client may send ahead on one stream.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes that a client may send ahead on all streams of a connection: what it can make us hold.
 pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of an answer that a stream holds for a client that reads slowly.
-pub(crate) const SEND_BUFFER: usize = 64 * 1024;
-/// Bytes of a decoded list of headers that h2 takes, each header with 32 of its own [RFC 9113 6.5.2]: room for every
-/// head that the limit of HTTP/1.1 allows. More is answered by h2 with 431.
+/// Bytes of a decoded list of headers that are taken, each header with 32 of its own [RFC 9113 6.5.2]: room for every
+/// head that the limit of HTTP/1.1 allows. More is answered with 431.
 pub(crate) const MAX_HEADER_LIST: u32 = 72 * 1024;
 /// How long a client that was sent away with GOAWAY may take to go, once it has no streams.
 const LEAVE: Span = Span::secs(5);
@@ -55,185 +60,225 @@ const LEAVE: Span = Span::secs(5);
 /// What the streams of a connection share.
 pub(crate) struct Connection {
     client: Rc<Client>,
-    frames: Rc<Shared>,
+    engine: RefCell<Engine>,
     /// Most bytes in a head.
     max_head: usize,
     streams: Streams,
-    /// Streams that have come through h2.
-    served: Cell<u64>,
-    /// The stream whose request was just handed to us, for the task that is about to be made of it.
-    called: Cell<Option<Rc<Client>>>,
-}
-
-/// What a stream is to its request's handler.
-pub(crate) struct Stream {
-    connection: Rc<Connection>,
-    /// Hyper would send a body with the answer.
-    is_head: Cell<bool>,
-    /// What a member must say to the handshake of this WebSocket.
-    accept: OnceCell<HeaderValue>,
+    /// Since when the client owes a part of what comes before a request.
+    head_since: Cell<Option<Tick>>,
+    /// It has been told that there is something to write.
+    is_woken: Cell<bool>,
 }
 
 /// Serves a connection until it ends. `client` is the connection itself, `early` what was read from it already.
-pub(crate) async fn serve<S>(client: Rc<Client>, io: S, early: Bytes, max_head: usize)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+pub(crate) async fn serve<S: Channel>(client: Rc<Client>, io: S, early: Bytes, max_head: usize) {
     let limits = client.context.world().config.proxy.limits.http2;
-    let (io, frames) = CountedIo::new(io, early, &limits);
     client.context.process.count(client.context.worker, Traffic::Http2Connections);
+    let now = clock::now();
+    let engine = Engine::new(&limits, client.context.scratch.clone(), now);
     let connection = Rc::new(Connection {
         client,
-        frames,
+        engine: RefCell::new(engine),
         max_head,
         streams: Streams::new(LEAVE),
-        served: Cell::new(0),
-        called: Cell::new(None),
+        head_since: Cell::new(Some(now)),
+        is_woken: Cell::new(false),
     });
-    let of_stream = connection.clone();
-    let service = service_fn(move |request| of_stream.call(request));
-    let conn = http2::Builder::new(Local(connection.clone()))
-        .max_concurrent_streams(limits.streams)
-        .max_local_error_reset_streams(MAX_FAULTS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(MAX_HEADER_LIST)
-        .enable_connect_protocol()
-        .serve_connection(TokioIo::new(io), service);
-    let mut conn = pin!(conn);
-    let ended = poll_fn(|cx| {
-        let watched = &connection.client.watched;
-        watched.register(cx.waker());
-        if connection.must_leave() {
-            conn.as_mut().graceful_shutdown();
-        }
-        if watched.kill.get() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
-            return Poll::Ready(ended);
-        }
-        connection.look_at_head();
-        connection.count_refused();
-        if connection.must_leave() {
-            conn.as_mut().graceful_shutdown();
-            if let Poll::Ready(ended) = conn.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
-        }
-        if watched.is_expired() { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await;
-    connection.count(ended.is_err_and(|error| is_calm(&error)));
+    let mut wire = Wire::new(io, &early);
+    drop(early);
+    let is_heard = poll_fn(|cx| connection.poll(cx, &mut wire)).await;
+    connection.engine.borrow_mut().close();
+    connection.count_end();
+    if is_heard {
+        // So that what was said last is not lost in a reset.
+        serve::part(&mut wire.io, &[]).await;
+    }
 }
 
 impl Connection {
-    /// A request has come on a stream of its own.
-    fn call(
+    /// Reads and writes until the connection ends. Whether the client may still hear what was said.
+    fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         self: &Rc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
-        self.served.set(self.served.get() + 1);
-        let stream = Stream {
-            connection: self.clone(),
-            is_head: Cell::new(request.method() == Method::HEAD),
-            accept: OnceCell::new(),
-        };
-        let client = Rc::new(Client::of_stream(&self.client, stream));
-        self.called.set(Some(client.clone()));
-        let answered = handle(&client, request.map(Source::from));
-        async move { Ok(answered.await) }
-    }
-
-    /// Whether GOAWAY is to be sent now; once.
-    fn must_leave(&self) -> bool {
+        cx: &mut Context<'_>,
+        wire: &mut Wire<S>,
+    ) -> Poll<bool> {
         let watched = &self.client.watched;
-        let over_requests = self.frames.over() == Some(Over::Requests);
-        (watched.drain.get() || watched.is_expired() || over_requests) && self.streams.leave(watched)
+        watched.register(cx.waker());
+        self.is_woken.set(false);
+        loop {
+            if watched.kill.get() {
+                return Poll::Ready(false);
+            }
+            self.look_whether_to_leave();
+            if let Poll::Ready(is_heard) = self.poll_write(cx, wire) {
+                return Poll::Ready(is_heard);
+            }
+            if self.engine.borrow().out.is_full() {
+                // Whoever does not read is not listened to.
+                break;
+            }
+            let scratch = &self.client.context.scratch;
+            match wire.poll_read(cx, scratch, |bytes| self.receive(bytes)) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(false),
+                Poll::Pending => break,
+            }
+        }
+        if let Some(since) = self.head_since.get() {
+            watched.lower_deadline(since + HEAD_TIMEOUT);
+        }
+        if watched.is_expired() { Poll::Ready(true) } else { Poll::Pending }
     }
 
-    /// A list of headers that has begun must end in time, whatever else goes on.
-    fn look_at_head(&self) {
-        if let Some(since) = self.frames.head_since() {
-            self.client.watched.lower_deadline(since + HEAD_TIMEOUT);
+    /// Writes what there is. Ready once nothing more is to be.
+    fn poll_write<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire<S>,
+    ) -> Poll<bool> {
+        let mut engine = self.engine.borrow_mut();
+        loop {
+            engine.pump();
+            if engine.out.is_empty() {
+                return if engine.is_ending() { Poll::Ready(true) } else { Poll::Pending };
+            }
+            match engine.out.poll_write(&mut wire.io, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 
-    /// Streams that were one too many.
-    fn count_refused(&self) {
-        let (process, worker) = (&self.client.context.process, self.client.context.worker);
-        match self.frames.take_refused() {
-            0 => {}
-            refused => process.add(worker, Traffic::Http2OverStreams, refused),
+    /// Takes frames from the front of what has come. Gives how many bytes they were.
+    fn receive(self: &Rc<Self>, bytes: &[u8]) -> usize {
+        let now = clock::now();
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            let step = self.engine.borrow_mut().step(rest, now);
+            let Step::Took(length, opened) = step else { break };
+            used += length;
+            if let Some(opened) = opened {
+                self.begin(opened);
+            }
         }
-    }
-
-    /// What went on below the requests. `is_calmed`: h2 has ended it for one of its own limits, or because we told it to.
-    fn count(&self, is_calmed: bool) {
-        let (process, worker) = (&self.client.context.process, self.client.context.worker);
+        let is_in_head = self.engine.borrow().is_in_head(bytes.get(used..).unwrap_or_default());
+        let since = self.head_since.get().unwrap_or(now);
+        self.head_since.set(is_in_head.then_some(since));
         self.count_refused();
-        let met = self.frames.over().map(|over| match over {
+        used
+    }
+
+    /// A request has come on a stream of its own.
+    fn begin(self: &Rc<Self>, opened: Box<Opened>) {
+        let stream = Stream::new(self.clone(), &opened);
+        self.engine.borrow_mut().insert(stream.clone());
+        let is_bodiless = opened.is_whole || opened.head.method == Method::CONNECT;
+        let body = if is_bodiless { Body::empty() } else { Body::new(stream.clone(), opened.length) };
+        let client = Rc::new(Client::of_stream(&self.client, stream.clone()));
+        let handled = handle(&client, Request::from_parts(opened.head, Source::Http2(body)));
+        let of_task = stream.clone();
+        let future = async move { answer::send(&of_task, handled.await).await };
+        tokio::task::spawn_local(Running { future, stream });
+    }
+
+    /// Sends GOAWAY where it is time to; once.
+    fn look_whether_to_leave(&self) {
+        let watched = &self.client.watched;
+        let is_over_requests = || self.engine.borrow().over() == Some(Over::Requests);
+        if (watched.drain.get() || watched.is_expired() || is_over_requests()) && self.streams.leave(watched)
+        {
+            self.engine.borrow_mut().leave();
+        }
+    }
+
+    /// There is something to write.
+    fn wake(&self) {
+        if !self.is_woken.replace(true) {
+            self.client.watched.wake();
+        }
+    }
+
+    fn list_of(&self, stream: &Stream, is_last: bool, pack: impl FnOnce(&mut Vec<u8>)) {
+        self.engine.borrow_mut().list_of(stream, is_last, pack);
+        self.wake();
+    }
+
+    fn poll_room(&self, stream: &Rc<Stream>, cx: &Context<'_>) -> Poll<Room> {
+        let polled = self.engine.borrow_mut().poll_room(stream, cx);
+        if polled.is_pending() {
+            self.wake();
+        }
+        polled
+    }
+
+    fn offer(&self, stream: &Rc<Stream>, data: Bytes, is_last: bool) {
+        self.engine.borrow_mut().offer(stream, data, is_last);
+        self.wake();
+    }
+
+    fn reset(&self, stream: &Stream, code: Code) {
+        if !stream.is_over() {
+            self.engine.borrow_mut().reset(stream.id(), code);
+            self.wake();
+        }
+    }
+
+    /// So much of a stream's body was read.
+    fn release_of(&self, stream: &Stream, bytes: usize) {
+        let mut engine = self.engine.borrow_mut();
+        engine.release_of(stream, bytes);
+        let has_more = !engine.out.is_empty();
+        drop(engine);
+        if has_more {
+            self.wake();
+        }
+    }
+
+    /// Nobody reads a stream's body any more, of which so much was not read.
+    fn let_go(&self, stream: &Stream, unread: usize) {
+        self.release_of(stream, unread);
+        self.engine.borrow_mut().settle(stream);
+        self.wake();
+    }
+
+    /// A stream's task has ended.
+    fn finish(&self, stream: &Stream) {
+        let is_through = {
+            let down = stream.down.borrow();
+            down.has_ended || down.is_last || stream.is_tunnel()
+        };
+        if !is_through {
+            self.reset(stream, Code::Cancel);
+        }
+    }
+
+    /// What has ended the connection, if it was an allowance.
+    fn count_end(&self) {
+        let over = self.engine.borrow().over().map(|over| match over {
             Over::Resets => Traffic::Http2OverResets,
             Over::Pings => Traffic::Http2OverPings,
             Over::Settings => Traffic::Http2OverSettings,
             Over::Control => Traffic::Http2OverControl,
             Over::Requests => Traffic::Http2OverRequests,
             Over::Continuations => Traffic::Http2OverContinuations,
+            Over::Faults => Traffic::Http2OverFaults,
         });
-        if let Some(what) = met.or(is_calmed.then_some(Traffic::Http2OverFaults)) {
-            process.count(worker, what);
+        if let Some(what) = over {
+            self.client.context.process.count(self.client.context.worker, what);
         }
-        let refused = self.frames.opened().saturating_sub(self.served.get());
-        process.add(worker, Traffic::Http2Refused, refused);
-    }
-}
-
-impl Stream {
-    /// Its request is under way.
-    pub(super) fn begin(&self, keep_alive: Option<Span>) {
-        self.connection.streams.begin(&self.connection.client, keep_alive);
     }
 
-    /// Its answer is handed over, or nobody waits for it any more.
-    pub(super) fn end(&self, now: Tick) {
-        self.connection.streams.end(&self.connection.client, now);
-    }
-
-    /// The connection is to end after the streams under way.
-    fn leave(&self) {
-        self.connection.client.watched.ask_to_end();
-    }
-
-    /// The answer has no body, whatever it says.
-    pub(super) fn is_head(&self) -> bool {
-        self.is_head.get()
-    }
-
-    /// Makes a head one of HTTP/1.1.
-    ///
-    /// # Errors
-    /// Why the request is refused.
-    pub(super) fn canonical(&self, head: &mut http::request::Parts) -> Result<(), StatusDetail> {
-        let rng = &self.connection.client.context.rng;
-        let key = || {
-            let mut rng = rng.borrow_mut();
-            (u128::from(rng.next()) << 64 | u128::from(rng.next())).to_ne_bytes()
-        };
-        let made = request::canonical(head, self.connection.max_head, key);
-        if made == Err(StatusDetail::HeadersTooLong) {
-            let context = &self.connection.client.context;
-            context.process.count(context.worker, Traffic::Http2OverHeaders);
+    /// Streams that did not become requests, and why.
+    fn count_refused(&self) {
+        let refused = std::mem::take(&mut self.engine.borrow_mut().refused);
+        if refused == Refusals::default() {
+            return;
         }
-        if let Some(accept) = made? {
-            let _ = self.accept.set(accept);
-        }
-        Ok(())
-    }
-
-    /// Whether a member's 101 is the answer to the handshake that it was shown.
-    pub(super) fn is_accepted(&self, headers: &HeaderMap) -> bool {
-        self.accept.get().is_some_and(|accept| headers.get(SEC_WEBSOCKET_ACCEPT) == Some(accept))
+        let (process, worker) = (&self.client.context.process, self.client.context.worker);
+        process.add(worker, Traffic::Http2Refused, refused.all);
+        process.add(worker, Traffic::Http2OverStreams, refused.one_too_many);
+        process.add(worker, Traffic::Http2OverHeaders, refused.too_long);
     }
 }
 
@@ -241,63 +286,5 @@ impl Stream {
 pub(super) fn without_handshake(headers: &mut HeaderMap) {
     for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
         headers.remove(name);
-    }
-}
-
-/// Whether h2 has had too much of a client.
-fn is_calm(error: &hyper::Error) -> bool {
-    let error = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
-}
-
-/// Runs streams on the worker's own thread.
-#[derive(Clone)]
-struct Local(Rc<Connection>);
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        match self.0.called.take() {
-            // Hyper makes the task of a stream right after it has handed us the request.
-            Some(client) => drop(tokio::task::spawn_local(Box::pin(Running { future, client }))),
-            // The writer of a tunnel.
-            None => drop(tokio::task::spawn_local(Box::pin(future))),
-        }
-    }
-}
-
-pin_project! {
-    /// A stream, from its request to the last byte of its answer. Dropped early, it is reset.
-    struct Running<F> {
-        #[pin]
-        future: F,
-        client: Rc<Client>,
-    }
-
-    impl<F> PinnedDrop for Running<F> {
-        fn drop(this: Pin<&mut Self>) {
-            if std::thread::panicking() {
-                let context = &this.client.context;
-                context.process.count(context.worker, Traffic::Panics);
-            }
-        }
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Running<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.project();
-        let watched = &this.client.watched;
-        watched.register(cx.waker());
-        if watched.drain.get()
-            && let Some(stream) = this.client.stream()
-        {
-            stream.leave();
-        }
-        if this.future.poll(cx).is_ready() || watched.is_expired() || watched.kill.get() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }

@@ -37,7 +37,7 @@ use super::context::Context;
 use super::handle::handle;
 use super::handshake::{self, Secured};
 use super::http2::MAX_HEADER_LIST;
-use super::http2::frames::Allowance;
+use super::http2::allowances::Allowance;
 use super::serve::{Client, Ends, HEAD_TIMEOUT, max_head};
 use super::streams::Streams;
 use crate::clock;

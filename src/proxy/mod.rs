@@ -46,6 +46,7 @@ pub mod https;
 mod kept;
 mod live;
 mod mirror;
+mod out;
 pub mod outbound;
 pub mod pool;
 pub mod proxy_header;

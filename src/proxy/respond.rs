@@ -66,7 +66,7 @@ fn own(mut record: Box<Record>, status: u16, body: Bytes, closes: bool) -> Respo
     record.status = is_heard.then_some(status);
     let closes = closes || record.client.owes_body();
     let length = body.len();
-    // Where hyper does not know that the answer to a HEAD has no body.
+    // Where nobody else knows that the answer to a HEAD has no body.
     let is_head = record.client.is_head();
     let cors = record.cors.take();
     let body = ResponseBody::own((!body.is_empty() && !is_head).then_some(body), record);

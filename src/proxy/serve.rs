@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use http::{HeaderValue, Version, request};
-use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::arrival::Arrival;
@@ -39,7 +38,7 @@ const ALTERNATIVE_SEC: u32 = 2_592_000;
 /// How long we listen to a client that we have refused, so that our answer is not lost in a reset.
 const LINGER: Span = Span::secs(1);
 /// How much of what it still sends is read meanwhile.
-const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Whoever has one request at a time: a connection of HTTP/1, or a stream of HTTP/2.
 pub(crate) struct Client {
@@ -69,7 +68,7 @@ pub(crate) struct Client {
 /// What brings a client's requests.
 enum Link {
     Connection(Rc<dyn Bring>),
-    Stream(http2::Stream),
+    Stream(Rc<http2::Stream>),
     /// Nobody: a copy of a request is sent to another service.
     Copy,
     /// A connection of HTTP/3, which brings none by itself.
@@ -79,13 +78,15 @@ enum Link {
 
 impl Client {
     /// A stream of this connection.
-    pub(super) fn of_stream(connection: &Self, stream: http2::Stream) -> Self {
-        Self::of_link(connection, Link::Stream(stream))
+    pub(super) fn of_stream(connection: &Self, stream: Rc<http2::Stream>) -> Self {
+        let watched = stream.watched().clone();
+        Self::of_link(connection, Link::Stream(stream), watched)
     }
 
     /// The same of HTTP/3, where the client may have come to another address meanwhile.
     pub(super) fn of_stream3(connection: &Self, stream: http3::Stream, peer: SocketAddr) -> Self {
-        let mut client = Self::of_link(connection, Link::Stream3(stream));
+        let watched = Rc::new(Watched::new(connection.listener));
+        let mut client = Self::of_link(connection, Link::Stream3(stream), watched);
         if peer != client.peer {
             client.peer = peer;
             client.hop = Hop::new(peer.ip(), client.local.ip(), true);
@@ -118,8 +119,7 @@ impl Client {
         }
     }
 
-    fn of_link(connection: &Self, link: Link) -> Self {
-        let watched = Rc::new(Watched::new(connection.listener));
+    fn of_link(connection: &Self, link: Link, watched: Rc<Watched>) -> Self {
         connection.context.watch.add(watched.clone());
         Self {
             context: connection.context.clone(),
@@ -141,7 +141,7 @@ impl Client {
 
     /// Who a copy of a request is sent for: with deadlines of its own.
     pub(super) fn of_copy(client: &Self) -> Self {
-        Self::of_link(client, Link::Copy)
+        Self::of_link(client, Link::Copy, Rc::new(Watched::new(client.listener)))
     }
 
     /// A request has come.
@@ -198,15 +198,19 @@ impl Client {
     }
 
     /// The client's side of a tunnel, for after the answer to this request.
-    pub(super) fn tunnel(&self, head: &mut request::Parts) -> Option<ClientSide> {
-        match self.connection() {
-            Some(connection) => Some(ClientSide::Connection(connection.talk().tunnel())),
-            None => head.extensions.remove::<OnUpgrade>().map(ClientSide::Stream),
+    pub(super) fn tunnel(&self) -> Option<ClientSide> {
+        match &self.link {
+            Link::Connection(connection) => Some(ClientSide::Connection(connection.talk().tunnel())),
+            Link::Stream(stream) => {
+                let asks = stream.asks_for_tunnel();
+                asks.then(|| ClientSide::Stream(http2::Tunnel::new(stream.clone())))
+            }
+            Link::Quic | Link::Stream3(_) | Link::Copy => None,
         }
     }
 
     /// The stream of HTTP/2, if it is one.
-    pub(crate) const fn stream(&self) -> Option<&http2::Stream> {
+    pub(crate) fn stream(&self) -> Option<&http2::Stream> {
         match &self.link {
             Link::Stream(stream) => Some(stream),
             _ => None,

@@ -13,8 +13,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 use tokio::sync::oneshot;
 
@@ -101,7 +99,7 @@ pub(crate) enum ClientSide {
     /// A connection of HTTP/1.1.
     Connection(oneshot::Receiver<Socket>),
     /// A stream of HTTP/2.
-    Stream(OnUpgrade),
+    Stream(http2::Tunnel),
 }
 
 impl ClientSide {
@@ -109,10 +107,7 @@ impl ClientSide {
     async fn ready(self) -> Option<Socket> {
         match self {
             Self::Connection(socket) => socket.await.ok(),
-            Self::Stream(stream) => {
-                let io = Box::new(TokioIo::new(stream.await.ok()?));
-                Some(Socket { io, early: Bytes::new() })
-            }
+            Self::Stream(tunnel) => Some(Socket { io: Box::new(tunnel.ready().await?), early: Bytes::new() }),
         }
     }
 }

@@ -10,7 +10,6 @@
 mod answer;
 mod body;
 mod head;
-mod out;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -28,12 +27,12 @@ use tokio::sync::oneshot;
 
 use self::answer::{Asked, Framing};
 pub(crate) use self::body::{Body, Bring};
-use self::out::Out;
 use self::wire::{Arrival, Wire};
 use super::scratch::Scratch;
 use crate::clock;
 use crate::model::unit::Tick;
 use crate::proxy::guard::{Phase, Refusal};
+use crate::proxy::out::Out;
 use crate::proxy::watch::Watched;
 
 /// What a connection, its requests' handlers and its owner know of each other.
@@ -242,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
         asked.keeps_alive &= !reins.watched.drain.get();
         let (head, body) = answer.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-        let mut out = Out::new(&self.scratch);
+        let mut out = Out::new(self.scratch.clone());
         let Some(framing) = answer::write_head(out.text(), &head, &asked, length) else {
             return Ok(false);
         };
@@ -262,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inbound<S> {
     fn poll_answer<B>(
         &self,
         cx: &mut Context<'_>,
-        writing: &mut Writing<'_>,
+        writing: &mut Writing,
         mut body: Pin<&mut Option<B>>,
     ) -> Poll<bool>
     where
@@ -322,14 +321,14 @@ fn is_over<B: http_body::Body>(body: Pin<&Option<B>>) -> bool {
 }
 
 /// An answer under way.
-struct Writing<'a> {
-    out: Out<'a>,
+struct Writing {
+    out: Out,
     framing: Framing,
     /// The body has broken off: what is here still goes out, and nothing after it.
     is_broken: bool,
 }
 
-impl Writing<'_> {
+impl Writing {
     /// Takes a piece of the body. Whether it was the last.
     fn take<E>(&mut self, frame: Option<Result<http_body::Frame<Bytes>, E>>) -> bool {
         match frame {

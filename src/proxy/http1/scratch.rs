@@ -66,7 +66,7 @@ impl Scratch {
     }
 
     /// Lends a buffer for one read, of which nothing stays.
-    pub(super) fn glance<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> T {
+    pub(crate) fn glance<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> T {
         let mut glance = self.glance.borrow_mut();
         if glance.is_empty() {
             *glance = vec![0; GLANCE].into();
@@ -94,12 +94,12 @@ impl Scratch {
     }
 
     /// To be written from: empty.
-    pub(super) fn take_text(&self) -> Vec<u8> {
+    pub(crate) fn take_text(&self) -> Vec<u8> {
         self.text.take()
     }
 
     /// Takes it back.
-    pub(super) fn give_text(&self, text: &mut Vec<u8>) {
+    pub(crate) fn give_text(&self, text: &mut Vec<u8>) {
         let mut text = std::mem::take(text);
         if text.capacity() > 0 && text.capacity() <= TEXT {
             text.clear();

@@ -1,21 +1,25 @@
 //! A request of HTTP/2, made one that could have come by HTTP/1.1 and means the same to every parser.
 //!
-//! h2 has refused what is malformed by itself: pseudo-headers that are unknown, missing, repeated or late, upper case,
+//! [`super::list`] has refused what is malformed by itself: pseudo-headers that are unknown, missing, repeated or late, upper case,
 //! control bytes, headers of a connection. What is left is refused here, as strictly as the guard of HTTP/1.1 does, so
 //! that nothing on the way to an HTTP/1.1 member can become a header, a path or a request of its own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version, request};
-use hyper::ext::Protocol;
 use ring::digest;
 
 use crate::model::detail::StatusDetail;
 use crate::proxy::guard::{MAX_HEADERS, is_authority, is_target};
+
+/// The `:protocol` of a CONNECT [RFC 8441 4].
+#[derive(Debug, Clone)]
+pub(super) struct Protocol(pub(super) Bytes);
 
 /// Makes a head of HTTP/2 one of HTTP/1.1. For a WebSocket [RFC 8441], `key` is the key that a member is shown.
 ///
@@ -37,7 +41,7 @@ pub(in crate::proxy) fn canonical(
     head.uri = Uri::from(path(head)?);
     join_cookies(&mut head.headers);
     let Some(protocol) = protocol else { return Ok(None) };
-    if protocol.as_str() != "websocket" {
+    if protocol.0 != "websocket" {
         return Err(StatusDetail::UpgradeHeaderRejected);
     }
     Ok(Some(websocket(head, key())))
@@ -131,7 +135,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         joined.extend_from_slice(crumb.as_bytes());
     }
     // Joined from values, it is one.
-    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(COOKIE, joined);
     }
 }
@@ -265,7 +269,7 @@ mod tests {
             let mut head = head("http://a/chat", &[("sec-websocket-version", "13")]);
             head.method = Method::CONNECT;
             if let Some(protocol) = protocol {
-                head.extensions.insert(Protocol::from_static(protocol));
+                head.extensions.insert(Protocol(Bytes::from_static(protocol.as_bytes())));
             }
             let accept = canonical(&mut head, MAX, || *b"the sample nonce");
             (head, accept)

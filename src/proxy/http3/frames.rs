@@ -7,7 +7,7 @@
 //! Pure: bytes and the time in, a verdict out. Looks at type and length of each frame and skips the rest.
 
 use crate::model::unit::Tick;
-use crate::proxy::http2::frames::Allowance;
+use crate::proxy::http2::allowances::Allowance;
 
 /// Bytes of an encoded list of headers. What it decodes to has a smaller limit of its own.
 pub(crate) const LONGEST_HEADERS: u64 = 128 * 1024;

@@ -11,7 +11,7 @@ use quinn::{StoppedError, VarInt};
 use super::frames::{Fault, Frames};
 use super::request::Rest;
 use crate::clock;
-use crate::proxy::http2::frames::Allowance;
+use crate::proxy::http2::allowances::Allowance;
 use crate::proxy::watch::Watched;
 
 /// Frames that carry nothing in a second, and in how many seconds as many as may come at once.

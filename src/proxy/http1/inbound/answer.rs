@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode, response};
 
-use super::out::Out;
 use crate::proxy::date;
 use crate::proxy::headers::connection_says;
 use crate::proxy::http1::chunked;
 use crate::proxy::http1::text::{write_header, write_length};
+use crate::proxy::out::Out;
 
 /// What the answer has to know of its request.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +141,7 @@ fn write_status(text: &mut Vec<u8>, status: StatusCode, is_http10: bool) {
 
 impl Framing {
     /// Frames a piece of the body. What is too much is cut off.
-    pub(super) fn write(&mut self, out: &mut Out<'_>, mut data: Bytes) {
+    pub(super) fn write(&mut self, out: &mut Out, mut data: Bytes) {
         match self {
             Self::None => {}
             Self::Length(left) => {
@@ -161,7 +161,7 @@ impl Framing {
     }
 
     /// Ends the body. Whether it has all that was said of it.
-    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> bool {
+    pub(super) fn finish(&mut self, out: &mut Out) -> bool {
         match self {
             Self::Chunked => {
                 out.text().extend_from_slice(chunked::END);

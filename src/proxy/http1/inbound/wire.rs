@@ -8,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Talk;
-use super::out::Out;
 use crate::proxy::guard::{Guard, Lines, Passed, Phase, Refusal};
 use crate::proxy::http1::scratch::Scratch;
+use crate::proxy::out::Out;
 
 /// See the module.
 pub(super) struct Wire<S> {
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// An answer begins: no promise is due any more.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Out<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
         self.promise = &[];
         match &mut self.io {
             Some(io) => out.poll_write(io, cx),

@@ -2,12 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use crate::proxy::http1::scratch::Scratch;
+use super::http1::scratch::Scratch;
+use crate::net::join;
 
 /// A piece up to this is copied: one buffer costs the kernel less than two.
 const SMALL: usize = 4096;
@@ -16,10 +18,10 @@ const FULL: usize = 128 * 1024;
 /// Pieces that are written at once.
 const PIECES: usize = 16;
 
-/// See the module.
+/// See the module. Holds no buffer while there is nothing to be written.
 #[derive(Debug)]
-pub(super) struct Out<'a> {
-    scratch: &'a Scratch,
+pub(super) struct Out {
+    scratch: Rc<Scratch>,
     text: Vec<u8>,
     /// Pieces, each behind so many bytes of text.
     pieces: Vec<(usize, Bytes)>,
@@ -29,19 +31,22 @@ pub(super) struct Out<'a> {
     written: usize,
 }
 
-impl<'a> Out<'a> {
-    pub(super) fn new(scratch: &'a Scratch) -> Self {
-        Self { scratch, text: scratch.take_text(), pieces: Vec::new(), length: 0, written: 0 }
+impl Out {
+    pub(super) const fn new(scratch: Rc<Scratch>) -> Self {
+        Self { scratch, text: Vec::new(), pieces: Vec::new(), length: 0, written: 0 }
     }
 
     /// To be appended to.
-    pub(super) const fn text(&mut self) -> &mut Vec<u8> {
+    pub(super) fn text(&mut self) -> &mut Vec<u8> {
+        if self.text.capacity() == 0 {
+            self.text = self.scratch.take_text();
+        }
         &mut self.text
     }
 
     pub(super) fn push(&mut self, data: Bytes) {
         if data.len() <= SMALL {
-            self.text.extend_from_slice(&data);
+            self.text().extend_from_slice(&data);
         } else {
             self.length += data.len();
             self.pieces.push((self.text.len(), data));
@@ -51,6 +56,11 @@ impl<'a> Out<'a> {
     /// Whether to write before more is gathered.
     pub(super) const fn is_full(&self) -> bool {
         self.length + self.text.len() >= FULL || self.pieces.len() >= PIECES
+    }
+
+    /// Whether all is written.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.length + self.text.len() == 0
     }
 
     /// Writes and flushes all of it.
@@ -100,17 +110,17 @@ impl<'a> Out<'a> {
                 }
             }
         }
-        crate::net::join::poll_write(io, cx, slices.get(..count).unwrap_or_default())
+        join::poll_write(io, cx, slices.get(..count).unwrap_or_default())
     }
 
     fn clear(&mut self) {
-        self.text.clear();
+        self.scratch.give_text(&mut self.text);
         self.pieces.clear();
         (self.length, self.written) = (0, 0);
     }
 }
 
-impl Drop for Out<'_> {
+impl Drop for Out {
     fn drop(&mut self) {
         self.scratch.give_text(&mut self.text);
     }
