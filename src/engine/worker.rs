@@ -294,6 +294,8 @@ fn make_room(context: &Context) {
 fn sweep(context: &Context, now: Tick, generation: u64) -> u64 {
     let world = context.world();
     let is_member = |member: u32| world.member_numbers.contains(&member);
+    let workers = context.process.workers.max(1) as u64;
+    context.pool.provide(context.process.doors.spare().map(|spare| spare / workers));
     context.pool.sweep(now, is_member);
     if world.generation != generation {
         context.watch.drain_members(now, is_member);

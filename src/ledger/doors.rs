@@ -46,6 +46,15 @@ impl Doors {
         }
     }
 
+    /// Idle connections to members that the file descriptors leave room for, beside a full house; `None` = not known.
+    #[must_use]
+    pub fn spare(&self) -> Option<u64> {
+        match self.provided.load(Relaxed) {
+            0 => None,
+            provided => Some(provided / 4),
+        }
+    }
+
     /// Connections open now.
     #[must_use]
     pub fn open(&self) -> u64 {
@@ -118,7 +127,9 @@ mod tests {
     #[test]
     fn there_are_never_more_than_the_most_and_an_end_makes_room() {
         let doors = Arc::new(Doors::default());
-        assert_eq!(doors.most(None), u64::MAX);
+        assert_eq!((doors.most(None), doors.spare()), (u64::MAX, None));
+        doors.provide(8);
+        assert_eq!((doors.most(None), doors.spare()), (8, Some(2)));
         doors.provide(2);
         assert_eq!((doors.most(None), doors.most(Some(7))), (2, 7));
         let places: Vec<_> = (0..3).map(|_| doors.enter(2)).collect();

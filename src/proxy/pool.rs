@@ -22,7 +22,7 @@ use crate::world::LiveMember;
 
 /// Idle connections that a worker keeps per member.
 pub(crate) const MAX_IDLE_PER_MEMBER: usize = 4096;
-/// Idle connections that a worker keeps in total.
+/// Idle connections that a worker keeps in total, where the file descriptors suffice.
 pub(crate) const MAX_IDLE: usize = 16_384;
 /// How long an idle connection is kept [G 5: backend keep-alive 600 s].
 pub(crate) const IDLE_TIMEOUT: Span = Span::secs(600);
@@ -124,6 +124,8 @@ impl Upstream {
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u32, Vec<Box<Upstream>>, BuildHasherDefault<NumberHasher>>>,
     total: Cell<usize>,
+    /// As many may be kept as the file descriptors suffice for; `None` = not known.
+    spare: Cell<Option<usize>>,
     /// Connections of HTTP/2.
     pub(crate) shared: SharedPool,
     /// Whether a connection with room under a limit was ever kept here.
@@ -161,7 +163,7 @@ impl Pool {
         let is_idle = conn.is_idle();
         upstream.served += 1;
         let is_spent = !is_idle || upstream.served >= upstream.most;
-        if is_spent || self.total.get() >= MAX_IDLE {
+        if is_spent || self.total.get() >= self.spare.get().unwrap_or(MAX_IDLE).min(MAX_IDLE) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -175,6 +177,11 @@ impl Pool {
             stack.push(upstream);
             self.total.set(self.total.get() + 1);
         }
+    }
+
+    /// Says for how many idle connections there are file descriptors.
+    pub(crate) fn provide(&self, spare: Option<u64>) {
+        self.spare.set(spare.map(|spare| usize::try_from(spare).unwrap_or(usize::MAX)));
     }
 
     /// Whether idle connections may take up room that others wait for.

@@ -179,3 +179,23 @@ fn a_request_is_read_no_faster_than_the_backend_takes_it() {
     drop(client);
     wait_until("nothing is under way", || lb.in_flight() == 0);
 }
+
+#[test]
+fn idle_connections_to_members_leave_file_descriptors_for_others() {
+    let (backend, health) = (Scripted::good(), toy("health"));
+    let lb = Lb::with_workers(&scripted(&backend, &health).text(), 1);
+    let mut clients: Vec<_> = (0..6).map(|_| lb.client()).collect();
+    let mut ask_at_once = || {
+        clients.iter_mut().for_each(|client| drop(client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")));
+        clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+    };
+    ask_at_once();
+    assert_eq!(backend.ended(), 0, "all are kept");
+    // Enough for 8 clients, of which a fourth are kept idle beside them.
+    lb.handle.process().doors.provide(8);
+    wait_until("no more than two are kept", || {
+        ask_at_once();
+        backend.connections() > backend.ended() && backend.connections() - backend.ended() <= 2
+    });
+    assert_eq!(lb.get("/").status, 200);
+}
