@@ -43,6 +43,7 @@ use super::body::Source;
 use super::handle::handle;
 use super::serve::{self, Channel, Client, HEAD_TIMEOUT};
 use super::streams::Streams;
+use super::watch::NEVER;
 use crate::clock;
 use crate::ledger::process::Traffic;
 use crate::model::unit::{Span, Tick};
@@ -54,7 +55,7 @@ pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a decoded list of headers that are taken, each header with 32 of its own [RFC 9113 6.5.2]: room for every
 /// head that the limit of HTTP/1.1 allows. More is answered with 431.
 pub(crate) const MAX_HEADER_LIST: u32 = 72 * 1024;
-/// How long a client that was sent away with GOAWAY may take to go, once it has no streams.
+/// How long a client that was sent away with GOAWAY may open streams, and may take to go once it has none.
 const LEAVE: Span = Span::secs(5);
 
 /// What the streams of a connection share.
@@ -66,6 +67,8 @@ pub(crate) struct Connection {
     streams: Streams,
     /// Since when the client owes a part of what comes before a request.
     head_since: Cell<Option<Tick>>,
+    /// When the client was told that we leave. It may open streams for a while, until it knows.
+    left_at: Cell<Option<Tick>>,
     /// It has been told that there is something to write.
     is_woken: Cell<bool>,
 }
@@ -82,6 +85,7 @@ pub(crate) async fn serve<S: Channel>(client: Rc<Client>, io: S, early: Bytes, m
         max_head,
         streams: Streams::new(LEAVE),
         head_since: Cell::new(Some(now)),
+        left_at: Cell::new(None),
         is_woken: Cell::new(false),
     });
     let mut wire = Wire::new(io, &early);
@@ -113,8 +117,8 @@ impl Connection {
             if let Poll::Ready(is_heard) = self.poll_write(cx, wire) {
                 return Poll::Ready(is_heard);
             }
-            if self.engine.borrow().out.is_full() {
-                // Whoever does not read is not listened to.
+            if self.engine.borrow().out.is_overfull() {
+                // Whoever does not even read what it gets for its frames is not listened to.
                 break;
             }
             let scratch = &self.client.context.scratch;
@@ -124,9 +128,9 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        if let Some(since) = self.head_since.get() {
-            watched.lower_deadline(since + HEAD_TIMEOUT);
-        }
+        // A client that was sent away has a deadline already.
+        let head_since = self.head_since.get().filter(|_| !self.streams.is_leaving());
+        watched.set_floor(head_since.map_or(NEVER, |since| since + HEAD_TIMEOUT));
         if watched.is_expired() { Poll::Ready(true) } else { Poll::Pending }
     }
 
@@ -153,6 +157,9 @@ impl Connection {
     /// Takes frames from the front of what has come. Gives how many bytes they were.
     fn receive(self: &Rc<Self>, bytes: &[u8]) -> usize {
         let now = clock::now();
+        if self.left_at.get().is_some_and(|at| now.since(at) > LEAVE) {
+            self.engine.borrow_mut().know_leaving();
+        }
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             let step = self.engine.borrow_mut().step(rest, now);
@@ -162,8 +169,11 @@ impl Connection {
                 self.begin(opened);
             }
         }
-        let is_in_head = self.engine.borrow().is_in_head(bytes.get(used..).unwrap_or_default());
-        let since = self.head_since.get().unwrap_or(now);
+        let engine = self.engine.borrow();
+        let goes_on = used == 0 || engine.is_in_list();
+        let since = self.head_since.get().filter(|_| goes_on).unwrap_or(now);
+        let is_in_head = engine.is_in_head(bytes.get(used..).unwrap_or_default());
+        drop(engine);
         self.head_since.set(is_in_head.then_some(since));
         self.count_refused();
         used
@@ -189,6 +199,7 @@ impl Connection {
         if (watched.drain.get() || watched.is_expired() || is_over_requests()) && self.streams.leave(watched)
         {
             self.engine.borrow_mut().leave();
+            self.left_at.set(Some(clock::now()));
         }
     }
 
@@ -246,7 +257,7 @@ impl Connection {
     fn finish(&self, stream: &Stream) {
         let is_through = {
             let down = stream.down.borrow();
-            down.has_ended || down.is_last || stream.is_tunnel()
+            down.has_ended || stream.is_tunnel()
         };
         if !is_through {
             self.reset(stream, Code::Cancel);

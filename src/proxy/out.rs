@@ -58,6 +58,11 @@ impl Out {
         self.length + self.text.len() >= FULL || self.pieces.len() >= PIECES
     }
 
+    /// Whether even text of ours must wait.
+    pub(super) const fn is_overfull(&self) -> bool {
+        self.length + self.text.len() >= 2 * FULL
+    }
+
     /// Whether all is written.
     pub(super) const fn is_empty(&self) -> bool {
         self.length + self.text.len() == 0

@@ -25,7 +25,8 @@ pub(crate) struct Watched {
     pub(crate) listener: u32,
     /// When something must have happened; [`NEVER`] = no deadline.
     deadline: Cell<Tick>,
-    /// When a client that sends a body too slowly has run out of time; [`NEVER`] = it is not waited for.
+    /// When a client that sends a body, or a list of headers of HTTP/2, too slowly has run out of time; [`NEVER`] = it
+    /// is not waited for.
     floor: Cell<Tick>,
     /// No deadline may be later: the member that serves it has left the configuration.
     latest: Cell<Tick>,
@@ -88,7 +89,7 @@ impl Watched {
         self.lower_deadline(at);
     }
 
-    /// Replaces the time that a slow body has.
+    /// Replaces the time that a slow body has, or a list of headers.
     pub(crate) fn set_floor(&self, at: Tick) {
         self.floor.set(at);
     }

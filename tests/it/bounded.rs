@@ -186,7 +186,9 @@ fn idle_connections_to_members_leave_file_descriptors_for_others() {
     let lb = Lb::with_workers(&scripted(&backend, &health).text(), 1);
     let mut clients: Vec<_> = (0..6).map(|_| lb.client()).collect();
     let mut ask_at_once = || {
-        clients.iter_mut().for_each(|client| drop(client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")));
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        }
         clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
     };
     ask_at_once();

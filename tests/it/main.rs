@@ -27,6 +27,8 @@ mod headers;
 mod health;
 mod http2;
 mod http2_attacks;
+mod http2_pieces;
+mod http2_windows;
 mod http3;
 mod http3_ways;
 mod https;

@@ -8,7 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body as _;
 
-use super::engine::Room;
+use super::engine::{Engine, Room};
 use super::frame::Code;
 use super::hpack;
 use super::stream::Stream;
@@ -35,7 +35,8 @@ pub(super) async fn send(stream: &Rc<Stream>, answer: Response<ResponseBody>) {
     }
     while poll_fn(|cx| connection.poll_room(stream, cx)).await == Room::Some {
         let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
-            return connection.offer(stream, bytes::Bytes::new(), true);
+            connection.offer(stream, bytes::Bytes::new(), true);
+            break;
         };
         let Ok(frame) = frame else {
             return connection.reset(stream, Code::Internal);
@@ -57,9 +58,11 @@ pub(super) async fn send(stream: &Rc<Stream>, answer: Response<ResponseBody>) {
             },
         };
         if is_last {
-            return;
+            break;
         }
     }
+    // Its time and its place are those of the request until the client has taken it.
+    poll_fn(|cx| Engine::poll_sent(stream, cx)).await;
 }
 
 /// What belongs to a connection ends here [RFC 9113 8.2.2]; a length that is known is told, and the date.

@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// The client opens no more streams, or those that it does are not served.
-    fn know_leaving(&mut self) {
+    pub(super) fn know_leaving(&mut self) {
         if self.leaving != Leaving::Known {
             self.leaving = Leaving::Known;
             frame::write_goaway(self.out.text(), self.last, Code::No, "");
@@ -239,10 +239,12 @@ impl Engine {
 
     /// Whoever works for a stream is told that nobody wants it any more.
     fn cut(&mut self, id: u32) {
-        if let Some(stream) = self.remove(id) {
-            let unread = stream.cut();
-            self.release(unread);
+        let Some(stream) = self.remove(id) else { return };
+        if stream.down.borrow().is_queued {
+            self.ready.retain(|one| one.id() != id);
         }
+        let unread = stream.cut();
+        self.release(unread);
     }
 
     /// The client may send so much again.

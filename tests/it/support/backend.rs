@@ -189,7 +189,7 @@ impl Conn {
         }
     }
 
-    fn body(&mut self, seen: &Seen) -> Option<Vec<u8>> {
+    pub(crate) fn body(&mut self, seen: &Seen) -> Option<Vec<u8>> {
         if let Some(length) = seen.header("content-length") {
             let length: usize = length.parse().unwrap();
             while self.buffer.len() < length {

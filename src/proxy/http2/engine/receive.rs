@@ -76,13 +76,16 @@ impl Engine {
         if length == 0 { Step::Short } else { Step::Took(length, None) }
     }
 
+    /// Whether a list of headers has begun in a frame before.
+    pub(in crate::proxy::http2) const fn is_in_list(&self) -> bool {
+        self.preface < PREFACE.len() || self.block.is_some()
+    }
+
     /// Whether the client owes a part of what comes before a request: of its preface, or of a list of headers. `rest`:
     /// what has come of a frame.
     pub(in crate::proxy::http2) fn is_in_head(&self, rest: &[u8]) -> bool {
         let of_list = |kind: &u8| matches!(*kind, frame::HEADERS | frame::CONTINUATION);
-        self.preface < PREFACE.len()
-            || self.block.is_some()
-            || !rest.is_empty() && (rest.len() < HEADER || rest.get(3).is_some_and(of_list))
+        self.is_in_list() || !rest.is_empty() && (rest.len() < HEADER || rest.get(3).is_some_and(of_list))
     }
 
     fn wrong(&mut self, wrong: Wrong) {
@@ -281,33 +284,32 @@ impl Engine {
         if is_ack {
             return Ok(());
         }
+        let mut window = self.stream_window;
         for setting in payload.chunks_exact(6) {
             let [n1, n0, value @ ..] = setting else { continue };
-            self.set(u16::from_be_bytes([*n1, *n0]), frame::number(value).unwrap_or(0))?;
+            let (name, value) = (u16::from_be_bytes([*n1, *n0]), frame::number(value).unwrap_or(0));
+            if !is_in_range(name, value) {
+                return Err(protocol("a setting out of its range"));
+            }
+            // Nothing is kept in the client's table, its lists are as long as their answers' are, and we push nothing.
+            if name == frame::INITIAL_WINDOW_SIZE {
+                window = value.into();
+            }
         }
+        self.resize_windows(window)?;
         frame::write(self.out.text(), frame::SETTINGS, frame::ACK, 0, &[]);
         Ok(())
     }
 
-    fn set(&mut self, name: u16, value: u32) -> Result<(), Wrong> {
-        let out_of_range = Err(protocol("a setting out of its range"));
-        match name {
-            frame::ENABLE_PUSH | frame::ENABLE_CONNECT_PROTOCOL if value > 1 => out_of_range,
-            frame::MAX_FRAME_SIZE if !(16_384..=16_777_215).contains(&value) => out_of_range,
-            frame::INITIAL_WINDOW_SIZE if i64::from(value) > MAX_WINDOW => out_of_range,
-            frame::INITIAL_WINDOW_SIZE => self.resize_windows(value.into()),
-            // Nothing is kept in the client's table, its lists are as long as their answers' are, and we push nothing.
-            _ => Ok(()),
-        }
-    }
-
     fn resize_windows(&mut self, window: i64) -> Result<(), Wrong> {
         let more = window - std::mem::replace(&mut self.stream_window, window);
-        let streams: Vec<_> = self.streams.iter().map(|(_, stream)| stream.clone()).collect();
-        for stream in streams {
+        let mut at = 0;
+        while let Some((_, stream)) = self.streams.get(at).filter(|_| more != 0) {
+            let stream = stream.clone();
             if !self.widen(&stream, more) {
                 return Err(Wrong::Connection(Code::FlowControl, "SETTINGS take a window over 2^31-1"));
             }
+            at += 1;
         }
         Ok(())
     }
@@ -341,6 +343,10 @@ impl Engine {
             return Err(protocol("RST_STREAM that is none"));
         }
         self.cut(head.stream);
+        // The client knows best that nothing more comes.
+        if self.left.back() == Some(&head.stream) {
+            self.left.pop_back();
+        }
         Ok(())
     }
 
@@ -372,5 +378,14 @@ impl Engine {
         }
         self.know_leaving();
         Ok(())
+    }
+}
+
+const fn is_in_range(name: u16, value: u32) -> bool {
+    match name {
+        frame::ENABLE_PUSH | frame::ENABLE_CONNECT_PROTOCOL => value <= 1,
+        frame::MAX_FRAME_SIZE => value >= 16_384 && value <= 16_777_215,
+        frame::INITIAL_WINDOW_SIZE => value as i64 <= MAX_WINDOW,
+        _ => true,
     }
 }

@@ -37,7 +37,7 @@ impl Engine {
         is_last: bool,
         pack: impl FnOnce(&mut Vec<u8>),
     ) {
-        if stream.is_over() {
+        if stream.is_over() || self.has_failed {
             return;
         }
         self.write_list(if is_last { frame::END_STREAM } else { 0 }, stream.id(), pack);
@@ -47,14 +47,15 @@ impl Engine {
         }
     }
 
-    /// Ready once it makes sense to ask a body for a piece: the client takes some of it, and it is the stream's turn.
+    /// Ready once it is the stream's turn to ask its body for a piece. Whether the client takes it now shows then: what
+    /// ends an answer needs no window, and one piece can wait for it.
     pub(in crate::proxy::http2) fn poll_room(&mut self, stream: &Rc<Stream>, cx: &Context<'_>) -> Poll<Room> {
         if stream.is_over() {
             return Poll::Ready(Room::Never);
         }
         let mut down = stream.down.borrow_mut();
-        if down.piece.is_empty() && down.window > 0 {
-            let is_turn = self.window > 0 && !self.out.is_full() && self.ready.is_empty();
+        if down.piece.is_empty() {
+            let is_turn = !self.out.is_full() && self.ready.is_empty();
             if is_turn || down.is_granted {
                 return Poll::Ready(Room::Some);
             }
@@ -66,9 +67,19 @@ impl Engine {
         Poll::Pending
     }
 
+    /// Ready once all of an answer is sent, or nobody wants it.
+    pub(in crate::proxy::http2) fn poll_sent(stream: &Stream, cx: &Context<'_>) -> Poll<()> {
+        let mut down = stream.down.borrow_mut();
+        if down.has_ended || stream.is_over() {
+            return Poll::Ready(());
+        }
+        down.wait(cx);
+        Poll::Pending
+    }
+
     /// Sends a piece of a body; [`Self::poll_room`] was ready.
     pub(in crate::proxy::http2) fn offer(&mut self, stream: &Rc<Stream>, data: Bytes, is_last: bool) {
-        if stream.is_over() {
+        if stream.is_over() || self.has_failed {
             return;
         }
         let mut down = stream.down.borrow_mut();
@@ -86,24 +97,32 @@ impl Engine {
 
     /// Sends what the windows allow, up to what is worth a write.
     pub(in crate::proxy::http2) fn pump(&mut self) {
-        while self.window > 0
-            && !self.out.is_full()
-            && let Some(stream) = self.ready.pop_front()
+        if self.has_failed {
+            return;
+        }
+        // As many as wait for the connection's window keep their places.
+        let mut waiting = 0;
+        while !self.out.is_full()
+            && self.ready.len() > waiting
+            && let Some(stream) = self.ready.remove(waiting)
         {
             let mut down = stream.down.borrow_mut();
             down.is_queued = false;
-            if stream.is_over() || down.window <= 0 {
-                // It comes back when its window opens.
-                continue;
-            }
             if down.piece.is_empty() {
                 down.grant();
                 continue;
             }
+            if down.window <= 0 {
+                // It comes back when its window opens.
+                continue;
+            }
             drop(down);
-            if !self.send_frame(&stream) {
+            let is_stuck = self.window <= 0;
+            if is_stuck || !self.send_frame(&stream) {
                 stream.down.borrow_mut().is_queued = true;
-                self.ready.push_back(stream);
+                let place = if is_stuck { waiting } else { self.ready.len() };
+                self.ready.insert(place, stream);
+                waiting += usize::from(is_stuck);
             }
         }
     }
