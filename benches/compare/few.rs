@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::measure::{Program, Run, Sample, field, said, sample};
+use super::measure::{self, Program, Run, Sample, field, said, sample};
 use super::options::Options;
 use super::origin::Origin;
 use super::peers::{self, Peer, Setup};
@@ -37,7 +37,8 @@ pub(crate) fn measure(options: &Options, origin: &Origin, dir: &TempDir) -> Resu
         let peers = peers::start(&setup, options, dir)?;
         let mut turns: Vec<Vec<Turn>> = peers.iter().map(|_| Vec::new()).collect();
         for round in 0..=options.rounds {
-            for (peer, turns) in peers.iter().zip(&mut turns) {
+            for place in measure::order(peers.len(), round) {
+                let (Some(peer), Some(turns)) = (peers.get(place), turns.get_mut(place)) else { continue };
                 let turn = turn(peer, connections, options.seconds, has_h2load)?;
                 // The first one warms up.
                 if round > 0 {

@@ -22,7 +22,10 @@ pub(crate) fn measure(options: &Options, origin: &Origin, dir: &TempDir) -> Resu
         let (program, headers) = (Program::Wrk, Vec::new());
         let run = Run { program, connections: CONNECTIONS, scheme: "http", path: "/", headers, script: None };
         run.run(peer.address(), 1)?;
-        let rate = measure::sample(peer, &run, options.seconds)?.rate;
+        let rates: Result<Vec<f64>, String> = (0..options.rounds)
+            .map(|_| measure::sample(peer, &run, options.seconds).map(|sample| sample.rate))
+            .collect();
+        let rate = median(rates?.into_iter());
         if slowest.is_none_or(|(least, _)| rate < least) {
             slowest = Some((rate, peer));
         }
@@ -46,8 +49,7 @@ pub(crate) fn measure(options: &Options, origin: &Origin, dir: &TempDir) -> Resu
 fn at_rate(options: &Options, peers: &[Peer], (share, rate): (f64, f64)) -> Result<(), String> {
     let mut turns: Vec<Vec<Paced>> = peers.iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
-        for turn in 0..peers.len() {
-            let place = (turn + round) % peers.len();
+        for place in measure::order(peers.len(), round) {
             if let (Some(peer), Some(turns)) = (peers.get(place), turns.get_mut(place)) {
                 turns.push(pace::run(peer.address(), rate, options.seconds, round as u64)?);
             }

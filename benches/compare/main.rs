@@ -11,7 +11,8 @@
 //!
 //! Every proxy has one thread and keeps its connections to the origin; `wrk` is the client, `h2load` where HTTP/2 is
 //! spoken, one of ours where every handshake is to be a full one. A scenario starts all proxies afresh, checks that each
-//! one gives the origin's answer, and measures them in turn for some rounds, in another order each round. The machine's
+//! one gives the origin's answer, and measures them in turn for some rounds, in another order each round. Who fails a
+//! request has no figure. The machine's
 //! other work moves all figures, so the ones to trust are the ratios to nginx within a round, and of these the CPU time
 //! per request; the table shows medians over the rounds.
 //!

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
+use overspill::balance::rng::Rng;
+
 use super::handshakes;
 use super::peers::Peer;
 use super::process::{cpu, resident};
@@ -69,6 +71,16 @@ impl Sample {
     }
 }
 
+/// The places of so many proxies in a round: each round in another order, the same in every run.
+pub(crate) fn order(count: usize, round: usize) -> Vec<usize> {
+    let (mut rng, mut places) = (Rng::new(round as u64), (0..count).collect::<Vec<_>>());
+    for last in (1..count).rev() {
+        let chosen = rng.below(last as u64 + 1) as usize;
+        places.swap(last, chosen);
+    }
+    places
+}
+
 /// Measures one proxy once.
 pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, String> {
     let pids = peer.server.pids();
@@ -85,6 +97,10 @@ pub(crate) fn sample(peer: &Peer, run: &Run, seconds: u64) -> Result<Sample, Str
     let after = cpu(&pids);
     (sample.user, sample.system) = ((after.0 - before.0) / requests, (after.1 - before.1) / requests);
     sample.memory = memory;
+    if !sample.errors.is_empty() {
+        // Whoever fails is fast.
+        (sample.user, sample.rate, sample.p50, sample.p99) = (f64::NAN, f64::NAN, f64::NAN, f64::NAN);
+    }
     Ok(sample)
 }
 
@@ -104,7 +120,14 @@ impl Run {
             Program::H2load { streams } => {
                 let mut command = self.command("h2load");
                 command.arg("-t1").arg(format!("-m{streams}")).arg(format!("-D{seconds}"));
-                read_h2load(&said(command.arg(self.url(at)))?)
+                let log =
+                    std::env::temp_dir().join(format!("overspill-compare-{}.h2load", std::process::id()));
+                command.arg(format!("--log-file={}", log.display()));
+                let said = said(command.arg(self.url(at)));
+                let times = std::fs::read_to_string(&log).unwrap_or_default();
+                // Appended to otherwise, at the next run.
+                let _ = std::fs::remove_file(&log);
+                read_h2load(&said?, &times)
             }
         }
     }
@@ -148,20 +171,28 @@ pub(crate) fn read_wrk(said: &str) -> Result<(Sample, f64), String> {
     Ok((sample, requests.unwrap_or(0.0).max(1.0)))
 }
 
-/// The same of h2load, which knows no quantiles.
-fn read_h2load(said: &str) -> Result<(Sample, f64), String> {
+/// The same of h2load, which tells the time of each request in a file: its third column, in microseconds.
+fn read_h2load(said: &str, times: &str) -> Result<(Sample, f64), String> {
     let wanted = |found: Option<f64>| found.ok_or(format!("h2load says something unknown:\n{said}"));
     let number = |text: &str| text.parse().ok();
+    let mut times: Vec<f64> = times.lines().filter_map(|line| number(line.split('\t').nth(2)?)).collect();
+    times.sort_by(f64::total_cmp);
     let (done, good) = (field(said, "requests:", 5), field(said, "requests:", 7));
     let (done, good): (f64, f64) = (wanted(done.and_then(number))?, wanted(good.and_then(number))?);
     let sample = Sample {
         rate: wanted(field(said, "finished", 3).and_then(number))?,
-        p50: f64::NAN,
-        p99: f64::NAN,
+        p50: quantile(&times, 0.5),
+        p99: quantile(&times, 0.99),
         errors: if good < done { format!("{} of {done} not 2xx", done - good) } else { String::new() },
         ..Sample::default()
     };
     Ok((sample, good.max(1.0)))
+}
+
+/// Of numbers in their order; not a number where there are none.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = (share * sorted.len() as f64) as usize;
+    sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
 /// The word at `place` of the first line that has the word `mark`.

@@ -54,8 +54,7 @@ fn measure_scenario(
     }
     let mut results = Results::new(scenario.name, &peers);
     for round in 0..options.rounds {
-        for turn in 0..peers.len() {
-            let place = (turn + round) % peers.len();
+        for place in measure::order(peers.len(), round) {
             if let (Some(peer), Some(run)) = (peers.get(place), runs.get(place)) {
                 results.add(place, measure::sample(peer, run, options.seconds)?);
             }

@@ -86,6 +86,9 @@ pub(crate) fn print_summary(all: &[Results]) {
         let cells = names.iter().map(|&peer| {
             let Some(samples) = results.samples(peer) else { return String::new() };
             let us = median(samples.iter().map(Sample::cpu));
+            if us.is_nan() {
+                return "failed".to_owned();
+            }
             match (peer, results.ratio(peer, Sample::cpu)) {
                 ("nginx", _) => format!("1.00 ({us:.1} us)"),
                 (_, Some(ratio)) => format!("{ratio:.2}"),
@@ -151,9 +154,12 @@ pub(crate) fn time(us: f64) -> String {
     if us < 1000.0 { format!("{us:.0} us") } else { format!("{:.2} ms", us / 1000.0) }
 }
 
-/// Of an even number, the mean of the middle two; 0 of none.
+/// Of an even number, the mean of the middle two; 0 of none; not a number where one is none.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(0.0);
     match values.len() {

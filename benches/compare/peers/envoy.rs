@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::process::TempDir;
 use super::super::secure;
-use super::{Channel, Extras, Setup, words};
+use super::{Channel, Extras, Setup, log, words};
 
 pub(crate) fn proxy(
     setup: &Setup,
@@ -26,16 +26,29 @@ pub(crate) fn proxy(
     ]))
 }
 
+fn access_log(dir: &Path, is_sampled: bool) -> String {
+    let filter = if is_sampled {
+        format!(
+            "\n            filter: {{runtime_filter: {{runtime_key: sampled, percent_sampled: {{numerator: {}}}}}}}",
+            log::SAMPLED
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "
+          access_log:
+          - name: file{filter}
+            typed_config: {{'@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: {}/envoy-access.log, log_format: {{text_format_source: {{inline_string: \"{}\"}}}}}}",
+        dir.display(),
+        log::envoy()
+    )
+}
+
 fn text(setup: &Setup, dir: &Path, at: SocketAddr) -> String {
     let log = match setup.extras {
-        Extras::AccessLog => format!(
-            "
-          access_log:
-          - name: file
-            typed_config: {{'@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: {}/envoy-access.log}}",
-            dir.display()
-        ),
-        _ => String::new(),
+        Extras::None => String::new(),
+        extras => access_log(dir, extras == Extras::Everything),
     };
     // The nearest that it has to sessions.
     let hashed = match setup.extras {

@@ -2,6 +2,7 @@
 
 pub(crate) mod envoy;
 pub(crate) mod haproxy;
+pub(crate) mod log;
 pub(crate) mod nginx;
 pub(crate) mod overspill;
 pub(crate) mod relay;
@@ -28,9 +29,9 @@ pub(crate) enum Channel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extras {
     None,
-    /// A line per request into a file.
+    /// A line per request into a file, alike for all.
     AccessLog,
-    /// Sessions, health checks, load reports.
+    /// Sessions, health checks, load reports, and the same log of a sample of the requests.
     Everything,
 }
 

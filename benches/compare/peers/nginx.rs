@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::process::TempDir;
 use super::super::secure;
-use super::{Channel, Extras, Setup, words};
+use super::{Channel, Extras, Setup, log, words};
 
 /// What it is told so that it works as the others do, which stream: nothing, or how to hand bodies on in larger
 /// pieces than it does by itself, and requests as they come; and never to put on disk what a slow reader leaves.
@@ -68,6 +68,17 @@ fn tls(channel: Channel) -> (&'static str, String) {
     (words, text)
 }
 
+fn access_log(dir: &Path, is_sampled: bool) -> String {
+    let (sampled, line) = (log::SAMPLED, log::nginx());
+    let when = if is_sampled { " if=$is_logged" } else { "" };
+    format!(
+        "  split_clients $request_id $is_logged {{ {sampled}% 1; * \"\"; }}\n  \
+         log_format alike escape=json '{line}';\n  \
+         access_log {}/nginx-access.log alike buffer=64k flush=1s{when};\n",
+        dir.display()
+    )
+}
+
 pub(crate) fn proxy(
     setup: &Setup,
     more: &str,
@@ -82,10 +93,8 @@ pub(crate) fn proxy(
         _ => format!("server {a};"),
     };
     let log = match setup.extras {
-        Extras::AccessLog => {
-            format!("  access_log {}/nginx-access.log combined buffer=64k flush=1s;\n", dir.path().display())
-        }
-        _ => String::new(),
+        Extras::None => String::new(),
+        extras => access_log(dir.path(), extras == Extras::Everything),
     };
     let http = format!(
         "{log}  upstream origin {{ {servers} keepalive 1200; keepalive_requests 1000000000; }}\n  \

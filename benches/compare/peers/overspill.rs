@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::options::Binary;
 use super::super::process::TempDir;
 use super::super::secure;
-use super::{Extras, Setup, words};
+use super::{Extras, Setup, log, words};
 
 pub(crate) fn proxy(
     setup: &Setup,
@@ -49,12 +49,18 @@ fn text(setup: &Setup, (dir, name): (&Path, &str), at: SocketAddr) -> String {
         ),
         _ => ("NONE", "balancingMode: RATE, maxRate: 1000000", ""),
     };
-    let (access_log, log) = match extras {
-        Extras::AccessLog => (
+    let sampled = match extras {
+        Extras::None => 0.0,
+        Extras::AccessLog => 1.0,
+        Extras::Everything => f64::from(log::SAMPLED) / 100.0,
+    };
+    let (access_log, log) = if extras == Extras::None {
+        (String::new(), String::new())
+    } else {
+        (
             format!(", accessLog: {{path: {}/{name}-access.log}}", dir.display()),
-            "\n    logConfig: {enable: true, sampleRate: 1.0}",
-        ),
-        _ => (String::new(), ""),
+            format!("\n    logConfig: {{enable: true, sampleRate: {sampled}}}"),
+        )
     };
     format!(
         "proxy: {{zone: us-central1-a, workers: {}, admin: none{access_log}}}
