@@ -13,6 +13,7 @@ use overspill::model::place::OriginId;
 use overspill::model::policy::Overload;
 
 const BACKENDS: u32 = 50;
+/// `benches/pick.rs` has 500: what is allocated does not depend on it, and tables of so many take a debug build minutes.
 const MEMBERS: u32 = 20;
 /// So many that whatever grows has grown.
 const WARM_UP: u32 = 5_000;
