@@ -12,7 +12,8 @@ pub(crate) fn proxy(
     (dir, at): (&TempDir, SocketAddr),
 ) -> Result<Vec<String>, String> {
     let config = dir.write("haproxy.cfg", text(setup, bundle, at))?;
-    Ok(words(&["haproxy", "-db", "-q", "-f", &config.display().to_string()]))
+    // Its quiet mode throws the log away.
+    Ok(words(&["haproxy", "-db", "-f", &config.display().to_string()]))
 }
 
 /// What the line of the log tells of a request's headers.

@@ -68,15 +68,16 @@ fn tls(channel: Channel) -> (&'static str, String) {
     (words, text)
 }
 
-fn access_log(dir: &Path, is_sampled: bool) -> String {
+/// What belongs outside of the server and into it, where nothing says `off`.
+fn access_log(dir: &Path, is_sampled: bool) -> (String, String) {
     let (sampled, line) = (log::SAMPLED, log::nginx());
     let when = if is_sampled { " if=$is_logged" } else { "" };
-    format!(
+    let formats = format!(
         "  split_clients $request_id $is_logged {{ {sampled}% 1; * \"\"; }}\n  \
-         log_format alike escape=json '{line}';\n  \
-         access_log {}/nginx-access.log alike buffer=64k flush=1s{when};\n",
-        dir.display()
-    )
+         log_format alike escape=json '{line}';\n"
+    );
+    let path = dir.join("nginx-access.log");
+    (formats, format!("access_log {} alike buffer=64k flush=1s{when};", path.display()))
 }
 
 pub(crate) fn proxy(
@@ -92,13 +93,13 @@ pub(crate) fn proxy(
         Extras::Everything => format!("hash $cookie_GCLB consistent; server {a}; server {b};"),
         _ => format!("server {a};"),
     };
-    let log = match setup.extras {
-        Extras::None => String::new(),
+    let (formats, log) = match setup.extras {
+        Extras::None => (String::new(), String::new()),
         extras => access_log(dir.path(), extras == Extras::Everything),
     };
     let http = format!(
-        "{log}  upstream origin {{ {servers} keepalive 1200; keepalive_requests 1000000000; }}\n  \
-         server {{\n    listen {at}{words} backlog=4096; {certificate}\n    client_max_body_size 10m; {more}\n    \
+        "{formats}  upstream origin {{ {servers} keepalive 1200; keepalive_requests 1000000000; }}\n  \
+         server {{\n    listen {at}{words} backlog=4096; {certificate}\n    client_max_body_size 10m; {log} {more}\n    \
          location / {{\n      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";\n      \
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n      \
          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Via \"1.1 google\";\n      \
