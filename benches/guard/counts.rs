@@ -132,11 +132,16 @@ impl Counts {
         for (name, now, then) in &grown {
             println!("GROWN: {name}: {then} to {now} instructions, more than {:.0} %", 100.0 * TOLERANCE);
         }
+        // What has lost half of its instructions does not do its work, or deserves a new figure.
+        let halved: Vec<_> = pairs().filter(|(_, now, then)| now.saturating_mul(2) < *then).collect();
+        for (name, now, then) in &halved {
+            println!("HALVED: {name}: {then} to {now} instructions");
+        }
         let unknown: Vec<_> = self.of.keys().filter(|name| !stored.of.contains_key(*name)).collect();
         let gone: Vec<_> = stored.of.keys().filter(|name| all && !self.of.contains_key(*name)).collect();
         unknown.iter().for_each(|name| println!("NOT STORED: {name}"));
         gone.iter().for_each(|name| println!("GONE: {name}"));
-        let is_good = grown.is_empty() && unknown.is_empty() && gone.is_empty();
+        let is_good = grown.is_empty() && halved.is_empty() && unknown.is_empty() && gone.is_empty();
         if !is_good || shrunk > 0 {
             println!("{shrunk} cost less than is stored. When it is meant to be so: {RENEW}");
         }

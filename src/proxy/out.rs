@@ -18,7 +18,8 @@ const FULL: usize = 128 * 1024;
 /// Pieces that are written at once.
 const PIECES: usize = 16;
 
-/// See the module. Holds no buffer while there is nothing to be written.
+/// Of one connection; whoever writes answers appends, and the connection's task writes it out. Holds no buffer while
+/// there is nothing to be written.
 #[derive(Debug)]
 pub(super) struct Out {
     scratch: Rc<Scratch>,
@@ -98,7 +99,7 @@ impl Out {
     {
         let mut slices = [IoSlice::new(&[]); 2 * PIECES + 1];
         let (mut count, mut skip, mut at) = (0, self.written, 0);
-        let mut add = |bytes: &'_ [u8]| {
+        let mut written_of = |bytes: &'_ [u8]| {
             let skipped = skip.min(bytes.len());
             skip -= skipped;
             skipped
@@ -108,7 +109,7 @@ impl Out {
             let text = self.text.get(at..end).unwrap_or_default();
             at = end;
             for bytes in [Some(text), piece.map(|piece| &piece[..])].into_iter().flatten() {
-                let rest = bytes.get(add(bytes)..).unwrap_or_default();
+                let rest = bytes.get(written_of(bytes)..).unwrap_or_default();
                 if let (false, Some(slot)) = (rest.is_empty(), slices.get_mut(count)) {
                     *slot = IoSlice::new(rest);
                     count += 1;

@@ -8,7 +8,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body as _;
 
-use super::engine::{Engine, Room};
+use super::engine::Room;
 use super::frame::Code;
 use super::hpack;
 use super::stream::Stream;
@@ -62,7 +62,7 @@ pub(super) async fn send(stream: &Rc<Stream>, answer: Response<ResponseBody>) {
         }
     }
     // Its time and its place are those of the request until the client has taken it.
-    poll_fn(|cx| Engine::poll_sent(stream, cx)).await;
+    poll_fn(|cx| stream.poll_sent(cx)).await;
 }
 
 /// What belongs to a connection ends here [RFC 9113 8.2.2]; a length that is known is told, and the date.

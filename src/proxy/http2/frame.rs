@@ -33,8 +33,10 @@ pub(super) const MAX_FRAME_SIZE: u16 = 5;
 pub(super) const MAX_HEADER_LIST_SIZE: u16 = 6;
 pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
-/// The largest window, and the highest stream.
-pub(super) const MAX_WINDOW: i64 = 0x7fff_ffff;
+/// The highest stream.
+pub(super) const MAX_STREAM: u32 = 0x7fff_ffff;
+/// The largest window.
+pub(super) const MAX_WINDOW: i64 = MAX_STREAM as i64;
 
 /// Why a stream or a connection ends [RFC 9113 7].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Head {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = *bytes.first_chunk::<HEADER>()?;
         let length = u32::from_be_bytes([0, l2, l1, l0]) as usize;
-        Some(Self { length, kind, flags, stream: u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]) })
+        Some(Self { length, kind, flags, stream: u32::from_be_bytes([s3, s2, s1, s0]) & MAX_STREAM })
     }
 
     pub(super) const fn has(self, flag: u8) -> bool {
@@ -95,7 +97,7 @@ impl Head {
             PRIORITY => 0,
             _ => return None,
         };
-        payload.get(at..).and_then(number).map(|parent| parent & 0x7fff_ffff)
+        payload.get(at..).and_then(number).map(|parent| parent & MAX_STREAM)
     }
 }
 

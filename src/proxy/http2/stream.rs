@@ -15,10 +15,12 @@ use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
 use crate::proxy::watch::Watched;
 
-/// See the module.
+/// Known to its connection until both sides have ended, to its task, and to whoever reads its body or holds its tunnel.
 pub(crate) struct Stream {
     connection: Rc<Connection>,
+    /// Its number.
     id: u32,
+    /// Its request's deadlines.
     pub(super) watched: Rc<Watched>,
     /// The answer has no body, whatever it says.
     is_head: bool,
@@ -261,6 +263,16 @@ impl Stream {
             std::mem::take(&mut up.held).len()
         };
         self.connection.let_go(self, unread);
+    }
+
+    /// Ready once all of its answer is sent, or nobody wants it.
+    pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut down = self.down.borrow_mut();
+        if down.has_ended || self.is_over() {
+            return Poll::Ready(());
+        }
+        down.wait(cx);
+        Poll::Pending
     }
 
     pub(super) fn is_tunnel(&self) -> bool {

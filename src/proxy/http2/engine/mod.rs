@@ -31,12 +31,16 @@ const MAX_LEFT: usize = 1024;
 /// Comes back from the client once it knows that we leave.
 const LEAVING: [u8; 8] = *b"leaving!";
 
-/// See the module.
+/// Of one connection, which its task and those of its streams borrow for one step at a time; it lives as long as the last
+/// of them.
 pub(super) struct Engine {
     scratch: Rc<Scratch>,
+    /// What is to be written.
     pub(super) out: Out,
+    /// Unpacks the client's lists of headers.
     decoder: Decoder,
-    pub(super) allowances: Allowances,
+    /// What the client may still do for nothing.
+    allowances: Allowances,
     /// Bytes of the preface that have come.
     preface: usize,
     /// A list of headers that goes on in the next frame.
@@ -55,14 +59,18 @@ pub(super) struct Engine {
     up_window: i64,
     /// Bytes that it has sent and may send again, and was not told of.
     released: u32,
+    /// `maxConcurrentStreams`.
     most_streams: usize,
     /// The client's highest stream.
     last: u32,
+    /// A list of headers of ours has gone out.
     has_packed: bool,
     leaving: Leaving,
     /// Nothing that comes is looked at any more: GOAWAY says why.
     has_failed: bool,
+    /// Which allowance was used up first.
     over: Option<Over>,
+    /// Since somebody took them.
     pub(super) refused: Refusals,
 }
 
@@ -172,7 +180,7 @@ impl Engine {
     pub(super) fn leave(&mut self) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Told;
-            frame::write_goaway(self.out.text(), 0x7fff_ffff, Code::No, "");
+            frame::write_goaway(self.out.text(), frame::MAX_STREAM, Code::No, "");
             frame::write(self.out.text(), frame::PING, 0, 0, &LEAVING);
         }
     }

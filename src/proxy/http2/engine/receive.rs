@@ -1,7 +1,7 @@
 //! Frames as they come [RFC 9113 5, 6].
 //!
-//! Most errors have the code PROTOCOL_ERROR: so had them the library that spoke HTTP/2 here before, and others' scripts
-//! may know. The word in GOAWAY says what it was.
+//! Most errors have the code PROTOCOL_ERROR, also where RFC 9113 has one of their own: `tests/corpus/http2.yaml` holds
+//! which. The word in GOAWAY says what it was.
 
 use std::rc::Rc;
 
@@ -316,7 +316,7 @@ impl Engine {
 
     fn window_update(&mut self, head: Head, payload: &[u8]) -> Result<(), Wrong> {
         let more = match frame::number(payload) {
-            Some(more) if payload.len() == 4 => i64::from(more & 0x7fff_ffff),
+            Some(more) if payload.len() == 4 => i64::from(more & frame::MAX_STREAM),
             _ => return Err(protocol("WINDOW_UPDATE that is none")),
         };
         if more == 0 {

@@ -67,16 +67,6 @@ impl Engine {
         Poll::Pending
     }
 
-    /// Ready once all of an answer is sent, or nobody wants it.
-    pub(in crate::proxy::http2) fn poll_sent(stream: &Stream, cx: &Context<'_>) -> Poll<()> {
-        let mut down = stream.down.borrow_mut();
-        if down.has_ended || stream.is_over() {
-            return Poll::Ready(());
-        }
-        down.wait(cx);
-        Poll::Pending
-    }
-
     /// Sends a piece of a body; [`Self::poll_room`] was ready.
     pub(in crate::proxy::http2) fn offer(&mut self, stream: &Rc<Stream>, data: Bytes, is_last: bool) {
         if stream.is_over() || self.has_failed {
