@@ -269,9 +269,7 @@ async fn tick(context: Rc<Context>) {
         context.watch.pass(now);
         context.flush_log();
         make_room(&context);
-        if pass % PASSES_PER_SWEEP == 0 {
-            generation = sweep(&context, now, generation);
-        }
+        generation = sweep(&context, now, (pass % PASSES_PER_SWEEP, generation));
     }
 }
 
@@ -290,13 +288,13 @@ fn make_room(context: &Context) {
     }
 }
 
-/// Idle connections, and members that have left since the world `generation`. The world's generation now.
-fn sweep(context: &Context, now: Tick, generation: u64) -> u64 {
+/// A part of the idle connections, and members that have left since the world `generation`. The world's generation now.
+fn sweep(context: &Context, now: Tick, (part, generation): (u64, u64)) -> u64 {
     let world = context.world();
     let is_member = |member: u32| world.member_numbers.contains(&member);
     let workers = context.process.workers.max(1) as u64;
     context.pool.provide(context.process.doors.spare().map(|spare| spare / workers));
-    context.pool.sweep(now, is_member);
+    context.pool.sweep(now, (part, PASSES_PER_SWEEP), is_member);
     if world.generation != generation {
         context.watch.drain_members(now, is_member);
     }

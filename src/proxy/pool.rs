@@ -207,11 +207,18 @@ impl Pool {
         evicted.len() + self.shared.evict(service, most.saturating_sub(evicted.len()))
     }
 
-    /// Drops what the member has closed, what has idled too long, and what leads to members that are gone.
-    pub(crate) fn sweep(&self, now: Tick, is_member: impl Fn(u32) -> bool) {
-        self.shared.sweep(now, IDLE_TIMEOUT, &is_member);
+    /// Drops what the member has closed, what has idled too long, and what leads to members that are gone. Looks at the
+    /// members of one `part` of so many `parts`: each idle connection costs a system call, and a worker with ten
+    /// thousand of them would be held up by all at once.
+    pub(crate) fn sweep(&self, now: Tick, (part, parts): (u64, u64), is_member: impl Fn(u32) -> bool) {
+        if part == 0 {
+            self.shared.sweep(now, IDLE_TIMEOUT, &is_member);
+        }
         let mut idle = self.idle.borrow_mut();
         idle.retain(|member, stack| {
+            if u64::from(*member) % parts != part {
+                return true;
+            }
             if !is_member(*member) {
                 stack.clear();
             }

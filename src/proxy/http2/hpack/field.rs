@@ -202,7 +202,7 @@ mod tests {
             (":method", "G T", "none"),
             (":scheme", "https", "https"),
             (":scheme", "ftp", "ftp"),
-            (":scheme", "", "none"),
+            (":scheme", "", "http"),
             (":scheme", "a:b", "none"),
             (":authority", "a.test:80", "a.test:80"),
             (":authority", "", "none"),
