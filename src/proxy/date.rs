@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::time::UNIX_EPOCH;
 
+use http::HeaderValue;
+
 use crate::clock;
 
 thread_local! {
@@ -20,4 +22,22 @@ pub(super) fn with<T>(show: impl FnOnce(&[u8]) -> T) -> T {
         }
         show(text.as_bytes())
     })
+}
+
+/// The same as a header.
+pub(super) fn header() -> HeaderValue {
+    // A date is a value.
+    with(|date| HeaderValue::from_bytes(date).unwrap_or(HeaderValue::from_static("")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_once_a_second() {
+        let (first, second) = (header(), header());
+        assert_eq!(first.as_bytes().len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
+        assert_eq!(second.as_bytes().len(), first.as_bytes().len());
+    }
 }

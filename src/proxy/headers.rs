@@ -234,6 +234,24 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+/// Of these, what a message of HTTP/2 or HTTP/3 does not have [RFC 9113 8.2.2], [RFC 9114 4.2]; `TE` it may have, with
+/// the word `trailers`.
+pub(crate) static OF_A_CONNECTION: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Whether it is one of [`OF_A_CONNECTION`]: asked for every header of HTTP/2.
+pub(crate) fn is_of_a_connection(name: &HeaderName) -> bool {
+    match *name {
+        CONNECTION | TRANSFER_ENCODING | UPGRADE => true,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
+
 /// Takes away what ends at a proxy. With `keep_upgrade`, `Upgrade` stays, and `Connection` says so.
 fn strip_hop_by_hop(headers: &mut HeaderMap, seen: Seen, keep_upgrade: bool) {
     let found = seen.0 & Seen::HOPS;

@@ -51,6 +51,14 @@ pub(crate) struct Watched {
     waker: RefCell<Option<Waker>>,
 }
 
+/// Puts a waker where it will be looked for; one that would wake the same task stays.
+pub(super) fn remember(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
+        Some(held) => held.clone_from(waker),
+        None => *place = Some(waker.clone()),
+    }
+}
+
 /// No deadline.
 pub(crate) const NEVER: Tick = Tick(u64::MAX);
 
@@ -141,10 +149,7 @@ impl Watched {
 
     /// The task to wake.
     pub(crate) fn register(&self, waker: &Waker) {
-        let mut held = self.waker.borrow_mut();
-        if !held.as_ref().is_some_and(|w| w.will_wake(waker)) {
-            *held = Some(waker.clone());
-        }
+        remember(&mut self.waker.borrow_mut(), waker);
     }
 
     /// The connection has ended.

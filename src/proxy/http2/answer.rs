@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE, TE};
 use http::{HeaderMap, Response, StatusCode, response};
 use http_body::Body as _;
 
@@ -14,6 +14,7 @@ use super::hpack;
 use super::stream::Stream;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::date;
+use crate::proxy::headers::is_of_a_connection;
 use crate::proxy::http1::text::write_number;
 
 /// Sends an answer, with back-pressure: no more is asked of the member than the client takes.
@@ -93,10 +94,10 @@ fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) -> Seen {
     let mut seen = Seen::default();
     for (name, value) in headers {
         match *name {
-            CONNECTION | TRANSFER_ENCODING | UPGRADE | TE => continue,
+            TE => continue,
             CONTENT_LENGTH => seen.has_length = true,
             DATE => seen.has_date = true,
-            _ if matches!(name.as_str(), "keep-alive" | "proxy-connection") => continue,
+            _ if is_of_a_connection(name) => continue,
             _ => {}
         }
         hpack::write_header(out, name, value.as_bytes(), value.is_sensitive());

@@ -3,13 +3,14 @@
 //! What is malformed by the rules of HTTP/2 alone never becomes a request; [`super::request`] refuses what would not mean
 //! the same over HTTP/1.1.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request, uri};
 
 use super::MAX_HEADER_LIST;
 use super::hpack::Field;
 use super::request::Protocol;
+use crate::proxy::headers::is_of_a_connection;
 use crate::proxy::http1::scratch::Scratch;
 
 /// A list is unpacked up to this size, for the sake of the table that later ones refer to. Beyond it, the connection
@@ -28,7 +29,9 @@ pub(super) struct List {
     headers: HeaderMap,
     size: usize,
     has_header: bool,
-    /// The rules of RFC 9113 8 are broken.
+    /// A header belongs to a connection of HTTP/1.1 [RFC 9113 8.2.2].
+    has_of_connection: bool,
+    /// A pseudo-header is none, comes twice or late [RFC 9113 8.3].
     is_malformed: bool,
     /// A field is none.
     is_broken: bool,
@@ -53,6 +56,7 @@ impl List {
             headers: scratch.take_map(ROOM),
             size: 0,
             has_header: false,
+            has_of_connection: false,
             is_malformed: false,
             is_broken: false,
         }
@@ -73,11 +77,8 @@ impl List {
 
     fn header(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.has_header = true;
-        self.is_malformed |= match *name {
-            TE => !value.as_bytes().eq_ignore_ascii_case(b"trailers"),
-            CONNECTION | TRANSFER_ENCODING | UPGRADE => true,
-            _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
-        };
+        let is_wrong_te = *name == TE && !value.as_bytes().eq_ignore_ascii_case(b"trailers");
+        self.has_of_connection |= is_wrong_te || is_of_a_connection(name);
         self.headers.append(name.clone(), value.clone());
     }
 
@@ -113,7 +114,7 @@ impl List {
             return Err(Refused::TooLong);
         }
         let length = length(&self.headers).ok_or(Refused::Malformed)?;
-        if self.is_malformed || !self.is_complete() {
+        if self.is_malformed || self.has_of_connection || !self.is_complete() {
             return Err(Refused::Malformed);
         }
         let mut head = Request::new(()).into_parts().0;
@@ -141,14 +142,12 @@ impl List {
 
     /// Trailers. Pseudo-headers are none of them, and go no further.
     pub(super) fn into_trailers(self) -> Result<HeaderMap, Refused> {
-        let is_plain =
-            [CONNECTION, TRANSFER_ENCODING, UPGRADE].iter().all(|name| !self.headers.contains_key(name));
         if self.is_too_long() {
             Err(Refused::TooLong)
-        } else if is_plain {
-            Ok(self.headers)
-        } else {
+        } else if self.has_of_connection {
             Err(Refused::Malformed)
+        } else {
+            Ok(self.headers)
         }
     }
 }
@@ -261,6 +260,7 @@ mod tests {
             ("te", "trailers, gzip"),
         ] {
             assert!(list(&[&GOOD[..], &[(name, value)]].concat()).into_head().is_err(), "{name}");
+            assert!(list(&[(name, value)]).into_trailers().is_err(), "{name}");
         }
         assert!(list(&[&GOOD[..], &[("te", "trailers")]].concat()).into_head().is_ok());
         assert!(list(&[("transfer-encoding", "chunked")]).into_trailers().is_err());

@@ -67,8 +67,6 @@ pub(crate) struct Connection {
     streams: Streams,
     /// Since when the client owes a part of what comes before a request.
     head_since: Cell<Option<Tick>>,
-    /// When the client was told that we leave. It may open streams for a while, until it knows.
-    left_at: Cell<Option<Tick>>,
     /// It has been told that there is something to write.
     is_woken: Cell<bool>,
 }
@@ -85,7 +83,6 @@ pub(crate) async fn serve<S: Channel>(client: Rc<Client>, io: S, early: Bytes, m
         max_head,
         streams: Streams::new(LEAVE),
         head_since: Cell::new(Some(now)),
-        left_at: Cell::new(None),
         is_woken: Cell::new(false),
     });
     let mut wire = Wire::new(io, &early);
@@ -157,9 +154,6 @@ impl Connection {
     /// Takes frames from the front of what has come. Gives how many bytes they were.
     fn receive(self: &Rc<Self>, bytes: &[u8]) -> usize {
         let now = clock::now();
-        if self.left_at.get().is_some_and(|at| now.since(at) > LEAVE) {
-            self.engine.borrow_mut().know_leaving();
-        }
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             let step = self.engine.borrow_mut().step(rest, now);
@@ -198,8 +192,7 @@ impl Connection {
         let is_over_requests = || self.engine.borrow().over() == Some(Over::Requests);
         if (watched.drain.get() || watched.is_expired() || is_over_requests()) && self.streams.leave(watched)
         {
-            self.engine.borrow_mut().leave();
-            self.left_at.set(Some(clock::now()));
+            self.engine.borrow_mut().leave(clock::now());
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Connection, STREAM_WINDOW, request as canonical};
 use crate::ledger::process::Traffic;
 use crate::model::detail::StatusDetail;
 use crate::model::unit::{Span, Tick};
-use crate::proxy::watch::Watched;
+use crate::proxy::watch::{Watched, remember};
 
 /// Known to its connection until both sides have ended, to its task, and to whoever reads its body or holds its tunnel.
 pub(crate) struct Stream {
@@ -158,9 +158,7 @@ impl Down {
     }
 
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        if !self.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker())) {
-            self.writer = Some(cx.waker().clone());
-        }
+        remember(&mut self.writer, cx.waker());
     }
 
     pub(super) fn grant(&mut self) {
@@ -243,9 +241,7 @@ impl Stream {
         if up.has_ended {
             return Poll::Ready(Ok(None));
         }
-        if !up.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
-            up.reader = Some(cx.waker().clone());
-        }
+        remember(&mut up.reader, cx.waker());
         Poll::Pending
     }
 
@@ -290,7 +286,7 @@ impl Stream {
         if self.is_tunnel() || self.is_over() || self.down.borrow().has_ended {
             return Poll::Ready(self.is_tunnel());
         }
-        self.up.borrow_mut().reader = Some(cx.waker().clone());
+        remember(&mut self.up.borrow_mut().reader, cx.waker());
         Poll::Pending
     }
 

@@ -1,6 +1,5 @@
 //! An answer on its way to a client of HTTP/3: what hyper does for the other versions.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 
@@ -11,10 +10,10 @@ use http::header::{CONTENT_LENGTH, DATE, TE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
-use super::request::OF_A_CONNECTION;
 use super::transport::Outgoing;
-use crate::clock;
 use crate::proxy::body::ResponseBody;
+use crate::proxy::date;
+use crate::proxy::headers::OF_A_CONNECTION;
 
 /// Sends an answer, with back-pressure: no more is asked of the member than the client takes. Dropping the future resets
 /// the stream.
@@ -24,13 +23,12 @@ use crate::proxy::body::ResponseBody;
 pub(super) async fn send(
     answer: Response<ResponseBody>,
     stream: &mut RequestStream<Outgoing<Bytes>, Bytes>,
-    dates: &Dates,
     is_head: bool,
 ) -> Result<(), StreamError> {
     let (mut head, mut body) = answer.into_parts();
     let is_bare = is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     complete(&mut head.headers, (!is_bare).then(|| body.size_hint().exact()).flatten());
-    head.headers.entry(DATE).or_insert_with(|| dates.now());
+    head.headers.entry(DATE).or_insert_with(date::header);
     stream.send_response(Response::from_parts(head, ())).await?;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(frame) = frame else {
@@ -55,34 +53,12 @@ pub(super) async fn send(
 
 /// What belongs to a connection ends here [RFC 9114 4.2]; a length that is known is told.
 fn complete(headers: &mut HeaderMap, length: Option<u64>) {
-    for name in OF_A_CONNECTION {
+    for name in &OF_A_CONNECTION {
         headers.remove(name);
     }
     headers.remove(TE);
     if let Some(length) = length {
         headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-    }
-}
-
-/// The date as a header, written once a second.
-#[derive(Default)]
-pub(super) struct Dates(RefCell<Option<(u64, HeaderValue)>>);
-
-impl Dates {
-    fn now(&self) -> HeaderValue {
-        let now = clock::wall();
-        let second = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut held = self.0.borrow_mut();
-        match &*held {
-            Some((of, date)) if *of == second => date.clone(),
-            _ => {
-                let text = httpdate::fmt_http_date(now);
-                // A date is a value.
-                let date = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-                *held = Some((second, date.clone()));
-                date
-            }
-        }
     }
 }
 
@@ -101,13 +77,5 @@ mod tests {
         assert_eq!(left, [("x-mine", &b"x"[..]), ("content-length", b"5")]);
         complete(&mut headers, None);
         assert_eq!(headers.len(), 2);
-    }
-
-    #[test]
-    fn a_date_is_written_once_a_second() {
-        let dates = Dates::default();
-        let (first, second) = (dates.now(), dates.now());
-        assert_eq!(first.as_bytes().len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
-        assert_eq!(second.as_bytes().len(), first.as_bytes().len());
     }
 }

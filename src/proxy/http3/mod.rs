@@ -24,7 +24,6 @@ use h3::error::Code;
 use h3::server::{self, RequestResolver};
 use http::{Method, Request};
 
-use self::answer::Dates;
 use self::frames::Fault;
 pub(crate) use self::request::Body;
 use self::running::Running;
@@ -69,7 +68,6 @@ pub(super) struct Connection {
     resets: RefCell<Allowance>,
     requests: RefCell<Allowance>,
     is_over_requests: Cell<bool>,
-    dates: Dates,
 }
 
 /// What a stream is to its request's handler.
@@ -147,7 +145,6 @@ impl Connection {
             resets: RefCell::new(Allowance::new(RESETS_AT_ONCE, RESETS_PER_SECOND, now)),
             requests: RefCell::new(Allowance::new(1, REQUESTS_PER_SECOND, now)),
             is_over_requests: Cell::new(false),
-            dates: Dates::default(),
         })
     }
 
@@ -296,7 +293,7 @@ impl Connection {
         let request = Request::from_parts(head, Source::Http3(body));
         let answer = handle(&client, request).await;
         drop(client);
-        if answer::send(answer, &mut send, &self.dates, is_head).await.is_err() {
+        if answer::send(answer, &mut send, is_head).await.is_err() {
             return;
         }
         // The connection must not end before the client has what was sent on it.

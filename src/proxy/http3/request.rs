@@ -14,24 +14,16 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use h3::error::Code;
 use h3::server::RequestStream;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, HeaderMap, TE};
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
 
 use super::signals::Signals;
 use super::transport::Incoming;
 use crate::model::detail::StatusDetail;
+use crate::proxy::headers::is_of_a_connection;
 use crate::proxy::http2;
 use crate::proxy::watch::Watched;
-
-/// Headers that a message of HTTP/3 does not have [RFC 9114 4.2].
-pub(super) const OF_A_CONNECTION: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Makes a head one of HTTP/1.1.
 ///
@@ -51,8 +43,7 @@ pub(super) fn canonical(head: &mut request::Parts, max_head: usize) -> Result<()
 /// Whether nothing belongs to a connection.
 fn is_plain(headers: &HeaderMap) -> bool {
     let is_trailers = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"trailers");
-    !OF_A_CONNECTION.iter().any(|name| headers.contains_key(name))
-        && headers.get_all(TE).iter().all(is_trailers)
+    !headers.keys().any(is_of_a_connection) && headers.get_all(TE).iter().all(is_trailers)
 }
 
 /// How many bytes of body a head announces; `None` = it does not say. What is no number is refused later.

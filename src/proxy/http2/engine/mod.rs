@@ -95,8 +95,8 @@ struct Block {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
     No,
-    /// The client is told; streams that were on their way are served.
-    Told,
+    /// The client was told, at this time; streams that were on their way are served.
+    Told(Tick),
     /// It knows: later ones are not.
     Known,
 }
@@ -177,16 +177,16 @@ impl Engine {
     }
 
     /// The connection is to end after the streams under way, and those that are on their way [RFC 9113 6.8].
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self, now: Tick) {
         if self.leaving == Leaving::No {
-            self.leaving = Leaving::Told;
+            self.leaving = Leaving::Told(now);
             frame::write_goaway(self.out.text(), frame::MAX_STREAM, Code::No, "");
             frame::write(self.out.text(), frame::PING, 0, 0, &LEAVING);
         }
     }
 
     /// The client opens no more streams, or those that it does are not served.
-    pub(super) fn know_leaving(&mut self) {
+    fn know_leaving(&mut self) {
         if self.leaving != Leaving::Known {
             self.leaving = Leaving::Known;
             frame::write_goaway(self.out.text(), self.last, Code::No, "");

@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use super::{Block, Engine, LEAVING, Leaving, Opened, Wrong};
 use crate::model::unit::Tick;
+use crate::proxy::http2::LEAVE;
 use crate::proxy::http2::allowances::Over;
 use crate::proxy::http2::frame::{self, Code, HEADER, Head, MAX_PAYLOAD, MAX_WINDOW, PREFACE};
 use crate::proxy::http2::hpack::{self, Broken};
@@ -44,6 +45,11 @@ impl Engine {
     pub(in crate::proxy::http2) fn step(&mut self, bytes: &[u8], now: Tick) -> Step {
         if self.has_failed {
             return Step::Took(bytes.len(), None);
+        }
+        if let Leaving::Told(at) = self.leaving
+            && now.since(at) > LEAVE
+        {
+            self.know_leaving();
         }
         if self.preface < PREFACE.len() {
             return self.preface(bytes);
@@ -356,7 +362,7 @@ impl Engine {
         }
         if !head.has(frame::ACK) {
             frame::write(self.out.text(), frame::PING, frame::ACK, 0, payload);
-        } else if payload == LEAVING && self.leaving == Leaving::Told {
+        } else if payload == LEAVING && matches!(self.leaving, Leaving::Told(_)) {
             self.know_leaving();
         }
         Ok(())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Engine;
 use crate::proxy::http2::frame::{self, MAX_PAYLOAD, MAX_WINDOW};
 use crate::proxy::http2::hpack;
-use crate::proxy::http2::stream::Stream;
+use crate::proxy::http2::stream::{Down, Stream};
 
 /// Whether a stream may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +59,7 @@ impl Engine {
             if is_turn || down.is_granted {
                 return Poll::Ready(Room::Some);
             }
-            if !std::mem::replace(&mut down.is_queued, true) {
-                self.ready.push_back(stream.clone());
-            }
+            self.enqueue(stream, &mut down);
         }
         down.wait(cx);
         Poll::Pending
@@ -80,7 +78,14 @@ impl Engine {
         if down.piece.is_empty() || is_turn && fits {
             drop(down);
             self.send_frame(stream);
-        } else if !std::mem::replace(&mut down.is_queued, true) {
+        } else {
+            self.enqueue(stream, &mut down);
+        }
+    }
+
+    /// Gives a stream a place in the queue, if it has none.
+    fn enqueue(&mut self, stream: &Rc<Stream>, down: &mut Down) {
+        if !std::mem::replace(&mut down.is_queued, true) {
             self.ready.push_back(stream.clone());
         }
     }
@@ -152,8 +157,8 @@ impl Engine {
         if down.window > 0 {
             if down.piece.is_empty() {
                 down.wake();
-            } else if !std::mem::replace(&mut down.is_queued, true) {
-                self.ready.push_back(stream.clone());
+            } else {
+                self.enqueue(stream, &mut down);
             }
         }
         down.window <= MAX_WINDOW
